@@ -1,0 +1,75 @@
+"""What a strategy author needs, and nothing else.
+
+Names are loaded on first use, so that `engine --help` stays quick.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from engine.market.indicators import Ema, Sma
+    from engine.model.instruments import Instrument
+    from engine.strategy.api import (
+        Bar,
+        Book,
+        BookUpdate,
+        Context,
+        Fill,
+        News,
+        OpenOrder,
+        OrderUpdate,
+        Quote,
+        Status,
+        Strategy,
+        Trade,
+    )
+
+_HOME = {
+    "Strategy": "engine.strategy.api",
+    "Context": "engine.strategy.api",
+    "Trade": "engine.strategy.api",
+    "Quote": "engine.strategy.api",
+    "Book": "engine.strategy.api",
+    "BookUpdate": "engine.strategy.api",
+    "Bar": "engine.strategy.api",
+    "News": "engine.strategy.api",
+    "Status": "engine.strategy.api",
+    "Fill": "engine.strategy.api",
+    "OrderUpdate": "engine.strategy.api",
+    "OpenOrder": "engine.strategy.api",
+    "Instrument": "engine.model.instruments",
+    "Ema": "engine.market.indicators",
+    "Sma": "engine.market.indicators",
+}
+
+__all__ = [
+    "Bar",
+    "Book",
+    "BookUpdate",
+    "Context",
+    "Ema",
+    "Fill",
+    "Instrument",
+    "News",
+    "OpenOrder",
+    "OrderUpdate",
+    "Quote",
+    "Sma",
+    "Status",
+    "Strategy",
+    "Trade",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'engine' has no attribute '{name}'")
+    from importlib import import_module
+
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value

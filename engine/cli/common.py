@@ -1,0 +1,48 @@
+"""What every command shares: how results, errors and paths are shown.
+
+A result is one object: with `--json` it is printed as such, alone on stdout; otherwise the command's own
+text is printed. Paths are shown relative to where the user stands.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+
+
+def emit(result: Any, *, as_json: bool, text: Callable[[], str] | str = "") -> None:
+    """Print a result: the object itself with --json, else its text."""
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
+    else:
+        body = text if isinstance(text, str) else text()
+        sys.stdout.write(body if body.endswith("\n") else body + "\n")
+    sys.stdout.flush()
+
+
+def note(message: str) -> None:
+    """Say something to the user on stderr."""
+    sys.stderr.write(message + "\n")
+    sys.stderr.flush()
+
+
+def warn(message: str) -> None:
+    """A warning on stderr."""
+    note(f"warning: {message}")
+
+
+def relative(path: str | Path) -> str:
+    """A path as seen from where the user stands; absolute only when it is not below."""
+    absolute = Path(path).absolute()
+    try:
+        return str(absolute.relative_to(Path.cwd()))
+    except ValueError:
+        return os.path.relpath(absolute)

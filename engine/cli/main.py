@@ -1,0 +1,98 @@
+"""`engine`: finds the command, runs it, and turns errors into messages and exit codes.
+
+Nothing heavy is imported here; a command's module is loaded when the command is called, and the one
+line of help shown in the list stands in the table so that the list needs none of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from engine import __version__
+from engine.model.errors import EngineError
+
+# command -> (module, object in it, one line of help)
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "demo": ("engine.cli.demo", "demo", "The whole path, offline, in under a minute."),
+    "record": ("engine.cli.record", "record", "Record a venue's market data into a log."),
+    "backtest": ("engine.cli.backtest", "backtest", "Run a strategy over recorded logs."),
+    "live": ("engine.cli.live", "live", "Run a strategy on live data (--paper: simulated venue)."),
+    "verify": ("engine.cli.verify", "verify", "Run a run again and compare, decision by decision."),
+    "diff": ("engine.cli.verify", "diff", "Name the first difference between two runs."),
+    "why": ("engine.cli.verify", "why", "Lead an order back to the message that caused it."),
+    "log": ("engine.cli.log", "log", "Look at logs, check, seal, import and query them."),
+    "serve": ("engine.cli.serve", "serve", "A local venue that speaks a venue's own protocol."),
+    "doctor": ("engine.cli.doctor", "doctor", "Versions, CPU, cache, clock: what this machine is."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def __init__(self, *args: Any, table: dict[str, tuple[str, str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.table = table
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return list(self.table)
+
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = self.table.get(cmd_name)
+        if entry is None:
+            return None
+        command: click.Command = getattr(importlib.import_module(entry[0]), entry[1])
+        return command
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry[2]) for name, entry in self.table.items()])
+
+
+@click.command(
+    cls=LazyGroup,
+    table=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="engine")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.pass_context
+def cli(ctx: click.Context, *, debug: bool) -> None:
+    """Record, backtest, paper-trade and trade with one event-sourced engine."""
+    ctx.obj = {"debug": debug}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit code (0, 1, 2, 3, 4 or 130)."""
+    arguments = sys.argv[1:] if argv is None else argv
+    debug = "--debug" in arguments
+    if debug:  # accepted anywhere on the line
+        arguments = ["--debug", *(a for a in arguments if a != "--debug")]
+    try:
+        code = cli.main(args=arguments, prog_name="engine", standalone_mode=False)
+    except click.exceptions.Abort:
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except EngineError as error:
+        if debug:
+            raise
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away (| head): not an error of ours.
+        sys.stderr.close()
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def run() -> None:
+    """The console entry point."""
+    sys.exit(main())

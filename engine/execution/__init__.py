@@ -1,0 +1,1 @@
+"""Orders: their life, the simulated venue, and the accounting of fills."""

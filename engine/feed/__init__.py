@@ -1,0 +1,1 @@
+"""Venue protocols, sans-IO: bytes and a receive time in, rows out."""

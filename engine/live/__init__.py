@@ -1,0 +1,1 @@
+"""The edge: network and wall clock. Nothing below imports this."""

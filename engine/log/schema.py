@@ -1,0 +1,287 @@
+"""The log's columns, its header, and the two forms of a batch: Arrow's and the loop's.
+
+    file      = Arrow IPC file whose schema metadata holds a LogHeader
+    batch     = whole messages; custom metadata: first `seq`, `crc32` per column, `chain`
+    crc32     one CRC per column over its canonical bytes, so that a reader that asks for five columns
+              can verify those five
+    chain     BLAKE2b over the canonical rows from the file's first row on (see `Chain`), the same
+              before and after sealing and whatever the batches
+
+A batch knows nothing of files; readers and writers live beside this module.
+"""
+
+from __future__ import annotations
+
+import zlib
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from engine.model.errors import InputError
+from engine.model.kinds import FORMAT_VERSION, encode_canonical
+from engine.model.rows import ROW, RowBuffer
+from engine.model.units import NULL_TIME
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TIMESTAMP = pa.timestamp("ns", tz="UTC")
+SCHEMA = pa.schema(
+    [
+        pa.field("seq", pa.uint64(), nullable=False),
+        pa.field("ts", TIMESTAMP, nullable=False),
+        pa.field("ts_venue", TIMESTAMP),
+        pa.field("source", pa.uint16(), nullable=False),
+        pa.field("kind", pa.uint8(), nullable=False),
+        pa.field("part", pa.uint8(), nullable=False),
+        pa.field("flags", pa.uint16(), nullable=False),
+        pa.field("instrument", pa.uint32(), nullable=False),
+        pa.field("side", pa.int8(), nullable=False),
+        pa.field("price", pa.int64(), nullable=False),
+        pa.field("size", pa.int64(), nullable=False),
+        pa.field("id", pa.uint64(), nullable=False),
+        pa.field("data", pa.string()),
+        pa.field("wire", pa.large_binary()),
+    ]
+)
+COLUMNS = tuple(SCHEMA.names)
+FIXED = COLUMNS[1:12]  # the columns that a ROW record holds, seq aside
+_NUMPY_TYPE = {name: ROW.fields[name][0] for name in FIXED}  # type: ignore[index]
+_ARROW_TYPE = {field.name: field.type for field in SCHEMA}
+
+HEADER_KEY = b"engine.header"
+SEQ_KEY, CRC_KEY, CHAIN_KEY = b"seq", b"crc32", b"chain"
+
+
+class LogHeader(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a file says of itself before its first row."""
+
+    format: int = FORMAT_VERSION
+    engine: str = ""
+    created: str = ""  # ISO 8601
+    venues: tuple[str, ...] = ()
+    segment: int = 1  # 1, 2, … of one recording
+    previous_file: str = ""  # the segment before this one
+    previous_chain: str = ""  # its chain head, hex; segments are gapless only when these match
+    note: str = ""  # "synthetic market, seed 7": said by every command that shows the file
+    sealed_rows: int = 0  # written when the file is sealed
+    sealed_chain: str = ""
+
+
+def schema_with(header: LogHeader) -> pa.Schema:
+    """The schema with this header in its metadata."""
+    return SCHEMA.with_metadata({HEADER_KEY: encode_canonical(header)})
+
+
+def header_of(schema: pa.Schema, name: str) -> LogHeader:
+    """The header in a file's schema; InputError when it is another program's file or a newer format."""
+    raw = (schema.metadata or {}).get(HEADER_KEY)
+    if raw is None:
+        raise InputError(
+            f"{name}: an Arrow file, but not a log of this engine (no {HEADER_KEY.decode()} in its metadata)",
+            hint="bring other data in with: engine log import",
+        )
+    try:
+        header = msgspec.json.decode(raw, type=LogHeader)
+    except msgspec.DecodeError as error:
+        raise InputError(f"{name}: the log's header cannot be read: {error}") from None
+    if header.format > FORMAT_VERSION:
+        raise InputError(
+            f"{name}: log format {header.format}; this engine reads up to {FORMAT_VERSION}",
+            hint=f"it was written by engine {header.engine or '(unknown)'}: install that version or a newer one",
+        )
+    if not schema.equals(SCHEMA, check_metadata=False):
+        raise InputError(f"{name}: the columns are not those of log format {header.format}")
+    return header
+
+
+class Batch:
+    """Rows of whole messages as contiguous NumPy columns; `data` and `wire` stay Arrow arrays.
+
+    A column that was not asked for is None. `ts_venue` has NULL_TIME for null. `rows` is the packed form
+    when the batch came from a RowBuffer.
+    """
+
+    __slots__ = (*COLUMNS[1:], "count", "rows", "first_seq")
+    first_seq: int
+    count: int
+    rows: npt.NDArray[np.void] | None
+    ts: npt.NDArray[np.int64]
+    ts_venue: npt.NDArray[np.int64]
+    source: npt.NDArray[np.uint16]
+    kind: npt.NDArray[np.uint8]
+    part: npt.NDArray[np.uint8]
+    flags: npt.NDArray[np.uint16]
+    instrument: npt.NDArray[np.uint32]
+    side: npt.NDArray[np.int8]
+    price: npt.NDArray[np.int64]
+    size: npt.NDArray[np.int64]
+    id: npt.NDArray[np.uint64]
+    data: pa.StringArray | None
+    wire: pa.LargeBinaryArray | None
+
+    def data_at(self, row: int) -> bytes | None:
+        """The row's `data` text as bytes, or None."""
+        if self.data is None:
+            return None
+        value = self.data[row].as_py()
+        return None if value is None else value.encode()
+
+    def wire_at(self, row: int) -> bytes | None:
+        """The row's `wire` bytes, or None."""
+        return None if self.wire is None else self.wire[row].as_py()
+
+    def slice(self, start: int, stop: int) -> Batch:
+        """Rows start..stop as a batch of their own (views, no copies)."""
+        part = Batch()
+        part.first_seq = self.first_seq + start
+        part.count = stop - start
+        part.rows = None if self.rows is None else self.rows[start:stop]
+        for name in COLUMNS[1:]:
+            column = getattr(self, name)
+            setattr(part, name, None if column is None else column[start:stop])
+        return part
+
+
+def batch_of_buffer(rows: RowBuffer, first_seq: int) -> Batch:
+    """Copy a buffer's rows into columns. The buffer may be cleared afterwards."""
+    packed = rows.view().copy()
+    batch = Batch()
+    batch.first_seq = first_seq
+    batch.count = len(packed)
+    batch.rows = packed
+    for name in FIXED:
+        setattr(batch, name, np.ascontiguousarray(packed[name]))
+    batch.data = _texts(packed["data_length"], rows.data, pa.string())
+    batch.wire = _texts(packed["wire_length"], rows.wire, pa.large_binary())
+    return batch
+
+
+def _texts(lengths: npt.NDArray[Any], values: Sequence[bytes], kind: pa.DataType) -> pa.Array:
+    width = np.int32 if kind == pa.string() else np.int64
+    offsets = np.zeros(len(lengths) + 1, dtype=width)
+    np.cumsum(np.maximum(lengths, 0), out=offsets[1:])
+    valid = None
+    nulls = 0
+    if len(values) != len(lengths):
+        bits = lengths >= 0
+        nulls = len(lengths) - len(values)
+        valid = pa.py_buffer(np.packbits(bits, bitorder="little"))
+    return pa.Array.from_buffers(
+        kind, len(lengths), [valid, pa.py_buffer(offsets), pa.py_buffer(b"".join(values))], nulls
+    )
+
+
+def record_of(batch: Batch) -> pa.RecordBatch:
+    """The Arrow form of a complete batch (every column present)."""
+    n = batch.count
+    arrays: list[pa.Array] = [
+        pa.array(np.arange(batch.first_seq, batch.first_seq + n, dtype=np.uint64))
+    ]
+    for name in FIXED:
+        values = getattr(batch, name)
+        kind = _ARROW_TYPE[name]
+        if name == "ts_venue":
+            null = values == NULL_TIME
+            if null.any():
+                clean = np.where(null, 0, values)
+                bits = pa.py_buffer(np.packbits(~null, bitorder="little"))
+                arrays.append(
+                    pa.Array.from_buffers(kind, n, [bits, pa.py_buffer(clean)], int(null.sum()))
+                )
+                continue
+        arrays.append(pa.Array.from_buffers(kind, n, [None, pa.py_buffer(values)], 0))
+    arrays += [batch.data, batch.wire]
+    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+
+def batch_of_record(record: pa.RecordBatch, first_seq: int) -> Batch:
+    """The loop's form of an Arrow batch, without copies where there are no nulls.
+
+    Columns that the record lacks become None. Nulls where the schema forbids them raise InputError.
+    """
+    batch = Batch()
+    batch.first_seq = first_seq
+    batch.count = record.num_rows
+    batch.rows = None
+    present = {name: record.column(i) for i, name in enumerate(record.schema.names)}
+    for name in FIXED:
+        array = present.get(name)
+        setattr(batch, name, None if array is None else _fixed_column(name, array))
+    batch.data = present.get("data")
+    batch.wire = present.get("wire")
+    return batch
+
+
+def _fixed_column(name: str, array: pa.Array) -> npt.NDArray[Any]:
+    kind = _NUMPY_TYPE[name]
+    values = np.frombuffer(array.buffers()[1], dtype=kind)[array.offset : array.offset + len(array)]
+    if array.null_count:
+        if name != "ts_venue":
+            raise InputError(f"column {name} holds nulls, which the log format forbids")
+        valid = np.asarray(array.is_valid())
+        values = np.where(valid, values, NULL_TIME)
+    return values
+
+
+def text_parts(array: pa.Array) -> tuple[npt.NDArray[np.int64], memoryview]:
+    """Lengths (-1: null) and concatenated bytes of a text column: its canonical form."""
+    kind = np.int32 if array.type == pa.string() else np.int64
+    buffers = array.buffers()
+    n = len(array)
+    if n == 0:
+        return np.zeros(0, dtype=np.int64), memoryview(b"")
+    offsets = np.frombuffer(buffers[1], dtype=kind)[array.offset : array.offset + n + 1]
+    lengths = np.diff(offsets).astype(np.int64)
+    if array.null_count:
+        lengths[~np.asarray(array.is_valid())] = -1
+    content = memoryview(buffers[2])[int(offsets[0]) : int(offsets[-1])] if buffers[2] else memoryview(b"")
+    return lengths, content
+
+
+def column_crc(batch: Batch, name: str) -> int:
+    """CRC32 of one column's canonical bytes: values, or lengths then text."""
+    if name in ("data", "wire"):
+        lengths, content = text_parts(getattr(batch, name))
+        return zlib.crc32(content, zlib.crc32(lengths.data))
+    return zlib.crc32(np.ascontiguousarray(getattr(batch, name)).data)
+
+
+def crc_text(batch: Batch) -> bytes:
+    """The `crc32` metadata of a complete batch: eight hex digits per column after seq."""
+    return b"".join(b"%08x" % column_crc(batch, name) for name in COLUMNS[1:])
+
+
+class Chain:
+    """The running hash of a file's rows; independent of batches and of sealing.
+
+    Three BLAKE2b streams (records, `data`, `wire`) are fed in row order; the head is a hash of their
+    digests. The records carry the texts' lengths, so the three streams have one reading only. A segment
+    starts from the head of the one before.
+    """
+
+    def __init__(self, previous: str = "") -> None:
+        seed = bytes.fromhex(previous)
+        self._streams = [blake2b(seed, digest_size=32) for _ in range(3)]
+
+    def update(self, batch: Batch) -> None:
+        """Take the rows of a complete batch."""
+        data_lengths, data = text_parts(batch.data)
+        wire_lengths, wire = text_parts(batch.wire)
+        packed = batch.rows
+        if packed is None:
+            packed = np.zeros(batch.count, dtype=ROW)
+            for name in FIXED:
+                packed[name] = getattr(batch, name)
+            packed["data_length"] = data_lengths
+            packed["wire_length"] = wire_lengths
+        for stream, content in zip(self._streams, (packed.data, data, wire), strict=True):
+            stream.update(content)
+
+    def head(self) -> str:
+        """The hash of everything taken so far, 64 hex digits."""
+        return blake2b(b"".join(s.digest() for s in self._streams), digest_size=32).hexdigest()

@@ -1,0 +1,1 @@
+"""The deterministic loop: one message is one step, wherever it comes from."""

@@ -1,0 +1,1 @@
+"""Books, bars and indicators: what is derived from market rows."""

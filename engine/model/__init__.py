@@ -1,0 +1,1 @@
+"""The vocabulary: units, kinds, instruments, rows and errors. Imports nothing else of the engine."""

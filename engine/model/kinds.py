@@ -1,0 +1,209 @@
+"""Codes of the log's rows, and the shape of `data` for each kind. Part of the format's version.
+
+`data` is canonical JSON (sorted keys, UTF-8, no spaces) of the Struct named beside the kind. Decoding is
+lenient about fields it does not know, so that a newer minor version stays readable.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, IntFlag
+
+import msgspec
+
+FORMAT_VERSION = 1
+
+
+class Kind(IntEnum):
+    """What a row states. The tens group them: market, text, trading, reference, engine."""
+
+    TRADE = 1
+    QUOTE = 2
+    BOOK = 3
+    BAR = 4
+    MARK = 5
+    FUNDING = 6
+    NEWS = 20
+    ANSWER = 21
+    ORDER = 30
+    FILL = 31
+    ACCOUNT = 32
+    INSTRUMENT = 40
+    SOURCE = 41
+    SESSION = 42
+    CORPORATE = 43
+    CLOCK = 50
+    STATUS = 51
+    COMMAND = 52
+    CONTROL = 53
+    MALFORMED = 54
+    END = 55
+
+
+class Flag(IntFlag):
+    """Bits of a row's `flags`."""
+
+    LAST = 1  # the message's last row
+    SNAPSHOT = 1 << 1  # the row is part of a full picture
+    CLEAR = 1 << 2  # forget the instrument's book before this row (first row of a snapshot)
+    FINAL = 1 << 3  # of a bar: it will not change any more
+    REVISED = 1 << 4  # corrects an earlier fact
+    MAYBE_BAD_BOOK = 1 << 5  # the book between a gap and the next snapshot: not applied
+    DUPLICATE = 1 << 6
+    OUT_OF_ORDER = 1 << 7
+    BACKFILLED = 1 << 8
+    IMPORTED = 1 << 9
+    REJECTED_TICK = 1 << 10
+    LOSSY = 1 << 11  # the source may have merged updates
+    AGGREGATE = 1 << 12  # several trades of one taker at one price, as the venue reports them
+
+
+class Part(IntEnum):
+    """Which price of a bar a BAR row holds."""
+
+    NONE = 0
+    OPEN = 1
+    HIGH = 2
+    LOW = 3
+    CLOSE = 4
+
+
+BID = BUY = 1
+ASK = SELL = -1
+NO_SIDE = 0
+
+# What an instrument's log may carry, as users name it with --channels.
+CHANNELS = ("trade", "aggtrade", "quote", "book", "bar", "news")
+
+
+class Data(msgspec.Struct, omit_defaults=True, frozen=True):
+    """Base of the `data` structs."""
+
+
+class InstrumentData(Data):
+    """INSTRUMENT: defines the number in the row's `instrument` column for this file.
+
+    Increments and limits are decimal texts. `channels` says what this log carries of the instrument,
+    which decides what the simulated venue matches against. `version` grows when a definition changes.
+    """
+
+    key: str  # "BTCUSDT.binance"
+    symbol: str  # "BTCUSDT", the venue's own spelling
+    venue: str  # "binance"
+    price_decimals: int
+    size_decimals: int
+    price_increment: str
+    size_increment: str
+    base: str = ""
+    quote: str = ""
+    min_size: str = "0"
+    max_size: str = "0"  # 0: no limit
+    min_notional: str = "0"
+    channels: tuple[str, ...] = ()
+    status: str = "TRADING"
+    version: int = 1
+
+
+class SourceData(Data):
+    """SOURCE: defines the number in the `source` column: one connection, request or imported file."""
+
+    name: str  # "binance", "binance-rest", "import"
+    venue: str = ""
+    url: str = ""
+    endpoint: str = ""  # of a REST source: "depth", "exchangeInfo"
+    symbol: str = ""  # of a REST source that answers for one symbol without naming it
+    detail: dict[str, str] = {}
+
+
+class StatusData(Data):
+    """STATUS: something happened to a connection, a book or the clock. See STATUS_EVENTS."""
+
+    event: str
+    channel: str = ""
+    detail: str = ""
+    first: int = 0  # of a gap: first and last id or time that is missing
+    last: int = 0
+    attempt: int = 0
+    wait_ns: int = 0
+
+
+STATUS_EVENTS = (
+    "connecting",
+    "connected",
+    "subscribed",
+    "disconnected",
+    "gap",
+    "resync",  # a snapshot has been asked for
+    "synchronised",  # the snapshot arrived, the book is good
+    "server_shutdown",
+    "silence",
+    "clock_offset",
+    "disk_low",
+    "rejected",  # the venue refused a subscription
+    "session",
+)
+
+
+class MalformedData(Data):
+    """MALFORMED: bytes that are not what the venue's protocol says. `wire` keeps them."""
+
+    error: str
+    field: str = ""
+    value: str = ""
+    byte: int = -1
+
+
+class CommandData(Data):
+    """COMMAND: an operator's word, Ctrl-C included."""
+
+    command: str  # "stop"
+    reason: str = ""  # "SIGINT", "SIGTERM", "--for", ...
+
+
+class NewsData(Data):
+    """NEWS: one headline. The row's `ts_venue` is its publication time, `ts` when it reached us."""
+
+    id: str
+    headline: str
+    summary: str = ""
+    source: str = ""
+    url: str = ""
+    symbols: tuple[str, ...] = ()
+
+
+class BarData(Data):
+    """BAR: on the bar's OPEN row, what has no column."""
+
+    interval_ns: int
+    close_time: int = 0
+
+
+class BookData(Data):
+    """BOOK: on the first row of a message that carries no levels, why there are none."""
+
+    note: str = ""
+
+
+class EndData(Data):
+    """END: the recording ends here on purpose."""
+
+    reason: str = ""
+
+
+DATA_OF_KIND: dict[Kind, type[Data]] = {
+    Kind.BAR: BarData,
+    Kind.BOOK: BookData,
+    Kind.NEWS: NewsData,
+    Kind.INSTRUMENT: InstrumentData,
+    Kind.SOURCE: SourceData,
+    Kind.STATUS: StatusData,
+    Kind.COMMAND: CommandData,
+    Kind.MALFORMED: MalformedData,
+    Kind.END: EndData,
+}
+
+_encoder = msgspec.json.Encoder(order="sorted")
+
+
+def encode_canonical(value: object) -> bytes:
+    """Canonical JSON: msgspec's with sorted keys, UTF-8, no spaces."""
+    return _encoder.encode(value)

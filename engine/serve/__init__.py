@@ -1,0 +1,1 @@
+"""Local venues that speak a venue's own protocol, and the synthetic market behind them."""
