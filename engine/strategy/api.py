@@ -1,0 +1,405 @@
+"""What a strategy is given: the events it receives, the context it acts through, the class it extends.
+
+A strategy is a class with handlers. It implements those it wants and is called for nothing else:
+
+    on_start(ctx)             once, before the first event; every instrument is known
+    on_trade(ctx, trade)      Trade            on_fill(ctx, fill)        Fill, an own order's execution
+    on_quote(ctx, quote)      Quote            on_order(ctx, update)     OrderUpdate, an own order's state
+    on_book(ctx, update)      BookUpdate       on_timer(ctx, name)       the name given to at() or every()
+    on_bar(ctx, bar)          Bar              on_status(ctx, status)    Status: gaps, disconnects, resyncs
+    on_news(ctx, news)        News             on_answer(ctx, answer)    an answer of Claude
+    on_stop(ctx)              once, after the last event; orders are refused here
+
+Events are frozen structs, in the form of values: keeping one (`self.last = trade`) is safe. Prices and
+sizes are float64 nearest to the decimal; inside the engine they are exact integers. Times are integer
+nanoseconds since 1970-01-01 UTC; `ts` is when the engine took the event in, `ts_venue` the venue's own
+stamp or None. The fields' order is part of the contract: the loop builds events by position.
+
+Nothing here reaches a clock, a file, a network or chance: what a strategy may know comes through its
+context, and that only knows what has been delivered. Light on purpose: msgspec and the model alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from engine.model.instruments import Instrument
+from engine.model.kinds import Flag
+
+HANDLERS = (
+    "on_start",
+    "on_trade",
+    "on_quote",
+    "on_book",
+    "on_bar",
+    "on_news",
+    "on_answer",
+    "on_fill",
+    "on_order",
+    "on_timer",
+    "on_status",
+    "on_stop",
+)
+
+# Plain integers: `&` with an IntFlag member builds an enum object at every call.
+_REVISED = int(Flag.REVISED)
+_FINAL = int(Flag.FINAL)
+_OUT_OF_ORDER = int(Flag.OUT_OF_ORDER)
+_MAYBE_BAD_BOOK = int(Flag.MAYBE_BAD_BOOK)
+
+Item = TypeVar("Item")
+
+
+class Trade(msgspec.Struct, frozen=True, gc=False):
+    """A trade on the venue. `side` is the aggressor's: +1 a buyer took, -1 a seller took, 0 unknown."""
+
+    instrument: Instrument
+    price: float
+    size: float
+    side: int
+    ts: int
+    ts_venue: int | None
+    id: int
+    flags: int
+
+    @property
+    def late(self) -> bool:
+        """It came after a later one of its channel."""
+        return self.flags & _OUT_OF_ORDER != 0
+
+
+class Quote(msgspec.Struct, frozen=True, gc=False):
+    """The best bid and ask with their sizes, as the venue's quote stream gives them."""
+
+    instrument: Instrument
+    bid: float
+    bid_size: float
+    ask: float
+    ask_size: float
+    ts: int
+    ts_venue: int | None
+    id: int
+    flags: int
+
+    @property
+    def mid(self) -> float:
+        """Halfway between bid and ask."""
+        return (self.bid + self.ask) / 2.0
+
+    @property
+    def spread(self) -> float:
+        """Ask minus bid."""
+        return self.ask - self.bid
+
+
+class BookUpdate(msgspec.Struct, frozen=True, gc=False):
+    """A book has changed, by a whole message. Its levels are read with `ctx.book(instrument)`."""
+
+    instrument: Instrument
+    ts: int
+    ts_venue: int | None
+    id: int
+    flags: int
+
+    @property
+    def doubtful(self) -> bool:
+        """Updates are missing and the book waits for a snapshot; its levels are the last good ones."""
+        return self.flags & _MAYBE_BAD_BOOK != 0
+
+
+class Book(msgspec.Struct, frozen=True, gc=False):
+    """The levels of a book at one moment: (price, size) pairs, best first; a side may be empty."""
+
+    instrument: Instrument
+    bids: tuple[tuple[float, float], ...]
+    asks: tuple[tuple[float, float], ...]
+
+    @property
+    def bid(self) -> float | None:
+        """Best bid price, None when the side is empty."""
+        return self.bids[0][0] if self.bids else None
+
+    @property
+    def ask(self) -> float | None:
+        """Best ask price, None when the side is empty."""
+        return self.asks[0][0] if self.asks else None
+
+    @property
+    def mid(self) -> float | None:
+        """Halfway between the best prices, None when a side is empty."""
+        if not self.bids or not self.asks:
+            return None
+        return (self.bids[0][0] + self.asks[0][0]) / 2.0
+
+    def imbalance(self, levels: int = 5) -> float:
+        """(bid size - ask size) / (bid size + ask size) over the best `levels`: -1 to +1, 0 when empty."""
+        bid_size = ask_size = 0.0
+        for _, size in self.bids[:levels]:
+            bid_size += size
+        for _, size in self.asks[:levels]:
+            ask_size += size
+        total = bid_size + ask_size
+        return (bid_size - ask_size) / total if total > 0.0 else 0.0
+
+
+class Bar(msgspec.Struct, frozen=True, gc=False):
+    """A finished bar over [start, end); `volume` in base units, `trades` how many made it."""
+
+    instrument: Instrument
+    start: int
+    interval_ns: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    trades: int
+    ts: int
+    flags: int
+
+    @property
+    def end(self) -> int:
+        """The first nanosecond after the bar."""
+        return self.start + self.interval_ns
+
+    @property
+    def final(self) -> bool:
+        """It will not change any more, short of a revision."""
+        return self.flags & _FINAL != 0
+
+    @property
+    def revised(self) -> bool:
+        """It corrects a bar that was delivered before; nothing executes on it."""
+        return self.flags & _REVISED != 0
+
+
+class News(msgspec.Struct, frozen=True, gc=False):
+    """A headline. `ts` is when it reached us, `ts_venue` when it says that it was published."""
+
+    id: str
+    headline: str
+    summary: str
+    source: str
+    url: str
+    symbols: tuple[str, ...]
+    instrument: Instrument | None
+    ts: int
+    ts_venue: int | None
+
+
+class Status(msgspec.Struct, frozen=True, gc=False):
+    """Something happened to a connection or a book: "gap", "disconnected", "synchronised", …"""
+
+    event: str
+    channel: str
+    detail: str
+    instrument: Instrument | None
+    ts: int
+
+
+class OrderUpdate(msgspec.Struct, frozen=True, gc=False):
+    """An own order's new state. `size` and `filled` are unsigned, `side` is +1 or -1.
+
+    state    accepted, rejected (by the venue), refused (by risk, or before it), cancelled, expired, filled
+    reason   why, in words that name the limit and the value; "" when there is nothing to explain
+    price    the limit, None of a market order
+    """
+
+    order: int
+    instrument: Instrument
+    state: str
+    side: int
+    size: float
+    filled: float
+    price: float | None
+    reason: str
+    ts: int
+
+
+class Fill(msgspec.Struct, frozen=True, gc=False):
+    """An execution of an own order. `size` is unsigned, `position` the signed position after it.
+
+    fee      what was charged, in the quote currency; negative is a rebate
+    reason   TAKER, CROSSED, THROUGH, QUEUE, RESYNC or BAR: why the simulated venue filled it
+    """
+
+    order: int
+    instrument: Instrument
+    side: int
+    price: float
+    size: float
+    fee: float
+    maker: bool
+    reason: str
+    position: float
+    ts: int
+
+
+class OpenOrder(msgspec.Struct, frozen=True, gc=False):
+    """An own order that is not final yet, as `ctx.orders()` lists it. `size` and `filled` unsigned."""
+
+    order: int
+    instrument: Instrument
+    side: int
+    size: float
+    filled: float
+    price: float | None
+    state: str
+
+
+class Random(Protocol):
+    """Seeded chance: the same run draws the same numbers, everywhere and in every replay."""
+
+    def random(self) -> float:
+        """A float in [0, 1)."""
+        ...
+
+    def integers(self, low: int, high: int) -> int:
+        """A whole number in [low, high)."""
+        ...
+
+    def choice(self, items: Sequence[Item]) -> Item:
+        """One item of a non-empty sequence."""
+        ...
+
+    def normal(self, mean: float = 0.0, deviation: float = 1.0) -> float:
+        """A normally distributed draw."""
+        ...
+
+
+class Context(Protocol):
+    """What a strategy sees and does, during a handler. It can read nothing that has not been delivered.
+
+    Sizes given to orders are signed: positive buys, negative sells. A price or size must lie on the
+    instrument's increments (`round_price`, `round_size`), else the order is refused and `on_order` says
+    so. An order call returns the order's number at once; what becomes of it comes to `on_order` and
+    `on_fill`.
+    """
+
+    @property
+    def now(self) -> int:
+        """The loop's time, ns: the event's `ts`, or a timer's due time. It never stands on a clock."""
+        ...
+
+    @property
+    def random(self) -> Random:
+        """Seeded chance (`--seed`)."""
+        ...
+
+    @property
+    def instruments(self) -> tuple[Instrument, ...]:
+        """What this strategy follows: those named by `symbols`, or all of the log."""
+        ...
+
+    def instrument(self, name: str) -> Instrument:
+        """By key ("BTCUSDT.binance") or by a symbol that only one venue has. Call it in on_start."""
+        ...
+
+    def market(self, instrument: Instrument, size: float) -> int:
+        """Buy (size > 0) or sell (size < 0) at what the market offers; returns the order's number."""
+        ...
+
+    def limit(  # noqa: PLR0913  an order has that many properties
+        self,
+        instrument: Instrument,
+        size: float,
+        price: float,
+        tif: str = "gtc",
+        post_only: bool = False,
+        reduce_only: bool = False,
+    ) -> int:
+        """Buy or sell at `price` or better; `tif` is "gtc", "ioc" or "fok". Returns the order's number."""
+        ...
+
+    def cancel(self, order: int) -> None:
+        """Ask for an order to be cancelled; of one that is final already, nothing happens."""
+        ...
+
+    def cancel_all(self, instrument: Instrument | None = None) -> None:
+        """Cancel every open order, or those of one instrument."""
+        ...
+
+    def target(self, instrument: Instrument, size: float, price: float | None = None) -> None:
+        """Bring the position to `size`, by a market order, or by a limit order when given a price.
+
+        Compares with the position plus the unfilled part of the own target order: when equal, nothing
+        happens, so it may be called at every event. When different, the old target order is cancelled
+        and, once that is final, one order is sent for the rest; below the minimum size, nothing.
+        """
+        ...
+
+    def position(self, instrument: Instrument) -> float:
+        """Signed position, base units."""
+        ...
+
+    def cash(self) -> float:
+        """Cash in the run's currency."""
+        ...
+
+    def equity(self) -> float:
+        """Cash plus every position at its mid, else at its last price."""
+        ...
+
+    def orders(self, instrument: Instrument | None = None) -> tuple[OpenOrder, ...]:
+        """Own orders that are not final yet, oldest first."""
+        ...
+
+    def quote(self, instrument: Instrument) -> Quote | None:
+        """The latest quote; from the quote stream if the log has one, else the book's best levels."""
+        ...
+
+    def book(self, instrument: Instrument, depth: int = 10) -> Book | None:
+        """The best `depth` levels of each side; None when the log has no book of it or none has come."""
+        ...
+
+    def last(self, instrument: Instrument) -> float | None:
+        """Price of the last trade, None before the first."""
+        ...
+
+    def at(self, ts: int, name: str) -> None:
+        """Call on_timer(ctx, name) once at `ts` (ns); a time that has passed is due at once."""
+        ...
+
+    def every(self, interval: int | str, name: str) -> None:
+        """Call on_timer(ctx, name) again and again; an interval in ns or as text: "250ms", "1s", "5m"."""
+        ...
+
+    def cancel_timer(self, name: str) -> None:
+        """Forget the timers of that name."""
+        ...
+
+    def log(self, *values: object) -> None:
+        """Write a line into the run's journal (it is not part of the journal's hash)."""
+        ...
+
+    def round_price(self, instrument: Instrument, price: float) -> float:
+        """The nearest valid price."""
+        ...
+
+    def round_size(self, instrument: Instrument, size: float) -> float:
+        """The largest valid size that is not larger (towards zero); the sign is kept."""
+        ...
+
+
+class Strategy:
+    """Base of every strategy. Annotated class fields with defaults are its parameters:
+
+        class Mine(engine.Strategy):
+            fast: int = 20          # --set fast=30
+
+    int, float, bool, str and tuple[str, ...] are possible. `symbols` is a parameter of every strategy:
+    empty means every instrument of the log. A field whose name begins with "_" is the strategy's own.
+    """
+
+    symbols: tuple[str, ...] = ()
+
+
+    def __init__(self, **parameters: Any) -> None:
+        """With the defaults, and what is given by name; raises UsageError for a wrong name or type."""
+        from engine.strategy.parameters import check_values
+
+        for name, value in check_values(type(self), parameters).items():
+            setattr(self, name, value)
