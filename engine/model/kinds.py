@@ -79,7 +79,7 @@ class Data(msgspec.Struct, omit_defaults=True, frozen=True):
     """Base of the `data` structs."""
 
 
-class InstrumentData(Data):
+class InstrumentData(Data, frozen=True):
     """INSTRUMENT: defines the number in the row's `instrument` column for this file.
 
     Increments and limits are decimal texts. `channels` says what this log carries of the instrument,
@@ -103,7 +103,7 @@ class InstrumentData(Data):
     version: int = 1
 
 
-class SourceData(Data):
+class SourceData(Data, frozen=True):
     """SOURCE: defines the number in the `source` column: one connection, request or imported file."""
 
     name: str  # "binance", "binance-rest", "import"
@@ -114,7 +114,7 @@ class SourceData(Data):
     detail: dict[str, str] = {}
 
 
-class StatusData(Data):
+class StatusData(Data, frozen=True):
     """STATUS: something happened to a connection, a book or the clock. See STATUS_EVENTS."""
 
     event: str
@@ -143,7 +143,7 @@ STATUS_EVENTS = (
 )
 
 
-class MalformedData(Data):
+class MalformedData(Data, frozen=True):
     """MALFORMED: bytes that are not what the venue's protocol says. `wire` keeps them."""
 
     error: str
@@ -152,14 +152,14 @@ class MalformedData(Data):
     byte: int = -1
 
 
-class CommandData(Data):
+class CommandData(Data, frozen=True):
     """COMMAND: an operator's word, Ctrl-C included."""
 
     command: str  # "stop"
     reason: str = ""  # "SIGINT", "SIGTERM", "--for", ...
 
 
-class NewsData(Data):
+class NewsData(Data, frozen=True):
     """NEWS: one headline. The row's `ts_venue` is its publication time, `ts` when it reached us."""
 
     id: str
@@ -170,20 +170,20 @@ class NewsData(Data):
     symbols: tuple[str, ...] = ()
 
 
-class BarData(Data):
+class BarData(Data, frozen=True):
     """BAR: on the bar's OPEN row, what has no column."""
 
     interval_ns: int
     close_time: int = 0
 
 
-class BookData(Data):
+class BookData(Data, frozen=True):
     """BOOK: on the first row of a message that carries no levels, why there are none."""
 
     note: str = ""
 
 
-class EndData(Data):
+class EndData(Data, frozen=True):
     """END: the recording ends here on purpose."""
 
     reason: str = ""

@@ -19,7 +19,7 @@ SECOND_NS = 1_000_000_000
 MILLISECOND_NS = 1_000_000
 MICROSECOND_NS = 1_000
 
-POWERS_OF_TEN = tuple(10**n for n in range(MAX_DECIMALS + 1))
+POWERS_OF_TEN: tuple[int, ...] = tuple(10**n for n in range(MAX_DECIMALS + 1))
 
 
 def parse_decimal(text: str, decimals: int) -> int:
