@@ -21,13 +21,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from engine.log.framing import CHECKSUM_EMPTY, CHECKSUM_KEY
 from engine.model.errors import InputError
 from engine.model.kinds import FORMAT_VERSION, encode_canonical
 from engine.model.rows import ROW, RowBuffer
 from engine.model.units import NULL_TIME
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    TextParts = tuple[npt.NDArray[np.int64], bytes | memoryview]  # lengths (-1: null), joined bytes
 
 TIMESTAMP = pa.timestamp("ns", tz="UTC")
 SCHEMA = pa.schema(
@@ -53,12 +54,14 @@ FIXED = COLUMNS[1:12]  # the columns that a ROW record holds, seq aside
 _NUMPY_TYPE = {name: ROW.fields[name][0] for name in FIXED}  # type: ignore[index]
 _ARROW_TYPE = {field.name: field.type for field in SCHEMA}
 
+_CRC_FORMAT = b"%08x" * (len(COLUMNS) - 1)
+
 HEADER_KEY = b"engine.header"
 SEQ_KEY, CRC_KEY, CHAIN_KEY = b"seq", b"crc32", b"chain"
 
 
-class LogHeader(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a file says of itself before its first row."""
+class LogHeader(msgspec.Struct, frozen=True):
+    """What a file says of itself before its first row. Every field is written, `format` above all."""
 
     format: int = FORMAT_VERSION
     engine: str = ""
@@ -73,8 +76,8 @@ class LogHeader(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def schema_with(header: LogHeader) -> pa.Schema:
-    """The schema with this header in its metadata."""
-    return SCHEMA.with_metadata({HEADER_KEY: encode_canonical(header)})
+    """The schema with this header in its metadata, and room for the message's checksum."""
+    return SCHEMA.with_metadata({HEADER_KEY: encode_canonical(header), CHECKSUM_KEY: CHECKSUM_EMPTY})
 
 
 def header_of(schema: pa.Schema, name: str) -> LogHeader:
@@ -92,7 +95,7 @@ def header_of(schema: pa.Schema, name: str) -> LogHeader:
     if header.format > FORMAT_VERSION:
         raise InputError(
             f"{name}: log format {header.format}; this engine reads up to {FORMAT_VERSION}",
-            hint=f"it was written by engine {header.engine or '(unknown)'}: install that version or a newer one",
+            hint=f"engine {header.engine or '(unknown)'} wrote it: install that version or a newer one",
         )
     if not schema.equals(SCHEMA, check_metadata=False):
         raise InputError(f"{name}: the columns are not those of log format {header.format}")
@@ -106,7 +109,7 @@ class Batch:
     when the batch came from a RowBuffer.
     """
 
-    __slots__ = (*COLUMNS[1:], "count", "rows", "first_seq")
+    __slots__ = (*COLUMNS[1:], "_texts", "count", "first_seq", "rows")
     first_seq: int
     count: int
     rows: npt.NDArray[np.void] | None
@@ -123,6 +126,7 @@ class Batch:
     id: npt.NDArray[np.uint64]
     data: pa.StringArray | None
     wire: pa.LargeBinaryArray | None
+    _texts: tuple[TextParts, TextParts]
 
     def data_at(self, row: int) -> bytes | None:
         """The row's `data` text as bytes, or None."""
@@ -134,6 +138,14 @@ class Batch:
     def wire_at(self, row: int) -> bytes | None:
         """The row's `wire` bytes, or None."""
         return None if self.wire is None else self.wire[row].as_py()
+
+    def texts(self) -> tuple[TextParts, TextParts]:
+        """The canonical parts of `data` and `wire` of a complete batch, computed once."""
+        try:
+            return self._texts
+        except AttributeError:
+            self._texts = (text_parts(self.data), text_parts(self.wire))
+            return self._texts
 
     def slice(self, start: int, stop: int) -> Batch:
         """Rows start..stop as a batch of their own (views, no copies)."""
@@ -156,32 +168,32 @@ def batch_of_buffer(rows: RowBuffer, first_seq: int) -> Batch:
     batch.rows = packed
     for name in FIXED:
         setattr(batch, name, np.ascontiguousarray(packed[name]))
-    batch.data = _texts(packed["data_length"], rows.data, pa.string())
-    batch.wire = _texts(packed["wire_length"], rows.wire, pa.large_binary())
+    data = (packed["data_length"].astype(np.int64), b"".join(rows.data))
+    wire = (packed["wire_length"].astype(np.int64), b"".join(rows.wire))
+    batch._texts = (data, wire)  # noqa: SLF001  the batch is being made here
+    batch.data = _text_array(*data, len(rows.data), pa.string())
+    batch.wire = _text_array(*wire, len(rows.wire), pa.large_binary())
     return batch
 
 
-def _texts(lengths: npt.NDArray[Any], values: Sequence[bytes], kind: pa.DataType) -> pa.Array:
-    width = np.int32 if kind == pa.string() else np.int64
-    offsets = np.zeros(len(lengths) + 1, dtype=width)
-    np.cumsum(np.maximum(lengths, 0), out=offsets[1:])
+def _text_array(lengths: npt.NDArray[np.int64], content: bytes, filled: int, kind: pa.DataType) -> pa.Array:
+    count = len(lengths)
+    nulls = count - filled
+    offsets = np.zeros(count + 1, dtype=np.int32 if kind == pa.string() else np.int64)
     valid = None
-    nulls = 0
-    if len(values) != len(lengths):
-        bits = lengths >= 0
-        nulls = len(lengths) - len(values)
-        valid = pa.py_buffer(np.packbits(bits, bitorder="little"))
-    return pa.Array.from_buffers(
-        kind, len(lengths), [valid, pa.py_buffer(offsets), pa.py_buffer(b"".join(values))], nulls
-    )
+    if nulls:
+        present = lengths >= 0
+        valid = pa.py_buffer(np.packbits(present, bitorder="little"))
+        np.cumsum(np.where(present, lengths, 0), out=offsets[1:])
+    else:
+        np.cumsum(lengths, out=offsets[1:])
+    return pa.Array.from_buffers(kind, count, [valid, pa.py_buffer(offsets), pa.py_buffer(content)], nulls)
 
 
 def record_of(batch: Batch) -> pa.RecordBatch:
     """The Arrow form of a complete batch (every column present)."""
     n = batch.count
-    arrays: list[pa.Array] = [
-        pa.array(np.arange(batch.first_seq, batch.first_seq + n, dtype=np.uint64))
-    ]
+    arrays: list[pa.Array] = [pa.array(np.arange(batch.first_seq, batch.first_seq + n, dtype=np.uint64))]
     for name in FIXED:
         values = getattr(batch, name)
         kind = _ARROW_TYPE[name]
@@ -190,9 +202,7 @@ def record_of(batch: Batch) -> pa.RecordBatch:
             if null.any():
                 clean = np.where(null, 0, values)
                 bits = pa.py_buffer(np.packbits(~null, bitorder="little"))
-                arrays.append(
-                    pa.Array.from_buffers(kind, n, [bits, pa.py_buffer(clean)], int(null.sum()))
-                )
+                arrays.append(pa.Array.from_buffers(kind, n, [bits, pa.py_buffer(clean)], int(null.sum())))
                 continue
         arrays.append(pa.Array.from_buffers(kind, n, [None, pa.py_buffer(values)], 0))
     arrays += [batch.data, batch.wire]
@@ -228,7 +238,7 @@ def _fixed_column(name: str, array: pa.Array) -> npt.NDArray[Any]:
     return values
 
 
-def text_parts(array: pa.Array) -> tuple[npt.NDArray[np.int64], memoryview]:
+def text_parts(array: pa.Array) -> TextParts:
     """Lengths (-1: null) and concatenated bytes of a text column: its canonical form."""
     kind = np.int32 if array.type == pa.string() else np.int64
     buffers = array.buffers()
@@ -253,7 +263,9 @@ def column_crc(batch: Batch, name: str) -> int:
 
 def crc_text(batch: Batch) -> bytes:
     """The `crc32` metadata of a complete batch: eight hex digits per column after seq."""
-    return b"".join(b"%08x" % column_crc(batch, name) for name in COLUMNS[1:])
+    codes = [zlib.crc32(getattr(batch, name).data) for name in FIXED]
+    codes += [zlib.crc32(content, zlib.crc32(lengths.data)) for lengths, content in batch.texts()]
+    return _CRC_FORMAT % tuple(codes)
 
 
 class Chain:
@@ -270,8 +282,7 @@ class Chain:
 
     def update(self, batch: Batch) -> None:
         """Take the rows of a complete batch."""
-        data_lengths, data = text_parts(batch.data)
-        wire_lengths, wire = text_parts(batch.wire)
+        (data_lengths, data), (wire_lengths, wire) = batch.texts()
         packed = batch.rows
         if packed is None:
             packed = np.zeros(batch.count, dtype=ROW)
@@ -281,6 +292,12 @@ class Chain:
             packed["wire_length"] = wire_lengths
         for stream, content in zip(self._streams, (packed.data, data, wire), strict=True):
             stream.update(content)
+
+    def copy(self) -> Chain:
+        """A chain that goes on from here by itself."""
+        twin = Chain()
+        twin._streams = [stream.copy() for stream in self._streams]
+        return twin
 
     def head(self) -> str:
         """The hash of everything taken so far, 64 hex digits."""

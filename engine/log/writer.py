@@ -1,0 +1,222 @@
+"""Appends batches to a log file: one flush, one Arrow batch, one write.
+
+Durability contract: when `flush` has returned, the rows are with the operating system, so that they
+survive the end of this process, however it ends (`fsync=True`: also the end of the machine's). Nothing may
+act on a row before that. Until it returns, nothing is promised; a torn last message is what readers and
+`recover` expect to find.
+
+When a write fails (a full disk), the file ends there: the torn bytes stay, because truncating could kill
+a process that has the file mapped, and every later flush fails as well. The rows stay in `rows`,
+unacknowledged; whoever wants to go on opens the next segment, which names the chain head of the last
+good batch.
+
+A writer never opens an existing file, and never seals: see `seal`.
+"""
+
+from __future__ import annotations
+
+import os
+from io import BytesIO
+from typing import TYPE_CHECKING, Self
+
+import pyarrow as pa
+
+from engine.log.framing import CHECKSUM_EMPTY, CHECKSUM_KEY, MAGIC, sign_message
+from engine.log.schema import (
+    CHAIN_KEY,
+    CRC_KEY,
+    SCHEMA,
+    SEQ_KEY,
+    Batch,
+    Chain,
+    LogHeader,
+    batch_of_buffer,
+    crc_text,
+    record_of,
+    schema_with,
+)
+from engine.model.errors import EngineError, InternalError, UsageError
+from engine.model.kinds import EndData, Flag, Kind, encode_canonical
+from engine.model.rows import RowBuffer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+_LAST = int(Flag.LAST)
+_EMPTY = pa.RecordBatch.from_pylist([], schema=SCHEMA)
+
+
+class LogWriter:
+    """One log file being written. Append whole messages to `rows`, then `flush`.
+
+    seq: number of the next row. chain: over everything acknowledged. bytes_written: size of the file's
+    good part.
+    """
+
+    def __init__(self, path: Path, header: LogHeader, *, fsync: bool = False) -> None:
+        """Create the file and write its header at once.
+
+        Raises UsageError when the file exists (a log is never appended to), EngineError when it cannot
+        be written.
+        """
+        self.path = path
+        self.header = header
+        self.rows = RowBuffer()
+        self.seq = 0
+        self.chain = Chain(header.previous_chain)
+        self.chain_head = self.chain.head()
+        self.bytes_written = 0
+        self._fsync = fsync
+        self._failed: OSError | None = None
+        self._encoder = BatchEncoder()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(
+                path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644
+            )
+        except FileExistsError:
+            raise UsageError(
+                f"{path}: exists already", hint="a log is never appended to or overwritten: name another file"
+            ) from None
+        except OSError as error:
+            raise EngineError(f"{path}: cannot be created: {error.strerror}") from None
+        self._write(file_start(header))
+        self._sync(folder=True)
+
+    def flush(self) -> Batch | None:
+        """Write everything in `rows` as one batch; None when there is nothing.
+
+        The caller guarantees whole messages. Raises EngineError, naming file and byte, when the system
+        does not take all of it; then nothing of it is acknowledged.
+        """
+        rows = self.rows
+        if not rows.count:
+            return None
+        if self._failed is not None:
+            raise self._write_error(self._failed)
+        batch = batch_of_buffer(rows, self.seq)
+        if not int(batch.flags[-1]) & _LAST:
+            raise InternalError(
+                f"{self.path}: a batch holds whole messages, but row {self.seq + batch.count - 1} has no LAST"
+            )
+        chain = self.chain.copy()
+        chain.update(batch)
+        head = chain.head()
+        self._write(self._encoder.encode(batch, head))
+        if self._fsync:
+            self._sync()
+        self.chain, self.chain_head = chain, head
+        self.seq += batch.count
+        rows.clear()
+        return batch
+
+    def close(self, *, reason: str, ts: int) -> None:
+        """Append the END row, flush, fsync and close. Does not seal. A second call does nothing.
+
+        Raises EngineError when the last rows could not be written; the file is closed all the same.
+        """
+        if self._file < 0:
+            return
+        try:
+            if self._failed is None:
+                self.rows.append(ts, Kind.END, flags=_LAST, data=encode_canonical(EndData(reason)))
+                self.flush()
+                self._sync()
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Close the file as it is, without an END row. What was flushed stays."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.abandon()
+
+    def _write(self, message: bytes | bytearray | memoryview) -> None:
+        if self._file < 0:
+            raise InternalError(f"{self.path}: written to after it was closed")
+        written = 0
+        total = len(message)
+        try:
+            written = os.write(self._file, message)
+            while written < total:  # the disk filled up, or a signal: the next call says which
+                written += os.write(self._file, memoryview(message)[written:])
+        except OSError as error:
+            self._failed = error
+            raise self._write_error(error) from None
+        self.bytes_written += total
+
+    def _write_error(self, error: OSError) -> EngineError:
+        return EngineError(
+            f"{self.path}: {error.strerror} at byte {self.bytes_written}; "
+            f"{self.rows.count} rows from {self.seq} on are not in the log",
+            hint="everything before is safe; make room, then go on in a new segment",
+        )
+
+    def _sync(self, *, folder: bool = False) -> None:
+        try:
+            if not folder:
+                os.fdatasync(self._file)
+                return
+            os.fsync(self._file)
+            sync_folder(self.path.parent)
+        except OSError as error:
+            # What the system could not store, it may have dropped: nothing after this can be trusted.
+            self._failed = error
+            raise self._write_error(error) from None
+
+
+class BatchEncoder:
+    """Batches to signed Arrow messages, through one Arrow writer that is kept."""
+
+    def __init__(self, options: pa.ipc.IpcWriteOptions | None = None) -> None:
+        self._sink = BytesIO()
+        self._writer = pa.ipc.new_stream(
+            self._sink, SCHEMA, options=options or pa.ipc.IpcWriteOptions(use_threads=False)
+        )
+        # The first batch takes the schema message along with it: let that be an empty one, and forget it.
+        self._writer.write_batch(_EMPTY)
+
+    def encode(self, batch: Batch, chain_head: str) -> bytearray:
+        """The batch as one message, ready to be written."""
+        sink = self._sink
+        sink.seek(0)
+        sink.truncate()
+        self._writer.write_batch(record_of(batch), custom_metadata=batch_metadata(batch, chain_head))
+        message = bytearray(sink.getbuffer())
+        sign_message(message)
+        return message
+
+
+def batch_metadata(batch: Batch, chain_head: str) -> dict[bytes, bytes]:
+    """The custom metadata of a batch whose rows the chain has just taken."""
+    return {
+        SEQ_KEY: b"%d" % batch.first_seq,
+        CRC_KEY: crc_text(batch),
+        CHAIN_KEY: chain_head.encode(),
+        CHECKSUM_KEY: CHECKSUM_EMPTY,
+    }
+
+
+def file_start(header: LogHeader) -> bytes:
+    """Magic and schema message: how every file with this header begins."""
+    start = bytearray(MAGIC) + schema_with(header).serialize().to_pybytes()
+    sign_message(start, len(MAGIC))
+    return bytes(start)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the folder's entries durable (a new or renamed file is one)."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,84 @@
+"""The writer: what it puts on disk, and when it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from engine.log.reader import LogReader
+from engine.log.schema import Chain, LogHeader
+from engine.log.writer import LogWriter
+from engine.model.errors import InternalError, UsageError
+from engine.model.kinds import Kind
+from tests.helpers.logs import at, make_log, market, read_rows, rows_of, trade, write_log
+
+
+def test_what_was_written_is_read_back(tmp_path: Path) -> None:
+    """Rows come back as they were appended, texts, nulls and all."""
+    path = tmp_path / "a.arrow"
+    writer = LogWriter(path, LogHeader(note="n"))
+    written = []
+    for message in market(200, seed=1):
+        message.append_to(writer.rows)
+        written.append(writer.flush())
+    writer.abandon()
+    reader = LogReader(path)
+    assert rows_of(reader.batches()) == rows_of([b for b in written if b])
+    assert (reader.tail, reader.next_seq, reader.header.note) == ("", writer.seq, "n")
+
+
+def test_other_arrow_programs_read_it(tmp_path: Path) -> None:
+    """Arrow's own stream reader, behind the 8 magic bytes, sees the same rows and the batches' metadata."""
+    path = make_log(tmp_path / "a.arrow", market(50, seed=2))
+    with path.open("rb") as file:
+        assert file.read(8) == b"ARROW1\0\0"
+        table = pa.ipc.open_stream(file).read_all()
+    table.validate(full=True)
+    assert table["seq"].to_pylist() == list(range(table.num_rows))
+    assert table["price"].to_pylist() == [row[8] for row in read_rows(path)]
+
+
+@pytest.mark.parametrize("per_batch", [1, 7, 1000])
+def test_the_chain_does_not_depend_on_batches(tmp_path: Path, per_batch: int) -> None:
+    """The same rows in other batches have the same chain head."""
+    one = write_log(tmp_path / "one.arrow", market(100, seed=3))
+    other = write_log(tmp_path / "other.arrow", market(100, seed=3), per_batch=per_batch)
+    assert other.chain_head == one.chain_head != Chain().head()
+    one.abandon()
+    other.abandon()
+
+
+def test_an_existing_file_is_never_touched(tmp_path: Path) -> None:
+    """A writer on a file that exists is refused, and the file stays as it was."""
+    path = make_log(tmp_path / "a.arrow", [trade(1)])
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match=r"a\.arrow: exists already"):
+        LogWriter(path, LogHeader())
+    assert path.read_bytes() == before
+
+
+def test_flush_of_nothing_writes_nothing(tmp_path: Path) -> None:
+    """An empty flush returns None and leaves the file alone."""
+    with LogWriter(tmp_path / "a.arrow", LogHeader()) as writer:
+        size = writer.bytes_written
+        assert writer.flush() is None
+        assert (tmp_path / "a.arrow").stat().st_size == size == writer.bytes_written
+
+
+def test_half_a_message_is_refused(tmp_path: Path) -> None:
+    """A batch that does not end with LAST is a bug of the caller, and says so."""
+    with LogWriter(tmp_path / "a.arrow", LogHeader()) as writer:
+        writer.rows.append(at(1), Kind.TRADE)
+        with pytest.raises(InternalError, match="row 0 has no LAST"):
+            writer.flush()
+
+
+def test_close_ends_with_an_end_row(tmp_path: Path) -> None:
+    """The last row of a closed log is END with its reason; closing again changes nothing."""
+    writer = write_log(tmp_path / "a.arrow", [trade(1)])
+    writer.close(reason="operator", ts=at(2))
+    writer.close(reason="again", ts=at(3))
+    last = read_rows(tmp_path / "a.arrow")[-1]
+    assert (last[3], last[11]) == (Kind.END, b'{"reason":"operator"}')
