@@ -191,7 +191,7 @@ class News(msgspec.Struct, frozen=True, gc=False):
 
 
 class Status(msgspec.Struct, frozen=True, gc=False):
-    """Something happened to a connection or a book: "gap", "disconnected", "synchronised", …"""
+    """Something happened to a connection or a book: "gap", "disconnected", "synchronised" and so on."""
 
     event: str
     channel: str
@@ -302,14 +302,14 @@ class Context(Protocol):
         """Buy (size > 0) or sell (size < 0) at what the market offers; returns the order's number."""
         ...
 
-    def limit(  # noqa: PLR0913  an order has that many properties
+    def limit(
         self,
         instrument: Instrument,
         size: float,
         price: float,
         tif: str = "gtc",
-        post_only: bool = False,
-        reduce_only: bool = False,
+        post_only: bool = False,  # noqa: FBT001, FBT002  authors name it
+        reduce_only: bool = False,  # noqa: FBT001, FBT002  likewise
     ) -> int:
         """Buy or sell at `price` or better; `tif` is "gtc", "ioc" or "fok". Returns the order's number."""
         ...
@@ -380,12 +380,12 @@ class Context(Protocol):
         ...
 
     def round_size(self, instrument: Instrument, size: float) -> float:
-        """The largest valid size that is not larger (towards zero); the sign is kept."""
+        """The nearest valid size towards zero, sign kept; one that is valid but for float noise stays."""
         ...
 
 
 class Strategy:
-    """Base of every strategy. Annotated class fields with defaults are its parameters:
+    """Base of every strategy. Annotated class fields with defaults are its parameters.
 
         class Mine(engine.Strategy):
             fast: int = 20          # --set fast=30
@@ -395,7 +395,6 @@ class Strategy:
     """
 
     symbols: tuple[str, ...] = ()
-
 
     def __init__(self, **parameters: Any) -> None:
         """With the defaults, and what is given by name; raises UsageError for a wrong name or type."""

@@ -9,8 +9,8 @@ what is possible; nothing is ignored, since a misspelt parameter would mean a ba
 from __future__ import annotations
 
 import difflib
+import inspect
 import math
-import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -139,7 +139,10 @@ def read_table(path: Path) -> dict[str, Any]:
 
 
 def resolve(
-    strategy: type[Strategy], texts: Iterable[str] = (), table: Mapping[str, Any] | None = None, origin: str = ""
+    strategy: type[Strategy],
+    texts: Iterable[str] = (),
+    table: Mapping[str, Any] | None = None,
+    origin: str = "",
 ) -> dict[str, Any]:
     """Every parameter's value: defaults, then the table (read from `origin`), then the `--set` texts."""
     values = check_values(strategy, table or {}, origin)
@@ -151,13 +154,11 @@ def _type_hints(strategy: type[Strategy]) -> dict[str, Any]:
     """Annotations of the class and its bases, resolved where each was written."""
     hints: dict[str, Any] = {}
     for base in reversed(strategy.__mro__):
-        annotations = base.__dict__.get("__annotations__")
+        annotations = inspect.get_annotations(base)
         if not annotations:
             continue
-        # A strategy's module is not in sys.modules, so its own names come along with the class.
-        names = base.__dict__.get("_module_names_") or vars(sys.modules.get(base.__module__, object))
         try:
-            resolved = get_type_hints(base, globalns=dict(names))
+            resolved = get_type_hints(base)
         except (NameError, TypeError, SyntaxError) as error:
             raise StrategyError(
                 f"{strategy.__name__}: an annotation cannot be understood: {error}",
@@ -199,9 +200,6 @@ def _listing(parameters: Iterable[Parameter]) -> str:
 
 def _convert(parameter: Parameter, value: Any) -> Any:
     """The value in the parameter's type; raises ValueError with the reason."""
-    if parameter.type is tuple[str, ...] or parameter.type_name.startswith("tuple"):
-        if isinstance(value, str):
-            raise ValueError("a text, where a list of texts is expected")
     try:
         converted = msgspec.convert(value, parameter.type, strict=True)
     except msgspec.ValidationError as error:
