@@ -1,0 +1,361 @@
+"""Rows of one Binance symbol: each method writes one message, whole or not at all.
+
+A method raises DecimalError (TooFine when a wider definition would do) before it has changed anything:
+rows already begun are taken back, and numbers are remembered only at the end. So the caller can widen the
+definition and call again, or refuse the frame.
+"""
+
+from __future__ import annotations
+
+from engine.feed.binance_book import BookSync
+from engine.feed.binance_messages import (
+    AggregateTrade,
+    BookTicker,
+    DepthSnapshot,
+    DepthUpdate,
+    Kline,
+    Trade,
+    nanoseconds,
+)
+from engine.feed.binance_messages import Levels as LevelTexts
+from engine.feed.decimals import Mantissas
+from engine.feed.parser import DUPLICATE, LAST, OUT_OF_ORDER, Sequence, SnapshotWanted
+from engine.model.errors import DecimalError
+from engine.model.kinds import (
+    ASK,
+    BID,
+    BUY,
+    NO_SIDE,
+    SELL,
+    BarData,
+    BookData,
+    Flag,
+    InstrumentData,
+    Kind,
+    Part,
+    StatusData,
+    encode_canonical,
+)
+from engine.model.rows import RowBuffer
+from engine.model.units import NULL_TIME
+
+# Plain ints: an IntEnum member costs a look-up and a conversion in each row.
+TRADE, QUOTE, BOOK, BAR = int(Kind.TRADE), int(Kind.QUOTE), int(Kind.BOOK), int(Kind.BAR)
+INSTRUMENT, STATUS = int(Kind.INSTRUMENT), int(Kind.STATUS)
+OPEN, HIGH, LOW, CLOSE = int(Part.OPEN), int(Part.HIGH), int(Part.LOW), int(Part.CLOSE)
+AGGREGATE, SNAPSHOT, CLEAR, FINAL = (
+    int(Flag.AGGREGATE),
+    int(Flag.SNAPSHOT),
+    int(Flag.CLEAR),
+    int(Flag.FINAL),
+)
+_SECOND_NS = 1_000_000_000
+_INTERVAL_NS = {
+    "s": _SECOND_NS,
+    "m": 60 * _SECOND_NS,
+    "h": 3_600 * _SECOND_NS,
+    "d": 86_400 * _SECOND_NS,
+    "w": 604_800 * _SECOND_NS,
+}
+_NO_LEVELS = encode_canonical(BookData(note="no levels"))
+_EMPTY_BOOK = encode_canonical(BookData(note="empty book"))
+
+
+class SymbolRows:
+    """One symbol's definition, sequences and book, and the rows its messages become."""
+
+    __slots__ = (
+        "aggregates",
+        "book",
+        "definition",
+        "number",
+        "partial_id",
+        "prices",
+        "quote_id",
+        "sizes",
+        "source",
+        "trades",
+        "wants",
+    )
+
+    def __init__(
+        self, number: int, definition: InstrumentData, source: int, wants: list[SnapshotWanted]
+    ) -> None:
+        self.number = number
+        self.source = source
+        self.wants = wants
+        self.trades = Sequence()
+        self.aggregates = Sequence()
+        self.quote_id = -1
+        self.partial_id = -1
+        self.book = BookSync()
+        self.define(definition)
+
+    def define(self, definition: InstrumentData) -> None:
+        """Use this definition from now on. Nothing remembered depends on the old one's decimals."""
+        self.definition = definition
+        self.prices = Mantissas(definition.price_decimals)
+        self.sizes = Mantissas(definition.size_decimals)
+
+    def trade(self, message: Trade, frame: bytes, ts: int, rows: RowBuffer) -> None:
+        """TRADE; before it a STATUS row when ids are missing."""
+        price = self.prices[message.price]
+        size = self.sizes[message.size]
+        sequence = self.trades
+        number = message.id
+        flags = LAST
+        wire: bytes | None = frame
+        if number != sequence.last + 1 or number == 0:
+            more, gap = sequence.judge(number)
+            flags |= more
+            if gap is not None:
+                self._gap("trade", gap, frame, ts, rows)
+                wire = None
+            sequence.take(number)
+        else:
+            sequence.last = number
+        rows.append_fast(
+            ts,
+            nanoseconds(message.time),
+            self.source,
+            TRADE,
+            0,
+            flags,
+            self.number,
+            SELL if message.buyer_is_maker else BUY,
+            price,
+            size,
+            number,
+            None,
+            wire,
+        )
+
+    def aggregate(self, message: AggregateTrade, frame: bytes, ts: int, rows: RowBuffer) -> None:
+        """TRADE flagged AGGREGATE, in a sequence of its own."""
+        price = self.prices[message.price]
+        size = self.sizes[message.size]
+        more, gap = self.aggregates.judge(message.id)
+        wire: bytes | None = frame
+        if gap is not None:
+            self._gap("aggtrade", gap, frame, ts, rows)
+            wire = None
+        self.aggregates.take(message.id)
+        side = SELL if message.buyer_is_maker else BUY
+        flags = AGGREGATE | LAST | more
+        stamp = nanoseconds(message.time)
+        rows.append_fast(
+            ts, stamp, self.source, TRADE, 0, flags, self.number, side, price, size, message.id, None, wire
+        )
+
+    def quote(self, message: BookTicker, frame: bytes, ts: int, rows: RowBuffer) -> None:
+        """QUOTE, bid then ask. The venue gives no time; ids grow but not by one."""
+        bid, bid_size = self.prices[message.bid], self.sizes[message.bid_size]
+        ask, ask_size = self.prices[message.ask], self.sizes[message.ask_size]
+        number, source, instrument = message.id, self.source, self.number
+        flags = 0
+        if number > self.quote_id:
+            self.quote_id = number
+        else:
+            flags = DUPLICATE if number == self.quote_id else OUT_OF_ORDER
+        append = rows.append_fast
+        append(ts, NULL_TIME, source, QUOTE, 0, flags, instrument, BID, bid, bid_size, number, None, frame)
+        append(
+            ts, NULL_TIME, source, QUOTE, 0, flags | LAST, instrument, ASK, ask, ask_size, number, None, None
+        )
+
+    def depth(self, message: DepthUpdate, frame: bytes, ts: int, rows: RowBuffer) -> None:
+        """BOOK rows of a depth update; before them a STATUS row when updates are missing."""
+        book = self.book
+        flags, gap = 0, None
+        if not book.synchronised or message.last <= book.id or message.first > book.id + 1:
+            flags, gap = book.judge(message)
+        start = rows.count
+        wire: bytes | None = frame
+        try:
+            if gap is not None:
+                self._gap("book", gap, frame, ts, rows)
+                wire = None
+            stamp = nanoseconds(message.event_time)
+            self._levels(message.bids, BID, message.last, stamp, self.source, flags, wire, ts, rows)
+            if message.bids:
+                wire = None
+            self._levels(message.asks, ASK, message.last, stamp, self.source, flags, wire, ts, rows)
+            if not message.bids and not message.asks:
+                self._no_levels(message.last, stamp, self.source, flags, wire, ts, rows, _NO_LEVELS)
+        except DecimalError:
+            rows.truncate(start)
+            raise
+        rows.end_message()
+        self._want(book.take(message, gap=gap is not None))
+
+    def partial(self, message: DepthSnapshot, frame: bytes, ts: int, rows: RowBuffer) -> None:
+        """A partial-depth frame: the best levels, whole, each time.
+
+        DUPLICATE when it repeats the last one, or when depth updates keep a deeper book anyway.
+        """
+        flags = CLEAR | SNAPSHOT
+        if message.id == self.partial_id or self.book.seen >= 0:
+            flags = SNAPSHOT | DUPLICATE
+        elif message.id < self.partial_id:
+            flags = SNAPSHOT | OUT_OF_ORDER
+        self._picture(message.bids, message.asks, message.id, NULL_TIME, self.source, flags, frame, ts, rows)
+        self.partial_id = max(self.partial_id, message.id)
+
+    def snapshot(self, message: DepthSnapshot, body: bytes, ts: int, rows: RowBuffer, number: int) -> None:
+        """BOOK rows of a REST snapshot under the updates kept for it, or its own levels when it is too old.
+
+        `ts_venue` is that of the last update in it; none when there is no such update.
+        """
+        book = self.book
+        bad = book.judge_snapshot(message)
+        if bad:
+            self._picture(
+                message.bids, message.asks, message.id, NULL_TIME, number, SNAPSHOT | bad, body, ts, rows
+            )
+        else:
+            updates = book.overlaying(message)
+            bids, asks = message.bids, message.asks
+            last, stamp = message.id, NULL_TIME
+            if updates:
+                bids = self._overlay(bids, [u.bids for u in updates], descending=True)
+                asks = self._overlay(asks, [u.asks for u in updates], descending=False)
+                last, stamp = updates[-1].last, nanoseconds(updates[-1].event_time)
+            self._picture(bids, asks, last, stamp, number, CLEAR | SNAPSHOT, body, ts, rows)
+        self._want(book.take_snapshot(message))
+
+    def kline(self, message: Kline, frame: bytes, ts: int, rows: RowBuffer) -> None:
+        """BAR rows OPEN (ts_venue: the bar's start), HIGH, LOW, CLOSE (size: volume, id: trades)."""
+        bar = message.bar
+        prices = self.prices
+        opened, high, low, close = prices[bar.open], prices[bar.high], prices[bar.low], prices[bar.close]
+        volume = self.sizes[bar.volume]
+        flags = FINAL if bar.final else 0
+        start, stamp = nanoseconds(bar.start), nanoseconds(message.event_time)
+        data = encode_canonical(BarData(interval_ns=_interval(message), close_time=nanoseconds(bar.end)))
+        source, number, append = self.source, self.number, rows.append_fast
+        append(ts, start, source, BAR, OPEN, flags, number, NO_SIDE, opened, 0, 0, data, frame)
+        append(ts, stamp, source, BAR, HIGH, flags, number, NO_SIDE, high, 0, 0, None, None)
+        append(ts, stamp, source, BAR, LOW, flags, number, NO_SIDE, low, 0, 0, None, None)
+        append(
+            ts,
+            stamp,
+            source,
+            BAR,
+            CLOSE,
+            flags | LAST,
+            number,
+            NO_SIDE,
+            close,
+            volume,
+            bar.trades,
+            None,
+            None,
+        )
+
+    def ask_again(self, reason: str) -> None:
+        """A snapshot came to nothing: want another, if updates are waiting for one."""
+        self._want(self.book.missed(reason))
+
+    def _picture(  # noqa: PLR0913  the columns that all its rows share
+        self,
+        bids: LevelTexts,
+        asks: LevelTexts,
+        number: int,
+        stamp: int,
+        source: int,
+        flags: int,
+        frame: bytes,
+        ts: int,
+        rows: RowBuffer,
+    ) -> None:
+        """One message of all levels; CLEAR, if among the flags, on the first row only."""
+        start = rows.count
+        rest = flags & ~CLEAR
+        try:
+            if bids:
+                self._levels(bids[:1], BID, number, stamp, source, flags, frame, ts, rows)
+                self._levels(bids[1:], BID, number, stamp, source, rest, None, ts, rows)
+                self._levels(asks, ASK, number, stamp, source, rest, None, ts, rows)
+            elif asks:
+                self._levels(asks[:1], ASK, number, stamp, source, flags, frame, ts, rows)
+                self._levels(asks[1:], ASK, number, stamp, source, rest, None, ts, rows)
+            else:
+                self._no_levels(number, stamp, source, flags, frame, ts, rows, _EMPTY_BOOK)
+        except DecimalError:
+            rows.truncate(start)
+            raise
+        rows.end_message()
+
+    def _levels(  # noqa: PLR0913
+        self,
+        levels: LevelTexts,
+        side: int,
+        number: int,
+        stamp: int,
+        source: int,
+        flags: int,
+        wire: bytes | None,
+        ts: int,
+        rows: RowBuffer,
+    ) -> None:
+        prices, sizes, instrument, append = self.prices, self.sizes, self.number, rows.append_fast
+        for price, size in levels:
+            append(
+                ts,
+                stamp,
+                source,
+                BOOK,
+                0,
+                flags,
+                instrument,
+                side,
+                prices[price],
+                sizes[size],
+                number,
+                None,
+                wire,
+            )
+            wire = None
+
+    def _no_levels(
+        self,
+        number: int,
+        stamp: int,
+        source: int,
+        flags: int,
+        wire: bytes | None,
+        ts: int,
+        rows: RowBuffer,
+        note: bytes,
+    ) -> None:
+        rows.append_fast(ts, stamp, source, BOOK, 0, flags, self.number, NO_SIDE, 0, 0, number, note, wire)
+
+    def _overlay(self, levels: LevelTexts, changes: list[LevelTexts], *, descending: bool) -> LevelTexts:
+        """Levels after the changes, best first; keyed by mantissa, since texts may differ in zeros."""
+        prices, sizes = self.prices, self.sizes
+        side = {prices[level[0]]: level for level in levels}
+        for change in changes:
+            for level in change:
+                if sizes[level[1]]:
+                    side[prices[level[0]]] = level
+                else:
+                    side.pop(prices[level[0]], None)
+        return [side[price] for price in sorted(side, reverse=descending)]
+
+    def _gap(self, channel: str, missing: tuple[int, int], frame: bytes, ts: int, rows: RowBuffer) -> None:
+        data = encode_canonical(StatusData(event="gap", channel=channel, first=missing[0], last=missing[1]))
+        rows.append_fast(ts, NULL_TIME, self.source, STATUS, 0, 0, self.number, NO_SIDE, 0, 0, 0, data, frame)
+
+    def _want(self, reason: str) -> None:
+        if reason:
+            self.wants.append(SnapshotWanted(self.definition.symbol, reason))
+
+
+def _interval(message: Kline) -> int:
+    """Length of the bar. A month has no fixed one: from start and end, which is one unit short."""
+    bar = message.bar
+    count, unit = bar.interval[:-1], bar.interval[-1:]
+    if unit in _INTERVAL_NS and count.isdigit() and count.isascii() and len(count) < 4:
+        return int(count) * _INTERVAL_NS[unit]
+    length = max(nanoseconds(bar.end) - nanoseconds(bar.start), 0)
+    return -(-length // _SECOND_NS) * _SECOND_NS

@@ -1,0 +1,177 @@
+"""What every venue's parser promises, and the parts that parsers share.
+
+A parser is bytes in, rows out. It owns no socket and reads no clock: the connection hands it each frame
+with the time it was received, and drains `wants` for what the venue must be asked for. Hence a recording,
+an imported capture and `rebuild` run the very code that live runs, and rows are a pure function of the
+frames, their times, the reference rows and the STATUS rows that say when a connection was lost.
+
+Rules that hold for all venues:
+
+- every frame gives at least one row, and the frame itself stands in `wire` on the message's first row;
+- a frame that breaks the protocol gives exactly one MALFORMED row and changes nothing else;
+- a message of an unknown type, or of an instrument that is not ours, is a CONTROL row and is counted;
+- nothing is dropped: what came twice or late is written with a flag.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any, Protocol
+
+import msgspec
+
+from engine.model.kinds import Flag, InstrumentData, Kind, MalformedData, SourceData, encode_canonical
+from engine.model.rows import RowBuffer
+
+DUPLICATE = int(Flag.DUPLICATE)
+OUT_OF_ORDER = int(Flag.OUT_OF_ORDER)
+LAST = int(Flag.LAST)
+
+# What a decoder of untrusted bytes may raise. msgspec checks UTF-8 when it makes a str, not before.
+DECODE_FAILURES = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class SnapshotWanted(msgspec.Struct, frozen=True):
+    """A book snapshot that the parser needs from the venue. `reason`: "first", "gap", "stale", "failed"."""
+
+    symbol: str
+    reason: str = ""
+
+
+class Parser(Protocol):
+    """One connection's frames into rows. Implementations are not thread-safe and never block."""
+
+    wants: list[SnapshotWanted]  # filled by the parser, drained by the connection
+    unknown: Counter[str]  # messages kept as CONTROL rows because nobody knows them, by type
+
+    def feed(self, frame: bytes, ts: int, rows: RowBuffer) -> None:
+        """Append the rows of one frame received at `ts` (ns). Never raises for what the venue sends."""
+
+    def feed_rest(self, source: SourceData, body: bytes, ts: int, rows: RowBuffer, number: int) -> None:
+        """Append the rows of a REST answer; `number` is the source's number in the log."""
+
+    def connection_lost(self, symbol: str = "") -> None:
+        """Forget that books are in step: of one symbol, or of all. Appends nothing."""
+
+    def define(self, number: int, definition: InstrumentData) -> None:
+        """Take an instrument's definition, new or changed, under its number in the log."""
+
+
+class Malformed(Exception):
+    """Bytes that are not what the protocol says: what is wrong, in which field, with which value."""
+
+    def __init__(self, error: str, *, field: str = "", value: str = "", byte: int = -1) -> None:
+        super().__init__(error)
+        self.data = MalformedData(error=error, field=field, value=_shown(value), byte=byte)
+
+
+def append_malformed(problem: Malformed, frame: bytes, ts: int, source: int, rows: RowBuffer) -> None:
+    """The one MALFORMED row of a frame that was refused."""
+    rows.append(
+        ts, Kind.MALFORMED, source=source, flags=LAST, data=encode_canonical(problem.data), wire=frame
+    )
+
+
+_BYTE = re.compile(r" \(byte (\d+)\)")
+_PATH = re.compile(r" - at `\$\.?([^`]*)`")
+_MISSING = re.compile(r"missing required field `([^`]*)`")
+_VALUE_SHOWN = 120  # characters of an offending value that are repeated in `data`; `wire` has the rest
+
+
+def malformed_of(error: Exception, document: bytes, prefix: str = "") -> Malformed:
+    """Name byte, field and value of a decoder's refusal of `document`.
+
+    `prefix` is where the document lies inside its frame ("data.").
+    """
+    if isinstance(error, UnicodeDecodeError):
+        return Malformed("not UTF-8", value=repr(bytes(error.object)), byte=_byte_of_bad_utf8(document))
+    if isinstance(error, RecursionError):
+        return Malformed("nested too deeply")
+    text = str(error)
+    if "truncated" in text:
+        return Malformed("the JSON ends too early", byte=len(document))
+    if position := _BYTE.search(text):
+        return Malformed(_BYTE.sub("", text), byte=int(position[1]))
+    path = match[1] if (match := _PATH.search(text)) else ""
+    value = _value_at(document, path)
+    if missing := _MISSING.search(text):
+        path, value = f"{path}.{missing[1]}".lstrip("."), ""
+    return Malformed(_PATH.sub("", text), field=prefix + path, value=value)
+
+
+def _byte_of_bad_utf8(document: bytes) -> int:
+    try:
+        document.decode()
+    except UnicodeDecodeError as error:
+        return error.start
+    return -1
+
+
+def _value_at(document: bytes, path: str) -> str:
+    """The offending value as JSON text, found again by its path; "" when that leads nowhere."""
+    try:
+        value: Any = msgspec.json.decode(document)
+        for step in re.findall(r"[^.\[\]]+", path):
+            value = value[int(step)] if isinstance(value, list) else value[step]
+        return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    except (*DECODE_FAILURES, LookupError, TypeError, ValueError):
+        return ""
+
+
+def _shown(value: str) -> str:
+    # An escaped lone surrogate is no UTF-8 and would make the row unwritable.
+    clean = value.encode("utf-8", "replace").decode()
+    return clean if len(clean) <= _VALUE_SHOWN else clean[: _VALUE_SHOWN - 1] + "…"
+
+
+class Sequence:
+    """Numbers that should come one after the other: which one is new, late, a repeat, or after a gap.
+
+    Knows the last number and the holes below it, so that a number that fills a hole is late, and one that
+    was there already is a duplicate. Holes beyond `HOLES` are forgotten, oldest first; what would fill
+    them then counts as a duplicate.
+    """
+
+    HOLES = 256
+    __slots__ = ("first", "holes", "last")
+
+    def __init__(self) -> None:
+        self.last = -1  # none yet
+        self.first = -1
+        self.holes: list[tuple[int, int]] = []
+
+    def judge(self, number: int) -> tuple[int, tuple[int, int] | None]:
+        """Flags of this number's row, and the first and last number missing before it, if any."""
+        if self.last < 0 or number == self.last + 1:
+            return 0, None
+        if number > self.last:
+            return 0, (self.last + 1, number - 1)
+        missing = number < self.first or any(low <= number <= high for low, high in self.holes)
+        return (OUT_OF_ORDER if missing else DUPLICATE), None
+
+    def take(self, number: int) -> None:
+        """The number has been written."""
+        if self.last < 0:
+            self.first = self.last = number
+        elif number > self.last:
+            if number > self.last + 1:
+                self._open(self.last + 1, number - 1)
+            self.last = number
+        elif number < self.first:
+            if number < self.first - 1:
+                self._open(number + 1, self.first - 1)
+            self.first = number
+        else:
+            self._close(number)
+
+    def _open(self, low: int, high: int) -> None:
+        self.holes.append((low, high))
+        del self.holes[: -self.HOLES]
+
+    def _close(self, number: int) -> None:
+        for index, (low, high) in enumerate(self.holes):
+            if low <= number <= high:
+                rest = [(low, number - 1), (number + 1, high)]
+                self.holes[index : index + 1] = [(a, b) for a, b in rest if a <= b]
+                return
