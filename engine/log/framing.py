@@ -71,8 +71,21 @@ class Message(NamedTuple):
     body: int
     end: int
     kind: int
-    metadata: dict[bytes, bytes]
     body_crc: int
+    head: bytes
+    pairs: int  # where the head's vector of custom metadata stands; 0: none
+
+    def value(self, key: bytes) -> bytes | None:
+        """The custom metadata of this key, or None. Looked up when asked: most are not."""
+        if not self.pairs:
+            return None
+        head = self.head
+        vector = _target(head, self.pairs)
+        for i in range(_UINT32.unpack_from(head, vector)[0]):
+            pair = _target(head, vector + 4 + 4 * i)
+            if _text(head, _field(head, pair, 0)) == key:
+                return _text(head, _field(head, pair, 1))
+        return None
 
 
 def read_message(source: memoryview, offset: int) -> Message | None:
@@ -92,7 +105,7 @@ def read_message(source: memoryview, offset: int) -> Message | None:
         raise Damage(offset, "the checksum of the message head does not fit")
     # From here on the head is what was written.
     try:
-        kind, body_bytes, metadata = _parse_head(head)
+        kind, body_bytes, pairs = _parse_head(head)
         body_crc = int(head[at + _BODY_AT : at + _BODY_AT + 8], 16)
     except (StructError, ValueError, IndexError):
         raise Damage(offset, "the message head is not an Arrow message") from None
@@ -101,7 +114,7 @@ def read_message(source: memoryview, offset: int) -> Message | None:
     if end > len(source):
         there = len(source) - offset
         raise Damage(offset, f"a message of {end - offset} bytes, of which {there} are there", torn=True)
-    return Message(offset, body, end, kind, metadata, body_crc)
+    return Message(offset, body, end, kind, body_crc, head, pairs)
 
 
 def _whole_head(source: memoryview, offset: int) -> bytes | None:
@@ -130,23 +143,15 @@ def verify_body(source: memoryview, message: Message) -> None:
         raise Damage(message.offset, "the checksum of the message body does not fit")
 
 
-def _parse_head(head: bytes) -> tuple[int, int, dict[bytes, bytes]]:
+def _parse_head(head: bytes) -> tuple[int, int, int]:
     # Flatbuffers: a table begins with the distance back to its vtable, which lists its fields' offsets.
     table = PREFIX_BYTES + _UINT32.unpack_from(head, PREFIX_BYTES)[0]
-    kind_at = _field(head, table, 1)
-    length_at = _field(head, table, 3)
-    pairs_at = _field(head, table, 4)
-    kind = head[kind_at] if kind_at else 0
-    body_bytes = _INT64.unpack_from(head, length_at)[0] if length_at else 0
+    kind = _field(head, table, 1)
+    length = _field(head, table, 3)
+    body_bytes = _INT64.unpack_from(head, length)[0] if length else 0
     if body_bytes < 0:
         raise ValueError
-    metadata = {}
-    if pairs_at:
-        vector = _target(head, pairs_at)
-        for i in range(_UINT32.unpack_from(head, vector)[0]):
-            pair = _target(head, vector + 4 + 4 * i)
-            metadata[_text(head, _field(head, pair, 0))] = _text(head, _field(head, pair, 1))
-    return kind, body_bytes, metadata
+    return head[kind] if kind else 0, body_bytes, _field(head, table, 4)
 
 
 def _field(head: bytes, table: int, number: int) -> int:
