@@ -19,15 +19,15 @@ from engine.feed.parser import DECODE_FAILURES, malformed_of
 from engine.model.units import MICROSECOND_NS, MILLISECOND_NS
 
 # Milliseconds of the last moment that int64 nanoseconds reach (2262). As microseconds it would be in 1970.
-_LAST_MILLISECOND = 9_200_000_000_000
+LAST_MILLISECOND = 9_200_000_000_000
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-Stamp = Annotated[int, msgspec.Meta(ge=0, le=_LAST_MILLISECOND * 1_000)]
+Stamp = Annotated[int, msgspec.Meta(ge=0, le=LAST_MILLISECOND * 1_000)]
 Levels = list[tuple[str, str]]
 
 
 def nanoseconds(stamp: int) -> int:
     """A venue's stamp in ns: milliseconds or microseconds by magnitude."""
-    return stamp * MILLISECOND_NS if stamp <= _LAST_MILLISECOND else stamp * MICROSECOND_NS
+    return stamp * MILLISECOND_NS if stamp <= LAST_MILLISECOND else stamp * MICROSECOND_NS
 
 
 class Trade(msgspec.Struct, gc=False):
@@ -208,9 +208,8 @@ def decode(frame: bytes) -> Decoded:
     if not prefix:
         refusal = frame if outline.code is not UNSET and outline.msg is not UNSET else outline.error
         if refusal is not UNSET:
-            return Decoded(
-                rejection=_decode(_rejection, bytes(refusal), "" if refusal is frame else "error.")
-            )
+            part = "" if refusal is frame else "error."
+            return Decoded(rejection=_decode(_rejection, bytes(refusal), part))
         if outline.result is not UNSET:
             return Decoded()
     return Decoded(stream=outline.stream, prefix=prefix, unknown=inner.event or outline.stream or "no type")

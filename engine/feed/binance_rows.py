@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from engine.feed.binance_book import BookSync
 from engine.feed.binance_messages import (
+    LAST_MILLISECOND,
     AggregateTrade,
     BookTicker,
     DepthSnapshot,
@@ -37,7 +38,7 @@ from engine.model.kinds import (
     encode_canonical,
 )
 from engine.model.rows import RowBuffer
-from engine.model.units import NULL_TIME
+from engine.model.units import MICROSECOND_NS, MILLISECOND_NS, NULL_TIME
 
 # Plain ints: an IntEnum member costs a look-up and a conversion in each row.
 TRADE, QUOTE, BOOK, BAR = int(Kind.TRADE), int(Kind.QUOTE), int(Kind.BOOK), int(Kind.BAR)
@@ -114,9 +115,11 @@ class SymbolRows:
             sequence.take(number)
         else:
             sequence.last = number
+        time = message.time
         rows.append_fast(
             ts,
-            nanoseconds(message.time),
+            # nanoseconds(time), written out: a call here costs a twentieth of the frame
+            time * MILLISECOND_NS if time <= LAST_MILLISECOND else time * MICROSECOND_NS,
             self.source,
             TRADE,
             0,
