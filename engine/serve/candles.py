@@ -1,0 +1,197 @@
+"""Klines made from trades, for the local venue's streams and its REST answers.
+
+Two series per symbol are kept, of seconds and of minutes; every longer interval is put together from
+minutes when somebody asks. Sums are integers at 8 decimals, so nothing is rounded until a text is made.
+Weeks begin on Monday and months on the first, in UTC, as on Binance.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from engine.model.units import format_decimal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_MINUTE = 60
+_HOUR = 3_600
+_DAY = 86_400
+INTERVAL_SECONDS = {
+    "1s": 1,
+    "1m": _MINUTE,
+    "3m": 3 * _MINUTE,
+    "5m": 5 * _MINUTE,
+    "15m": 15 * _MINUTE,
+    "30m": 30 * _MINUTE,
+    "1h": _HOUR,
+    "2h": 2 * _HOUR,
+    "4h": 4 * _HOUR,
+    "6h": 6 * _HOUR,
+    "8h": 8 * _HOUR,
+    "12h": 12 * _HOUR,
+    "1d": _DAY,
+    "3d": 3 * _DAY,
+    "1w": 7 * _DAY,
+    "1M": 0,  # by the calendar
+}
+_FIRST_MONDAY = 4 * _DAY  # 1970-01-05
+_DECIMALS = 8
+_KEPT = {"1s": 1_000, "1m": 1_500}
+
+
+def interval_start(seconds: int, interval: str) -> int:
+    """When the interval that holds `seconds` (Unix time) began."""
+    if interval == "1M":
+        moment = datetime.fromtimestamp(seconds, UTC)
+        return int(moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp())
+    length = INTERVAL_SECONDS[interval]
+    origin = _FIRST_MONDAY if interval == "1w" else 0
+    return seconds - (seconds - origin) % length
+
+
+def interval_end(start: int, interval: str) -> int:
+    """When the interval that began at `start` ends: the next one's start."""
+    if interval == "1M":
+        return interval_start(start + 32 * _DAY, interval)
+    return start + INTERVAL_SECONDS[interval]
+
+
+def scaled(text: str) -> int:
+    """A venue's decimal text as an integer at 8 decimals; further digits must be zeros."""
+    whole, _, fraction = text.partition(".")
+    return int(whole + fraction[:_DECIMALS].ljust(_DECIMALS, "0"))
+
+
+class Candle(msgspec.Struct):
+    """One interval's trades in sum. Prices and volumes at 8 decimals, quote volumes at 16."""
+
+    start: int
+    open: int
+    high: int
+    low: int
+    close: int
+    first_id: int
+    last_id: int
+    volume: int = 0
+    quote_volume: int = 0
+    buy_volume: int = 0
+    buy_quote_volume: int = 0
+    count: int = 0
+
+    def take(self, price: int, size: int, trade_id: int, *, buyer_takes: bool) -> None:
+        """Add one trade."""
+        self.high = max(self.high, price)
+        self.low = min(self.low, price)
+        self.close = price
+        self.last_id = trade_id
+        self.count += 1
+        self.volume += size
+        self.quote_volume += price * size
+        if buyer_takes:
+            self.buy_volume += size
+            self.buy_quote_volume += price * size
+
+    def absorb(self, later: Candle) -> None:
+        """Add a candle that follows this one."""
+        self.high = max(self.high, later.high)
+        self.low = min(self.low, later.low)
+        self.close = later.close
+        self.last_id = later.last_id
+        self.count += later.count
+        self.volume += later.volume
+        self.quote_volume += later.quote_volume
+        self.buy_volume += later.buy_volume
+        self.buy_quote_volume += later.buy_quote_volume
+
+
+def _text(value: int) -> str:
+    return format_decimal(value, _DECIMALS)
+
+
+def _quote_text(value: int) -> str:
+    return format_decimal(value // 10**_DECIMALS, _DECIMALS)
+
+
+class CandleSeries:
+    """The candles of one symbol; the oldest are forgotten (1,000 seconds, 1,500 minutes are kept)."""
+
+    def __init__(self) -> None:
+        self._kept = {name: deque[Candle](maxlen=size) for name, size in _KEPT.items()}
+        self.changes = 0
+
+    def take(self, time_us: int, price: str, size: str, trade_id: int, *, buyer_takes: bool) -> None:
+        """Add one trade at its time."""
+        at, quantity = scaled(price), scaled(size)
+        seconds = time_us // 1_000_000
+        for interval, candles in self._kept.items():
+            start = interval_start(seconds, interval)
+            # A late trade counts for the candle that is open: a closed one never changes.
+            if not candles or candles[-1].start < start:
+                candles.append(Candle(start, at, at, at, at, trade_id, trade_id))
+            candles[-1].take(at, quantity, trade_id, buyer_takes=buyer_takes)
+        self.changes += 1
+
+    def candles(self, interval: str) -> list[Candle]:
+        """All candles of an interval that can be told, oldest first (copies where put together)."""
+        if interval in self._kept:
+            return list(self._kept[interval])
+        return _merge(self._kept["1m"], interval)
+
+    def at(self, interval: str, start: int) -> Candle | None:
+        """The candle that began at `start`, or None when nothing traded or it is forgotten."""
+        base = "1s" if interval == "1s" else "1m"
+        end = interval_end(start, interval)
+        members = [c for c in reversed(self._kept[base]) if start <= c.start < end]
+        merged = _merge(reversed(members), interval)
+        return merged[0] if merged else None
+
+
+def _merge(minutes: Iterable[Candle], interval: str) -> list[Candle]:
+    merged: list[Candle] = []
+    for minute in minutes:
+        start = interval_start(minute.start, interval)
+        if merged and merged[-1].start == start:
+            merged[-1].absorb(minute)
+        else:
+            merged.append(msgspec.structs.replace(minute, start=start))
+    return merged
+
+
+def kline_payload(candle: Candle, symbol: str, interval: str, now_us: int, *, closed: bool) -> dict[str, Any]:
+    """The stream's payload, times in microseconds."""
+    return {
+        "e": "kline",
+        "E": now_us,
+        "s": symbol,
+        "k": {
+            "t": candle.start * 1_000_000,
+            "T": interval_end(candle.start, interval) * 1_000_000 - 1,
+            "s": symbol,
+            "i": interval,
+            "f": candle.first_id,
+            "L": candle.last_id,
+            "o": _text(candle.open),
+            "c": _text(candle.close),
+            "h": _text(candle.high),
+            "l": _text(candle.low),
+            "v": _text(candle.volume),
+            "n": candle.count,
+            "x": closed,
+            "q": _quote_text(candle.quote_volume),
+            "V": _text(candle.buy_volume),
+            "Q": _quote_text(candle.buy_quote_volume),
+            "B": "0",
+        },
+    }
+
+
+def kline_row(candle: Candle, interval: str) -> list[Any]:
+    """One row of the REST answer, times in microseconds."""
+    k = kline_payload(candle, "", interval, 0, closed=True)["k"]
+    names = ("t", "o", "h", "l", "c", "v", "T", "q", "n", "V", "Q", "B")
+    return [k[name] for name in names]

@@ -1,0 +1,256 @@
+"""What the local venue knows at this moment, and the streams that follow from others.
+
+A source (recording, synthetic market) gives trades, best prices and depth diffs. From these the venue
+keeps each symbol's book, its last trades and its candles, and derives what a client may subscribe to
+besides: aggregate trades, klines, the slow (1000 ms) diffs, partial books. A stream that the source has
+itself is passed on as it is and never derived a second time.
+
+Pure: time comes in with each event (microseconds, as shown to clients), nothing is sent from here. Price
+and size stay the venue's own texts; a book is a dict of them, sorted when somebody asks.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from engine.serve.candles import (
+    INTERVAL_SECONDS,
+    CandleSeries,
+    interval_start,
+    kline_payload,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable, Mapping, Sequence
+
+    from engine.model.kinds import InstrumentData
+
+Message = tuple[str, dict[str, Any]]  # stream name, payload
+
+_SECOND_US = 1_000_000
+_SLOW_KLINE_SECONDS = 2
+_PARTIAL = (5, 10, 20)
+_TRADES_KEPT = 1_000
+
+
+class Book:
+    """One symbol's levels as texts. `last_id` is the update id that they stand at."""
+
+    __slots__ = ("asks", "bids", "last_id")
+
+    def __init__(self) -> None:
+        self.bids: dict[str, str] = {}
+        self.asks: dict[str, str] = {}
+        self.last_id = 0
+
+    def reset(self, snapshot: Mapping[str, Any]) -> None:
+        """Become the picture in a depth snapshot."""
+        self.bids = dict(snapshot["bids"])
+        self.asks = dict(snapshot["asks"])
+        self.last_id = snapshot["lastUpdateId"]
+
+    def apply(self, diff: Mapping[str, Any]) -> bool:
+        """Apply a diff unless the book holds it already; whether it was applied."""
+        if diff["u"] <= self.last_id:
+            return False
+        for levels, changes in ((self.bids, diff["b"]), (self.asks, diff["a"])):
+            for price, size in changes:
+                if size.strip("0."):
+                    levels[price] = size
+                else:
+                    levels.pop(price, None)
+        self.last_id = diff["u"]
+        return True
+
+    def top(self, count: int) -> dict[str, Any]:
+        """The best `count` levels of each side, as REST and the partial streams give them."""
+        bids = sorted(self.bids.items(), key=_price_of, reverse=True)[:count]
+        asks = sorted(self.asks.items(), key=_price_of)[:count]
+        return {
+            "lastUpdateId": self.last_id,
+            "bids": [list(level) for level in bids],
+            "asks": [list(level) for level in asks],
+        }
+
+
+def _price_of(level: tuple[str, str]) -> Decimal:
+    return Decimal(level[0])
+
+
+class _Symbol:
+    """Everything kept of one symbol."""
+
+    def __init__(self, data: InstrumentData) -> None:
+        self.name = data.symbol
+        self.prefix = data.symbol.lower()
+        self.native = frozenset(data.channels)
+        self.book = Book()
+        self.quote: dict[str, Any] | None = None
+        self.trades: deque[dict[str, Any]] = deque(maxlen=_TRADES_KEPT)
+        self.candles = CandleSeries()
+        self.aggregate: dict[str, Any] | None = None
+        self.aggregate_id = 0
+        self.slow: dict[str, Any] | None = None
+        self.pushed: dict[str, tuple[int, int]] = {}  # interval: (candle's start, changes when pushed)
+
+
+class VenueMarket:
+    """The venue's state. `apply` takes the source's events in order and gives what is to be sent."""
+
+    def __init__(self, instruments: Sequence[InstrumentData]) -> None:
+        self.instruments = {data.symbol: data for data in instruments}
+        self._symbols = {data.symbol.lower(): _Symbol(data) for data in instruments}
+        self._next_second = 0
+
+    def apply(
+        self, now_us: int, stream: str, payload: dict[str, Any], wanted: Container[str]
+    ) -> list[Message]:
+        """One event of the source: the streams' messages that it causes, in order.
+
+        `wanted` holds the streams somebody listens to; others are not made. Events of symbols without a
+        definition are passed on and otherwise ignored.
+        """
+        messages: list[Message] = self._advance(now_us, wanted) if now_us >= self._next_second else []
+        prefix, _, channel = stream.partition("@")
+        symbol = self._symbols.get(prefix)
+        if symbol is None:
+            if stream in wanted:
+                messages.append((stream, payload))
+            return messages
+        if symbol.aggregate is not None:
+            _flush_aggregate(symbol, payload, wanted, messages)
+        if channel == "snapshot":
+            symbol.book.reset(payload)
+            return messages
+        if stream in wanted:
+            messages.append((stream, payload))
+        if channel == "trade":
+            _take_trade(symbol, payload)
+        elif channel == "bookTicker":
+            symbol.quote = payload
+        elif channel == "depth@100ms" and symbol.book.apply(payload):
+            _derive_depth(symbol, payload, wanted, messages)
+        return messages
+
+    def depth(self, symbol: str, limit: int) -> dict[str, Any]:
+        """The REST answer: the best levels of the book; of a source without depth, its best prices."""
+        state = self._symbols[symbol.lower()]
+        book = state.book
+        if not (book.bids or book.asks) and state.quote is not None:
+            quote = state.quote
+            bids, asks = [[quote["b"], quote["B"]]], [[quote["a"], quote["A"]]]
+            return {"lastUpdateId": quote["u"], "bids": bids, "asks": asks}
+        return book.top(limit)
+
+    def trades(self, symbol: str, limit: int) -> list[dict[str, Any]]:
+        """The last trades' payloads, oldest first."""
+        return list(self._symbols[symbol.lower()].trades)[-limit:]
+
+    def candles(self, symbol: str) -> CandleSeries:
+        """The symbol's candles."""
+        return self._symbols[symbol.lower()].candles
+
+    def _advance(self, now_us: int, wanted: Container[str]) -> list[Message]:
+        """A second has passed: slow diffs, slow partial books, klines."""
+        seconds = now_us // _SECOND_US
+        self._next_second = (seconds + 1) * _SECOND_US
+        messages: list[Message] = []
+        for symbol in self._symbols.values():
+            if symbol.slow is not None:
+                messages.append((symbol.prefix + "@depth", _slow_diff(symbol.slow, now_us)))
+                symbol.slow = None
+            _partial_books(symbol, "", wanted, messages)
+            if "bar" not in symbol.native:
+                _push_klines(symbol, now_us, seconds, wanted, messages)
+        return messages
+
+
+def _take_trade(symbol: _Symbol, payload: dict[str, Any]) -> None:
+    symbol.trades.append(payload)
+    buyer_takes = not payload["m"]
+    symbol.candles.take(payload["T"], payload["p"], payload["q"], payload["t"], buyer_takes=buyer_takes)
+    if "aggtrade" in symbol.native:
+        return
+    if symbol.aggregate is None:
+        symbol.aggregate_id += 1
+        symbol.aggregate = dict(payload, e="aggTrade", f=payload["t"], l=payload["t"])
+    else:  # _flush_aggregate left it standing, so this trade belongs to it
+        total = Decimal(symbol.aggregate["q"]) + Decimal(payload["q"])
+        symbol.aggregate.update(q=str(total), l=payload["t"], E=payload["E"])
+
+
+def _flush_aggregate(
+    symbol: _Symbol, payload: Mapping[str, Any], wanted: Container[str], messages: list[Message]
+) -> None:
+    """Send the pending aggregate unless `payload` is a trade that belongs to it."""
+    pending = symbol.aggregate
+    if pending is None:
+        return
+    if payload.get("e") == "trade" and all(payload[k] == pending[k] for k in ("p", "T", "m")):
+        return
+    symbol.aggregate = None
+    stream = symbol.prefix + "@aggTrade"
+    if stream in wanted:
+        order = ("e", "E", "s", "a", "p", "q", "f", "l", "T", "m", "M")
+        pending["a"] = symbol.aggregate_id
+        messages.append((stream, {name: pending.get(name, True) for name in order}))
+
+
+def _derive_depth(
+    symbol: _Symbol, diff: dict[str, Any], wanted: Container[str], messages: list[Message]
+) -> None:
+    _partial_books(symbol, "@100ms", wanted, messages)
+    if symbol.slow is None:
+        if symbol.prefix + "@depth" not in wanted:
+            return
+        symbol.slow = {"s": diff["s"], "U": diff["U"], "b": {}, "a": {}}
+    symbol.slow["u"] = diff["u"]
+    symbol.slow["b"].update(diff["b"])
+    symbol.slow["a"].update(diff["a"])
+
+
+def _slow_diff(slow: Mapping[str, Any], now_us: int) -> dict[str, Any]:
+    return {
+        "e": "depthUpdate",
+        "E": now_us,
+        "s": slow["s"],
+        "U": slow["U"],
+        "u": slow["u"],
+        "b": [list(level) for level in slow["b"].items()],
+        "a": [list(level) for level in slow["a"].items()],
+    }
+
+
+def _partial_books(symbol: _Symbol, suffix: str, wanted: Container[str], messages: list[Message]) -> None:
+    for count in _PARTIAL:
+        stream = f"{symbol.prefix}@depth{count}{suffix}"
+        if stream in wanted and symbol.book.last_id:
+            messages.append((stream, symbol.book.top(count)))
+
+
+def _push_klines(
+    symbol: _Symbol, now_us: int, seconds: int, wanted: Container[str], messages: list[Message]
+) -> None:
+    for interval in _wanted_intervals(symbol, wanted):
+        stream = f"{symbol.prefix}@kline_{interval}"
+        start = interval_start(seconds, interval)
+        pushed_start, pushed_changes = symbol.pushed.get(interval, (start, -1))
+        if pushed_start < start:  # the candle that was open is complete
+            done = symbol.candles.at(interval, pushed_start)
+            if done is not None:
+                payload = kline_payload(done, symbol.name, interval, now_us, closed=True)
+                messages.append((stream, payload))
+        due = interval == "1s" or seconds % _SLOW_KLINE_SECONDS == 0
+        if due and pushed_changes != symbol.candles.changes:
+            candle = symbol.candles.at(interval, start)
+            if candle is not None:
+                payload = kline_payload(candle, symbol.name, interval, now_us, closed=False)
+                messages.append((stream, payload))
+            pushed_changes = symbol.candles.changes
+        symbol.pushed[interval] = (start, pushed_changes)
+
+
+def _wanted_intervals(symbol: _Symbol, wanted: Container[str]) -> Iterable[str]:
+    return [i for i in INTERVAL_SECONDS if f"{symbol.prefix}@kline_{i}" in wanted]
