@@ -1,0 +1,100 @@
+"""REST requests to a venue: one GET, and what its failure means.
+
+Only the body of a good answer leaves this module; everything else is a `Refused` that says which address,
+which status, how long to wait and what to do. A page of HTML with status 200 (a login page, a captive
+portal, a proxy) is a refusal too. Nothing is repeated here: who asks knows whether asking again makes
+sense, and writes the row.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from engine.live.connection import hint_of_status, is_loopback, retry_after_of
+from engine.model.errors import VenueError
+
+if TYPE_CHECKING:
+    import httpx2
+
+REACH_HINT = "check the address and the network; --url points a venue at another address"
+_SHOWN = 120  # characters of an answer that an error repeats
+
+
+class Refused(VenueError):
+    """A request that brought no answer: `status` is 0 when nothing was answered at all."""
+
+    def __init__(
+        self, message: str, *, hint: str = "", status: int = 0, code: int = 0, retry_after_s: float = 0.0
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.code = code  # the venue's own, -1121 for an unknown symbol
+        self.retry_after_s = retry_after_s
+
+
+class Rest:
+    """A venue's REST interface under one address."""
+
+    def __init__(self, base: str, *, timeout_s: float = 10.0) -> None:
+        self.base = base.rstrip("/")
+        self._timeout_s = timeout_s
+        self._client: httpx2.AsyncClient | None = None
+
+    async def get(self, path: str) -> bytes:
+        """The body of a good JSON answer; raises Refused for anything else. `path` may have a query."""
+        import httpx2
+
+        if self._client is None:
+            # Loopback is never behind a proxy, whatever the environment says of the rest of the world.
+            self._client = httpx2.AsyncClient(
+                timeout=self._timeout_s, trust_env=not is_loopback(self.base), follow_redirects=True
+            )
+        where = f"{self.base}{path}"
+        try:
+            response = await self._client.get(where)
+        except httpx2.TimeoutException:
+            raise Refused(f"{where} did not answer within {self._timeout_s:g} s", hint=REACH_HINT) from None
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+            raise Refused(
+                f"{where} cannot be reached ({error or type(error).__name__})", hint=REACH_HINT
+            ) from None
+        body = response.content
+        kind = response.headers.get("Content-Type", "")
+        if "html" in kind or body.lstrip()[:1] == b"<":
+            raise Refused(
+                f"{where} answered HTTP {response.status_code} with an HTML page instead of JSON",
+                hint=hint_of_status(response.status_code),
+                status=response.status_code,
+            )
+        if response.status_code != 200:
+            code, words = _venue_error(body)
+            raise Refused(
+                f"{where} answered HTTP {response.status_code}: {words}",
+                hint=hint_of_status(response.status_code),
+                status=response.status_code,
+                code=code,
+                retry_after_s=retry_after_of(response.headers.get("Retry-After")),
+            )
+        return body
+
+    async def close(self) -> None:
+        """Close the connections that were kept open."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+
+class _VenueError(msgspec.Struct):
+    code: int = 0
+    msg: str = ""
+
+
+def _venue_error(body: bytes) -> tuple[int, str]:
+    """Code and words of a venue's own error object, or the beginning of whatever came."""
+    try:
+        error = msgspec.json.decode(body, type=_VenueError)
+    except msgspec.DecodeError:
+        return 0, body[:_SHOWN].decode("utf-8", "replace") or "(nothing)"
+    return error.code, f"{error.msg} (code {error.code})"

@@ -1,0 +1,249 @@
+"""A venue under a test's hand: Binance's streams and REST calls on one loopback port.
+
+It sends what the test tells it to, keeps a list of every frame it sent, and misbehaves on request. Nothing
+is sent by itself and nothing waits, so a test decides the order of everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from urllib.parse import parse_qs, urlsplit
+
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+CHANNEL_OF_STREAM = {"trade": "trade", "bookTicker": "quote", "depth@100ms": "book"}
+
+
+class FakeVenue:
+    """Symbols with a trade counter and a book each; `sent` holds every frame in order of sending."""
+
+    def __init__(self, symbols: Iterable[str] = ("BTCUSDT", "ETHUSDT"), *, seed: int = 1) -> None:
+        self.symbols = tuple(symbols)
+        self.chance = random.Random(seed)
+        self.port = 0
+        self.sent: list[str] = []
+        self.connects = 0
+        self.subscriptions: list[list[str]] = []  # of each connection
+        self.requests: list[str] = []  # REST paths asked for
+        self.refuse_websocket: tuple[int, str, str] | None = None  # status, content type, body
+        self.refuse_depth: list[int] = []  # statuses for the next depth requests
+        self.html = False  # REST answers are HTML pages
+        self.answers_pings = True
+        self._clients: set[ServerConnection] = set()
+        self._changed = asyncio.Condition()
+        self._update_id = dict.fromkeys(self.symbols, 1_000)
+        self._trade_id = dict.fromkeys(self.symbols, 500)
+        self._book: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+            symbol: (
+                {f"{100 - n * 0.01:.2f}": f"{n}.00000000" for n in range(1, 21)},
+                {f"{100 + n * 0.01:.2f}": f"{n}.00000000" for n in range(1, 21)},
+            )
+            for symbol in self.symbols
+        }
+
+    @property
+    def url(self) -> str:
+        """What a user gives as --url."""
+        return f"ws://127.0.0.1:{self.port}"
+
+    @asynccontextmanager
+    async def running(self, port: int = 0) -> AsyncIterator[FakeVenue]:
+        """Serve until the block ends."""
+        server = await serve(
+            self._stream,
+            "127.0.0.1",
+            port,
+            process_request=self._http,
+            compression=None,
+            ping_interval=None,
+            close_timeout=0.2,
+        )
+        self.port = next(iter(server.sockets)).getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close(close_connections=True)
+            await server.wait_closed()
+
+    async def connected(self, count: int = 1, *, timeout_s: float = 10.0) -> None:
+        """Wait until `count` connections have been opened in all, and one is open."""
+        async with asyncio.timeout(timeout_s), self._changed:
+            await self._changed.wait_for(lambda: self.connects >= count and bool(self._clients))
+
+    async def disconnected(self, *, timeout_s: float = 10.0) -> None:
+        """Wait until nobody is connected."""
+        async with asyncio.timeout(timeout_s), self._changed:
+            await self._changed.wait_for(lambda: not self._clients)
+
+    async def send(self, *frames: str) -> None:
+        """Send frames to everyone who is connected."""
+        for frame in frames:
+            self.sent.append(frame)
+            for client in tuple(self._clients):
+                await client.send(frame)
+
+    async def drop(self) -> None:
+        """Cut every connection without a word."""
+        for client in tuple(self._clients):
+            client.transport.abort()
+        await self.disconnected()
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close every connection politely."""
+        for client in tuple(self._clients):
+            await client.close(code, reason)
+        await self.disconnected()
+
+    def trade(self, symbol: str, *, skip: int = 0) -> str:
+        """The next trade; `skip` ids are left out before it."""
+        self._trade_id[symbol] += 1 + skip
+        number = self._trade_id[symbol]
+        return _frame(
+            f"{symbol.lower()}@trade",
+            {
+                "e": "trade", "E": 1_717_200_000_000 + number, "s": symbol, "t": number,
+                "p": f"{100 + self.chance.randrange(-50, 50) / 100:.8f}", "q": "0.02000000",
+                "T": 1_717_200_000_000 + number, "m": self.chance.random() < 0.5, "M": True,
+            },
+        )  # fmt: skip
+
+    def quote(self, symbol: str) -> str:
+        """The book's best prices."""
+        bids, asks = self._book[symbol]
+        bid, ask = max(bids, key=float), min(asks, key=float)
+        return _frame(
+            f"{symbol.lower()}@bookTicker",
+            {"u": self._update_id[symbol], "s": symbol, "b": bid, "B": bids[bid], "a": ask, "A": asks[ask]},
+        )
+
+    def depth(self, symbol: str, *, skip: int = 0) -> str:
+        """Some levels change; `skip` updates before it never reach anybody."""
+        for _ in range(skip):
+            self._change(symbol)
+        first = self._update_id[symbol] + 1
+        changes = [self._change(symbol) for _ in range(self.chance.randrange(1, 6))]
+        return _frame(
+            f"{symbol.lower()}@depth@100ms",
+            {
+                "e": "depthUpdate", "E": 1_717_200_000_000, "s": symbol, "U": first,
+                "u": self._update_id[symbol],
+                "b": [[price, size] for side, price, size in changes if side == 0],
+                "a": [[price, size] for side, price, size in changes if side == 1],
+            },
+        )  # fmt: skip
+
+    def book(self, symbol: str) -> tuple[dict[str, str], dict[str, str]]:
+        """Bids and asks as they are, price text to size text."""
+        return self._book[symbol]
+
+    def _change(self, symbol: str) -> tuple[int, str, str]:
+        self._update_id[symbol] += 1
+        side = self.chance.randrange(2)
+        step = self.chance.randrange(1, 30) / 100
+        price = f"{100 - step if side == 0 else 100 + step:.2f}"
+        book = self._book[symbol][side]
+        if price in book and len(book) > 5 and self.chance.random() < 0.3:
+            del book[price]
+            return side, price, "0.00000000"
+        size = f"{self.chance.randrange(1, 1_000) / 100:.8f}"
+        book[price] = size
+        return side, price, size
+
+    async def _stream(self, client: ServerConnection) -> None:
+        assert client.request is not None
+        query = parse_qs(urlsplit(client.request.path).query)
+        self.subscriptions.append(query.get("streams", [""])[0].split("/"))
+        if not self.answers_pings:  # nor anything else: it reads no more
+            client.transport.pause_reading()
+        async with self._changed:
+            self._clients.add(client)
+            self.connects += 1
+            self._changed.notify_all()
+        try:
+            async for message in client:
+                request = json.loads(message)
+                await client.send(json.dumps({"result": None, "id": request["id"]}))
+        except ConnectionClosed:
+            pass
+        finally:
+            async with self._changed:
+                self._clients.discard(client)
+                self._changed.notify_all()
+
+    def _http(self, _client: ServerConnection, request: Request) -> Response | None:
+        parts = urlsplit(request.path)
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            if self.refuse_websocket is None:
+                return None
+            return _response(*self.refuse_websocket)
+        self.requests.append(request.path)
+        if self.html:
+            return _response(200, "text/html", "<!doctype html><title>Welcome</title>")
+        query = parse_qs(parts.query)
+        if parts.path == "/api/v3/exchangeInfo":
+            return self._exchange_info(query)
+        if parts.path == "/api/v3/depth":
+            return self._depth(query["symbol"][0])
+        return _json(404, {"code": -1, "msg": "no such path"})
+
+    def _exchange_info(self, query: dict[str, list[str]]) -> Response:
+        asked = json.loads(query["symbols"][0]) if "symbols" in query else query["symbol"]
+        if any(symbol not in self.symbols for symbol in asked):
+            return _json(400, {"code": -1121, "msg": "Invalid symbol."})
+        return _json(
+            200,
+            {
+                "timezone": "UTC",
+                "symbols": [
+                    {
+                        "symbol": symbol, "status": "TRADING",
+                        "baseAsset": symbol[:-4], "quoteAsset": symbol[-4:],
+                        "filters": [
+                            {"filterType": "PRICE_FILTER", "minPrice": "0.01000000",
+                             "maxPrice": "1000000.00000000", "tickSize": "0.01000000"},
+                            {"filterType": "LOT_SIZE", "minQty": "0.00001000",
+                             "maxQty": "9000.00000000", "stepSize": "0.00001000"},
+                            {"filterType": "NOTIONAL", "minNotional": "5.00000000"},
+                        ],
+                    }
+                    for symbol in asked
+                ],
+            },
+        )  # fmt: skip
+
+    def _depth(self, symbol: str) -> Response:
+        if self.refuse_depth:
+            status = self.refuse_depth.pop(0)
+            return _json(
+                status, {"code": -1003, "msg": "Too much request weight used."}, {"Retry-After": "0"}
+            )
+        bids, asks = self._book[symbol]
+        return _json(
+            200,
+            {
+                "lastUpdateId": self._update_id[symbol],
+                "bids": sorted(([p, s] for p, s in bids.items()), key=lambda level: -float(level[0])),
+                "asks": sorted(([p, s] for p, s in asks.items()), key=lambda level: float(level[0])),
+            },
+        )
+
+
+def _frame(stream: str, data: object) -> str:
+    return json.dumps({"stream": stream, "data": data}, separators=(",", ":"))
+
+
+def _json(status: int, body: object, headers: dict[str, str] | None = None) -> Response:
+    return _response(status, "application/json", json.dumps(body), headers)
+
+
+def _response(status: int, kind: str, body: str, headers: dict[str, str] | None = None) -> Response:
+    content = body.encode()
+    fields = {"Content-Type": kind, "Content-Length": str(len(content)), "Connection": "close"}
+    return Response(status, "x", Headers({**fields, **(headers or {})}), content)
