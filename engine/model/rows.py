@@ -126,6 +126,16 @@ class RowBuffer:
             self.wire.append(wire)
         self.count = count + 1
 
+    def extend(self, packed: npt.NDArray[np.void], data: list[bytes], wire: list[bytes]) -> None:
+        """Append many rows at once: ROW records, and the non-null texts that their lengths announce."""
+        while self.count + len(packed) > self.capacity:
+            self._grow()
+        start = self.count
+        self.count += len(packed)
+        self.view()[start:] = packed
+        self.data += data
+        self.wire += wire
+
     def end_message(self) -> None:
         """Set LAST on the row appended last."""
         self._bytes[(self.count - 1) * ROW_BYTES + _FLAGS_OFFSET] |= _LAST
