@@ -128,6 +128,12 @@ class Importer:
         level: int = 0,
     ) -> ModuleType:
         """What `import` means to the strategy; the signature is Python's own."""
+        if isinstance(fromlist, list):
+            # Native code that a handler called (numpy, datetime) imports its own helpers through the
+            # caller's builtins. Python marks it by a list, takes the module from sys.modules and drops what
+            # is returned here: so a strategy that imitates it holds an empty module.
+            importlib.import_module(name)
+            return ModuleType(name)
         if level and not name:  # from . import helper
             home = ModuleType(self._package)
             for item in fromlist or ():

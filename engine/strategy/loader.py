@@ -204,19 +204,19 @@ def _read(path: Path) -> _Source:
         raise StrategyError(f"{shown}: cannot be read: {error.strerror}") from None
     try:
         tree = ast.parse(content, filename=str(path))
-    except SyntaxError as error:
-        text = (error.text or "").strip()
+        # dont_inherit: this module's own __future__ imports are not the strategy's.
+        code = compile(tree, str(path), "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as error:  # ValueError: null bytes, in some versions
+        line = getattr(error, "lineno", None)
+        place = f"{shown}:{line}" if line else shown
+        text = (getattr(error, "text", None) or "").strip()
         raise StrategyError(
-            f"{shown}:{error.lineno}: {error.msg}" + (f": {text}" if text else ""),
-            hint="Python cannot read this line",
+            f"{place}: {getattr(error, 'msg', error)}{f': {text}' if text else ''}",
+            hint="Python cannot read this line" if line else "Python cannot read this file",
         ) from None
-    except ValueError as error:  # null bytes
-        raise StrategyError(f"{shown}: is not Python: {error}") from None
     beside = frozenset(p.stem for p in path.parent.glob("*.py") if p.stem not in ("engine", "numpy"))
     found = sandbox.lint(tree, beside)
     sandbox.refuse_findings(shown, found.findings)
-    # dont_inherit: this module's own __future__ imports are not the strategy's.
-    code = compile(tree, str(path), "exec", dont_inherit=True)
     return _Source(
         name=path.stem,
         path=path,

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_origin, get_type_hints
 import msgspec
 
 from engine.model.errors import StrategyError, UsageError
+from engine.model.units import MAX_INT64
 
 if TYPE_CHECKING:
     from engine.strategy.api import Strategy
@@ -206,6 +207,8 @@ def _convert(parameter: Parameter, value: Any) -> Any:
         raise ValueError(_lower_first(str(error))) from None
     if isinstance(converted, float) and not math.isfinite(converted):
         raise ValueError("it must be finite")
+    if isinstance(converted, int) and not -MAX_INT64 <= converted <= MAX_INT64:
+        raise ValueError("it does not fit 64 bits")
     return converted
 
 

@@ -199,7 +199,6 @@ AUDIT_REFUSED: dict[str, Refusal] = {
     "sys.excepthook": PYTHON,
     "code.": PYTHON,
     "builtins.input": MACHINE,
-    "builtins.id": ADDRESS,
 }
 
 

@@ -1,0 +1,19 @@
+"""Writes strategies for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import dedent, indent
+
+
+def write_strategy(folder: Path, body: str = "", *, top: str = "", name: str = "mine") -> Path:
+    """A file with one strategy: `top` stands at module level, `body` inside on_trade(self, ctx, trade)."""
+    path = folder / f"{name}.py"
+    path.write_text(
+        "import engine\n"
+        + dedent(top).strip("\n")
+        + "\n\nclass Mine(engine.Strategy):\n    def on_trade(self, ctx, trade):\n"
+        + indent(dedent(body).strip("\n") or "pass", "        ")
+        + "\n"
+    )
+    return path
