@@ -72,8 +72,21 @@ def run_json(command: Sequence[str | Path], **options: Any) -> Any:
 
 
 def engine_command(*arguments: str | Path) -> list[str]:
-    """The engine of this checkout, in this Python."""
-    return [sys.executable, "-m", "engine.cli.main", *map(str, arguments)]
+    """The engine of this environment, as a user starts it; of this checkout where none is installed."""
+    script = Path(sys.executable).with_name("engine")
+    start = (
+        [str(script)] if script.exists() else [sys.executable, "-c", "from engine.cli.main import run; run()"]
+    )
+    return [*start, *map(str, arguments)]
+
+
+def backtest(log: Path, *options: str) -> dict[str, Any]:
+    """What `engine backtest --json` says of the crossing strategy over a log."""
+    strategy = ROOT / "bench" / "strategies" / "cross.py"
+    result: dict[str, Any] = run_json(
+        engine_command("backtest", log, "--strategy", strategy, "--runs", CACHE / "runs", "--json", *options)
+    )
+    return result
 
 
 def machine() -> str:

@@ -1,0 +1,41 @@
+"""What are all the figures, on this machine, today?
+
+    python -m bench        every measurement in turn, each in a process of its own; about half an hour
+
+Alone on the machine: whatever else runs is measured along with it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from bench.common import ROOT
+
+MEASUREMENTS = (
+    "startup",
+    "file_size",
+    "python_strategy",
+    "memory",
+    "record_rate",
+    "tick_to_order",
+    "peers",
+)
+
+
+def main() -> int:
+    """Run them all; 1 when one failed."""
+    failed = [
+        name
+        for name in MEASUREMENTS
+        if subprocess.run(
+            [sys.executable, "-m", f"bench.{name}", *sys.argv[1:]], cwd=ROOT, check=False
+        ).returncode
+    ]
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

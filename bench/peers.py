@@ -1,0 +1,108 @@
+"""How fast is the engine beside nautilus_trader and hftbacktest, on the same work?
+
+All three run the crossing strategy (bench/strategies/cross.py and its twins) over W1, W2 and W3, in turn,
+each run in a fresh process. In W3 the strategy takes the trades and nothing else, while the book is kept.
+Each peer lives in an environment of its own under bench/.cache, made on first use. Counted is the time of the
+run itself: nautilus without making its objects, hftbacktest without compiling, ours from the sealed file's
+first byte to the last decision. An event is a row of the workload, the same for all.
+
+    python -m bench.peers [--runs 5] [--only w1,w3]
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import venv
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bench.common import CACHE, ROOT, alternate, arguments, backtest, machine, medians, run_json
+from bench.logs import log_of
+from bench.workloads import workload
+
+PEERS = {"nautilus_trader": "1.221.0", "hftbacktest": "2.4.4"}
+SCRIPTS = {"nautilus_trader": "with_nautilus.py", "hftbacktest": "with_hftbacktest.py"}
+EVENTS = {"w1": 2_000_000, "w2": 3_000_000, "w3": 5_418_607}
+# Zero latency, and the last trade of W1 included or not, everyone must come to these.
+ORDERS = {"w1": 8_264, "w2": 4_039, "w3": 1_816}
+NAMES = {
+    "ours": "engine, Python strategy",
+    "nautilus_trader": f"nautilus_trader {PEERS['nautilus_trader']}, Python strategy",
+    "hftbacktest": f"hftbacktest {PEERS['hftbacktest']}, compiled strategy",
+}
+
+
+def environment_of(peer: str) -> Path:
+    """The Python of a peer's own environment, made if it is not there."""
+    folder = CACHE / "peers" / f"{peer}-{PEERS[peer]}"
+    python = folder / "bin" / "python"
+    ready = folder / "ready"
+    if not ready.exists():
+        print(f"installing {peer} {PEERS[peer]} into {folder.relative_to(ROOT)}", file=sys.stderr, flush=True)
+        venv.create(folder, clear=True, with_pip=True)
+        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*install, f"{peer}=={PEERS[peer]}"], check=True)
+        ready.touch()
+    return python
+
+
+def run_peer(peer: str, work: str) -> dict[str, Any]:
+    """One run of a peer in a fresh process."""
+    script = ROOT / "bench" / SCRIPTS[peer]
+    result: dict[str, Any] = run_json([environment_of(peer), script, work, workload(work)])
+    return _checked(peer, work, result)
+
+
+def run_ours(work: str) -> dict[str, Any]:
+    """One run of the engine in a fresh process."""
+    return _checked("ours", work, backtest(log_of(work), "--latency", "0"))
+
+
+def _checked(who: str, work: str, result: dict[str, Any]) -> dict[str, Any]:
+    if result["orders"] != ORDERS[work]:
+        raise SystemExit(f"{who} sent {result['orders']} orders in {work}; {ORDERS[work]} are right")
+    return result
+
+
+def rates(work: str, runs: int, contenders: tuple[str, ...] = tuple(NAMES)) -> dict[str, float]:
+    """Median events a second of each contender, alternating."""
+    calls: dict[str, Callable[[], float]] = {}
+    for name in contenders:
+        call = partial(run_ours, work) if name == "ours" else partial(run_peer, name, work)
+        calls[name] = partial(_rate, call, work)
+    return medians(alternate(calls, runs))
+
+
+def _rate(call: Callable[[], dict[str, Any]], work: str) -> float:
+    return float(EVENTS[work] / call()["seconds"])
+
+
+def _table(measured: dict[str, dict[str, float]]) -> str:
+    lines = [
+        "| events a second (ours as a multiple) | " + " | ".join(work.upper() for work in measured) + " |",
+        "|---|" + "---|" * len(measured),
+    ]
+    for name, title in NAMES.items():
+        cells = []
+        for rate in measured.values():
+            times = "" if name == "ours" else f" ({rate['ours'] / rate[name]:.1f} ×)"
+            cells.append(f"{rate[name]:,.0f}{times}")
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure, and print a table for the README."""
+    parser = arguments(__doc__)
+    parser.add_argument("--only", default="w1,w2,w3", help="workloads, comma between")
+    options = parser.parse_args()
+    measured = {work: rates(work, options.runs) for work in options.only.split(",")}
+    print(f"\n### Peers on the same work\n\n{machine()}; medians of {options.runs} alternating runs.\n")
+    print(_table(measured), flush=True)
+
+
+if __name__ == "__main__":
+    main()
