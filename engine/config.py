@@ -1,0 +1,82 @@
+"""What a run was asked to do, as frozen records: written to run.json, and enough to run it again.
+
+Latencies are nanoseconds, fee rates integers of 1e-9 of the notional, money decimal texts. Nothing here
+depends on the machine.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal, InvalidOperation
+
+import msgspec
+
+from engine.model.errors import UsageError
+from engine.model.units import MILLISECOND_NS, SECOND_NS
+
+BEHAVIOUR_VERSION = 1  # grows when the loop decides differently on purpose
+
+
+class Latency(msgspec.Struct, frozen=True):
+    """Three constant latencies, ns: venue to us, us to venue, venue to us with an answer."""
+
+    feed_ns: int = 20 * MILLISECOND_NS
+    entry_ns: int = 20 * MILLISECOND_NS
+    response_ns: int = 20 * MILLISECOND_NS
+
+
+class Fees(msgspec.Struct, frozen=True):
+    """Rates on notional in 1e-9 (100_000 is a basis point), charged in the quote currency."""
+
+    maker: int = 1_000_000
+    taker: int = 1_000_000
+
+
+class Account(msgspec.Struct, frozen=True):
+    """`research`: unlimited, shorts included. `cash`: nothing goes negative; open orders lock funds."""
+
+    type: str = "research"
+    capital: str = "100000"
+    currency: str = ""  # "": the quote currency of the first instrument
+
+
+class Risk(msgspec.Struct, frozen=True):
+    """Limits before anything leaves. `position_cap` is in base units, "" for none."""
+
+    position_cap: str = ""
+    collar_millionths: int = 5_000
+
+
+class RunConfig(msgspec.Struct, frozen=True):
+    """Everything but strategy and input that decides what a run does."""
+
+    behaviour: int = BEHAVIOUR_VERSION
+    latency: Latency = Latency()
+    fees: Fees = Fees()
+    account: Account = Account()
+    risk: Risk = Risk()
+    slippage_ticks: int = 1  # of a taker where only trades are known
+    seed: int = 0
+    with_commands: bool = False
+
+
+_UNITS = {"ns": 1, "us": 1_000, "ms": MILLISECOND_NS, "s": SECOND_NS, "m": 60 * SECOND_NS, "h": 3600 * SECOND_NS}
+
+
+def parse_duration(text: str, what: str = "duration") -> int:
+    """Nanoseconds of "20ms", "1.5s", "0"; UsageError otherwise."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ns|us|ms|s|m|h)?", text.strip())
+    if match is None or (match[2] is None and Decimal(match[1]) != 0):
+        raise UsageError(f'{what}: "{text}" is no duration', hint="write 20ms, 1.5s, 5m, or 0")
+    return int(Decimal(match[1]) * _UNITS[match[2] or "ns"])
+
+
+def parse_basis_points(text: str, what: str) -> int:
+    """A rate in 1e-9 of a number of basis points ("10", "-0.5"); UsageError otherwise."""
+    try:
+        rate = Decimal(text) * 100_000
+    except InvalidOperation:
+        raise UsageError(f'{what}: "{text}" is no number of basis points', hint="write 10 for 0.1 %") from None
+    if rate != int(rate) or abs(rate) > 10**9:
+        raise UsageError(f'{what}: "{text}" basis points cannot be', hint="four decimals, at most 10,000")
+    return int(rate)

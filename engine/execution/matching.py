@@ -1,0 +1,645 @@
+"""The simulated venue: what becomes of orders when the market moves.
+
+It uses only what has been received: the book, quotes and trades of the rows applied so far. It never
+looks at the strategy, and tells it nothing directly: everything it decides goes onto the agenda as a
+report, due a response latency later.
+
+An instrument is matched on its depth if the log has it, else its quotes, else its trades. Quotes are kept
+as a book of one level a side, so that all rules below hold for both:
+
+- taking: `size - consumed` of each level, best first; what we took stays consumed while it is displayed;
+- resting: an order's `front` is what stands before it, UNKNOWN where the venue shows nothing;
+- a trade beyond our price fills at most its size (THROUGH), one at our price what exceeds the front
+  (QUEUE), and one trade is shared by all our orders; an opposite best price at or beyond ours fills what
+  is displayed there (CROSSED; RESYNC after a bad book), always at our own limit.
+
+On trades alone the last trade is both best prices, without a size limit, and a taker pays the slippage.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.execution.agenda import push
+from engine.execution.money import OVERFLOW, fee_of, notional_of
+from engine.execution.orders import Event, OrderKind, Reason, TimeInForce
+from engine.execution.state import (
+    ITEM_REPORT,
+    MATCH_BARS,
+    MATCH_BOOK,
+    MATCH_NONE,
+    MATCH_QUOTES,
+    MATCH_TRADES,
+    RANK_REPORT,
+    VENUE_DONE,
+    VENUE_TRAVELLING,
+    VENUE_WAITING,
+    VENUE_WORKING,
+    assets_at,
+    instruments_at,
+    items_at,
+    orders_at,
+)
+from engine.market.book import (
+    HIGHEST_KEY,
+    LOWEST_KEY,
+    UNKNOWN,
+    available_within,
+    best_of,
+    insert_level,
+    levels_at,
+    position_of,
+    remove_level,
+    shrink_consumed,
+    sides_at,
+)
+from engine.model import jit
+
+# Kernels see plain integers: an enum member would be boxed.
+E_ACCEPTED, E_FILL, E_FILL_ALL = int(Event.ACCEPTED), int(Event.FILL), int(Event.FILL_ALL)
+E_CANCELLED, E_REJECTED, E_EXPIRED = int(Event.CANCELLED), int(Event.REJECTED), int(Event.EXPIRED)
+E_CANCEL_REJECTED = int(Event.CANCEL_REJECTED)
+K_MARKET = int(OrderKind.MARKET)
+T_IOC, T_FOK = int(TimeInForce.IOC), int(TimeInForce.FOK)
+R_NONE, R_TAKER, R_CROSSED, R_THROUGH = 0, int(Reason.TAKER), int(Reason.CROSSED), int(Reason.THROUGH)
+R_QUEUE, R_RESYNC = int(Reason.QUEUE), int(Reason.RESYNC)
+R_REQUESTED, R_NO_LIQUIDITY, R_EMPTY = (
+    int(Reason.REQUESTED),
+    int(Reason.NO_LIQUIDITY),
+    int(Reason.EMPTY_SIDE),
+)
+R_IOC, R_FOK, R_POST_ONLY = (
+    int(Reason.IOC_REMAINDER),
+    int(Reason.FOK_UNFILLABLE),
+    int(Reason.POST_ONLY_WOULD_MATCH),
+)
+R_FUNDS, R_REDUCE, R_UNKNOWN = (
+    int(Reason.INSUFFICIENT_FUNDS),
+    int(Reason.REDUCE_ONLY),
+    int(Reason.UNKNOWN_ORDER),
+)
+R_OVERFLOW = int(Reason.OVERFLOW)
+
+
+@jit.inlined
+def side_of(s: Any, instrument: int, sign: int) -> Any:
+    """The SIDE record of an instrument's bids (sign +1) or asks (-1)."""
+    return sides_at(s.sides, 2 * s.instrument_count)[2 * instrument + (1 if sign < 0 else 0)]
+
+
+# --- reports -------------------------------------------------------------------------------------
+
+
+@jit.helper
+def report(s: Any, slot: int, event: int, reason: int) -> Any:
+    """Put a report on the agenda; due when it can have reached us."""
+    delay = s.response_latency - s.feed_latency
+    item = push(s, s.now + (delay if delay > 0 else 0), RANK_REPORT, ITEM_REPORT)
+    item.slot = slot
+    item.generation = orders_at(s.orders, s.order_capacity)[slot].generation
+    item.event = event
+    item.reason = reason
+    return item
+
+
+@jit.helper
+def finish(s: Any, slot: int, event: int, reason: int) -> None:
+    """The order is over at the venue, without a (further) fill."""
+    orders_at(s.orders, s.order_capacity)[slot].venue_state = VENUE_DONE
+    report(s, slot, event, reason)
+
+
+@jit.helper
+def fill(s: Any, slot: int, price: int, size: int, reason: int, maker: int) -> bool:
+    """Fill `size` at `price`: money, the venue's account, the report. False when it does not fit."""
+    order = orders_at(s.orders, s.order_capacity)[slot]
+    instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
+    asset = assets_at(s.assets, s.asset_count)[instrument.asset]
+    notional = notional_of(price, size, instrument.decimals)
+    if notional == OVERFLOW:
+        return False
+    fee = fee_of(notional, instrument.maker_rate if maker else instrument.taker_rate)
+    if fee == OVERFLOW:
+        return False
+    order.venue_filled += size
+    asset.venue_cash -= notional * order.side + fee
+    instrument.venue_position += size * order.side
+    done = order.venue_filled == order.size
+    if done:
+        order.venue_state = VENUE_DONE
+    item = report(s, slot, E_FILL_ALL if done else E_FILL, reason)
+    item.price = price
+    item.size = size
+    item.fee = fee
+    item.notional = notional
+    item.maker = maker
+    return True
+
+
+# --- resting orders ------------------------------------------------------------------------------
+
+
+@jit.helper
+def rest(s: Any, slot: int) -> None:
+    """Put what is left of a limit order into the book, last at its price."""
+    orders = orders_at(s.orders, s.order_capacity)
+    order = orders[slot]
+    sign = order.side
+    side = side_of(s, order.instrument, sign)
+    levels = levels_at(side.levels, side.capacity)
+    position = position_of(levels, side.count, sign, order.price)
+    if position == side.count or levels[position].price != order.price:
+        known = order.price * sign >= side.known_key
+        insert_level(side, position, order.price, 0 if known else UNKNOWN)
+    level = levels[position]
+    order.front = level.size
+    order.next = -1
+    order.previous = -1
+    if level.head < 0:
+        level.head = slot
+    else:
+        tail = level.head
+        while orders[tail].next >= 0:
+            tail = orders[tail].next
+        orders[tail].next = slot
+        order.previous = tail
+    order.resting = 1
+    order.venue_state = VENUE_WORKING
+    instruments_at(s.instruments, s.instrument_count)[order.instrument].resting += 1
+
+
+@jit.helper
+def unrest(s: Any, slot: int) -> None:
+    """Take an order out of the book."""
+    orders = orders_at(s.orders, s.order_capacity)
+    order = orders[slot]
+    sign = order.side
+    side = side_of(s, order.instrument, sign)
+    levels = levels_at(side.levels, side.capacity)
+    if order.previous >= 0:
+        orders[order.previous].next = order.next
+    else:
+        position = position_of(levels, side.count, sign, order.price)
+        levels[position].head = order.next
+        if order.next < 0 and levels[position].size <= 0:
+            remove_level(side, position)
+    if order.next >= 0:
+        orders[order.next].previous = order.previous
+    order.next = -1
+    order.previous = -1
+    order.resting = 0
+    instruments_at(s.instruments, s.instrument_count)[order.instrument].resting -= 1
+
+
+@jit.helper
+def advance_fronts(s: Any, head: int, size: int) -> None:
+    """The displayed size at a level is now `size`: risk-averse, nobody behind us has left."""
+    orders = orders_at(s.orders, s.order_capacity)
+    slot = head
+    while slot >= 0:
+        order = orders[slot]
+        if order.front == UNKNOWN or order.front > size:
+            order.front = size
+        slot = order.next
+
+
+# --- book rows -----------------------------------------------------------------------------------
+
+
+@jit.helper
+def set_level(s: Any, instrument: int, sign: int, price: int, size: int) -> None:
+    """A depth row: the level at `price` now displays `size` (0: gone). Capacity has been made sure of."""
+    side = side_of(s, instrument, sign)
+    levels = levels_at(side.levels, side.capacity)
+    position = position_of(levels, side.count, sign, price)
+    if position < side.count and levels[position].price == price:
+        level = levels[position]
+        shrink_consumed(level, level.size, size)
+        level.size = size
+        level.stale = 0
+        if level.head >= 0:
+            advance_fronts(s, level.head, size)
+        elif size == 0:
+            remove_level(side, position)
+    elif size > 0:
+        insert_level(side, position, price, size)
+
+
+@jit.helper
+def begin_snapshot(s: Any, instrument: int) -> None:
+    """A CLEAR row: every level is stale until the snapshot names it."""
+    record = instruments_at(s.instruments, s.instrument_count)[instrument]
+    record.resynchronise = record.book_bad
+    for sign in (1, -1):
+        side = side_of(s, instrument, sign)
+        levels = levels_at(side.levels, side.capacity)
+        for i in range(side.count):
+            levels[i].stale = 1
+            if record.book_bad:
+                levels[i].consumed = 0
+
+
+@jit.helper
+def end_snapshot(s: Any, instrument: int) -> None:
+    """After a snapshot's rows: what it did not name is gone, or unknown beyond what it covers."""
+    record = instruments_at(s.instruments, s.instrument_count)[instrument]
+    for sign in (1, -1):
+        side = side_of(s, instrument, sign)
+        levels = levels_at(side.levels, side.capacity)
+        known = HIGHEST_KEY
+        for i in range(side.count):
+            if levels[i].stale == 0 and levels[i].size > 0:
+                known = levels[i].price * sign
+                break
+        if known == HIGHEST_KEY:
+            known = LOWEST_KEY
+        side.known_key = known
+        kept = 0
+        for i in range(side.count):
+            level = levels[i]
+            if level.stale == 1:
+                level.stale = 0
+                level.consumed = 0
+                if level.head < 0:
+                    continue
+                if level.price * sign >= known:
+                    level.size = 0
+                    advance_fronts(s, level.head, 0)
+                else:
+                    level.size = UNKNOWN
+            if kept != i:
+                levels[kept] = levels[i]
+            kept += 1
+        side.count = kept
+    record.book_bad = 0
+
+
+@jit.helper
+def set_best(s: Any, instrument: int, sign: int, price: int, size: int) -> None:
+    """A quote row: the one displayed level of this side. Levels behind it are unknown, not empty."""
+    side = side_of(s, instrument, sign)
+    levels = levels_at(side.levels, side.capacity)
+    key = price * sign if size > 0 else LOWEST_KEY
+    kept = 0
+    for i in range(side.count):
+        level = levels[i]
+        level_key = level.price * sign
+        if level_key != key:
+            if level_key > key:
+                # Better than the best price: nothing stands before our orders there any more.
+                if level.head >= 0:
+                    level.size = 0
+                    advance_fronts(s, level.head, 0)
+            else:
+                level.size = UNKNOWN
+            level.consumed = 0
+            if level.head < 0:
+                continue
+        if kept != i:
+            levels[kept] = levels[i]
+        kept += 1
+    side.count = kept
+    side.known_key = key
+    if size > 0:
+        set_level(s, instrument, sign, price, size)
+
+
+# --- matching ------------------------------------------------------------------------------------
+
+
+@jit.helper
+def take(s: Any, slot: int, limit_key: int) -> bool:
+    """Let an order take liquidity at prices whose key (for the opposite side) is at least `limit_key`.
+
+    False when money overflows or, in a cash account, runs out.
+    """
+    orders = orders_at(s.orders, s.order_capacity)
+    order = orders[slot]
+    instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
+    sign = -order.side  # of the side that is taken
+    if instrument.match_on == MATCH_TRADES:
+        price = instrument.last_price + order.side * instrument.slippage_ticks * instrument.tick
+        if price * sign < limit_key:
+            price = limit_key * sign  # never worse than the limit
+        return affordable_fill(s, slot, price, order.size - order.venue_filled)
+    side = side_of(s, order.instrument, sign)
+    levels = levels_at(side.levels, side.capacity)
+    i = best_of(levels, side.count)
+    if i < 0:
+        return True
+    best_price = levels[i].price
+    while i >= 0 and order.venue_filled < order.size:
+        level = levels[i]
+        if level.price * sign < limit_key:
+            break
+        left = level.size - level.consumed
+        if left > 0:
+            wanted = order.size - order.venue_filled
+            size = wanted if wanted < left else left
+            filled = order.venue_filled
+            if not affordable_fill(s, slot, level.price, size):
+                level.consumed += order.venue_filled - filled
+                return False
+            level.consumed += size
+        i -= 1
+    if instrument.match_on == MATCH_QUOTES and order.kind == K_MARKET and order.venue_filled < order.size:
+        worse = best_price - sign * instrument.tick
+        return affordable_fill(s, slot, worse, order.size - order.venue_filled)
+    return True
+
+
+@jit.helper
+def affordable_fill(s: Any, slot: int, price: int, size: int) -> bool:
+    """Fill as taker; in a cash account only what the venue's own account can pay for."""
+    order = orders_at(s.orders, s.order_capacity)[slot]
+    instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
+    if s.account_type == 1:
+        if order.side > 0:
+            cash = assets_at(s.assets, s.asset_count)[instrument.asset].venue_cash
+            low = 0
+            high = size // instrument.lot
+            if not _costs_at_most(instrument, price, size, cash):
+                while low < high:  # the greatest number of lots that cash pays for
+                    middle = (low + high + 1) >> 1
+                    if _costs_at_most(instrument, price, middle * instrument.lot, cash):
+                        low = middle
+                    else:
+                        high = middle - 1
+                if low > 0:
+                    fill(s, slot, price, low * instrument.lot, R_TAKER, 0)
+                return False
+        elif instrument.venue_position < size:
+            if instrument.venue_position > 0:
+                fill(s, slot, price, instrument.venue_position, R_TAKER, 0)
+            return False
+    return fill(s, slot, price, size, R_TAKER, 0)
+
+
+@jit.helper
+def _costs_at_most(instrument: Any, price: int, size: int, cash: int) -> bool:
+    notional = notional_of(price, size, instrument.decimals)
+    if notional == OVERFLOW:
+        return False
+    fee = fee_of(notional, instrument.taker_rate)
+    return fee != OVERFLOW and notional + fee <= cash
+
+
+@jit.helper
+def would_match(s: Any, slot: int) -> bool:
+    """Whether a limit order's price reaches the displayed opposite best price."""
+    order = orders_at(s.orders, s.order_capacity)[slot]
+    instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
+    sign = -order.side
+    if instrument.match_on == MATCH_TRADES:
+        return bool(instrument.last_price * sign >= order.price * sign)
+    side = side_of(s, order.instrument, sign)
+    levels = levels_at(side.levels, side.capacity)
+    best = best_of(levels, side.count)
+    return bool(best >= 0 and levels[best].price * sign >= order.price * sign)
+
+
+@jit.helper
+def arrive(s: Any, slot: int) -> None:
+    """An order reaches the venue."""
+    order = orders_at(s.orders, s.order_capacity)[slot]
+    instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
+    if instrument.match_on == MATCH_BOOK and instrument.book_bad:
+        wait(s, slot)
+        return
+    order.venue_state = VENUE_WORKING
+    if order.reduce_only:
+        position = instrument.venue_position * order.side
+        if position >= 0:
+            finish(s, slot, E_REJECTED, R_REDUCE)
+            return
+        if order.size > -position:
+            order.size = -position
+    opposite = side_of(s, order.instrument, -order.side)
+    if instrument.match_on == MATCH_TRADES:
+        empty = instrument.last_price == 0
+    else:
+        empty = best_of(levels_at(opposite.levels, opposite.capacity), opposite.count) < 0
+    if order.kind == K_MARKET:
+        if empty:
+            finish(s, slot, E_REJECTED, R_EMPTY)
+            return
+        report(s, slot, E_ACCEPTED, R_NONE)
+        complete = take(s, slot, LOWEST_KEY)
+        if order.venue_filled < order.size:
+            finish(s, slot, E_CANCELLED, R_NO_LIQUIDITY if complete else R_FUNDS)
+        return
+    matches = not empty and would_match(s, slot)
+    if matches and order.post_only:
+        finish(s, slot, E_REJECTED, R_POST_ONLY)
+        return
+    limit_key = order.price * -order.side
+    if order.tif == T_FOK:
+        enough = matches
+        if matches and instrument.match_on != MATCH_TRADES:
+            enough = available_within(opposite, -order.side, order.price, order.size) >= order.size
+        if not enough:
+            finish(s, slot, E_EXPIRED, R_FOK)
+            return
+    report(s, slot, E_ACCEPTED, R_NONE)
+    if matches and not take(s, slot, limit_key):
+        finish(s, slot, E_CANCELLED, R_FUNDS)
+        return
+    if order.venue_filled == order.size:
+        return
+    if order.tif == T_IOC or order.tif == T_FOK:
+        finish(s, slot, E_EXPIRED, R_IOC)
+        return
+    rest(s, slot)
+
+
+@jit.helper
+def wait(s: Any, slot: int) -> None:
+    """Nothing matches under a bad book: the order queues until the snapshot."""
+    orders = orders_at(s.orders, s.order_capacity)
+    order = orders[slot]
+    instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
+    order.venue_state = VENUE_WAITING
+    order.next = -1
+    if instrument.waiting_head < 0:
+        instrument.waiting_head = slot
+    else:
+        orders[instrument.waiting_tail].next = slot
+    instrument.waiting_tail = slot
+
+
+@jit.helper
+def stop_waiting(s: Any, slot: int) -> None:
+    """Take an order out of the waiting list: its slot may be another order's before the list is used."""
+    orders = orders_at(s.orders, s.order_capacity)
+    instrument = instruments_at(s.instruments, s.instrument_count)[orders[slot].instrument]
+    before = -1
+    i = instrument.waiting_head
+    while i >= 0 and i != slot:
+        before = i
+        i = orders[i].next
+    if i < 0:
+        return
+    if before < 0:
+        instrument.waiting_head = orders[slot].next
+    else:
+        orders[before].next = orders[slot].next
+    if instrument.waiting_tail == slot:
+        instrument.waiting_tail = before
+    orders[slot].next = -1
+
+
+@jit.helper
+def release_waiting(s: Any, index: int) -> None:
+    """The book is good again: what waited arrives, in the order it came."""
+    orders = orders_at(s.orders, s.order_capacity)
+    instrument = instruments_at(s.instruments, s.instrument_count)[index]
+    slot = instrument.waiting_head
+    instrument.waiting_head = -1
+    instrument.waiting_tail = -1
+    while slot >= 0:
+        following = orders[slot].next
+        orders[slot].next = -1
+        arrive(s, slot)
+        slot = following
+
+
+@jit.helper
+def arrive_cancel(s: Any, slot: int, generation: int) -> None:
+    """A cancel reaches the venue; it always passes, also under a bad book."""
+    order = orders_at(s.orders, s.order_capacity)[slot]
+    if order.generation != generation:
+        return  # the order's end has been reported already
+    if order.venue_state == VENUE_DONE:
+        report(s, slot, E_CANCEL_REJECTED, R_UNKNOWN)
+        return
+    if order.venue_state == VENUE_TRAVELLING:
+        report(s, slot, E_CANCEL_REJECTED, R_UNKNOWN)
+        return
+    if order.venue_state == VENUE_WAITING:
+        stop_waiting(s, slot)
+        finish(s, slot, E_CANCELLED, R_REQUESTED)
+        return
+    if order.resting:
+        unrest(s, slot)
+    finish(s, slot, E_CANCELLED, R_REQUESTED)
+
+
+@jit.helper
+def match_crossed(s: Any, index: int, reason: int) -> None:
+    """Resting orders that an opposite best price has reached fill at their own limit, as makers."""
+    orders = orders_at(s.orders, s.order_capacity)
+    for sign in (1, -1):
+        own = side_of(s, index, sign)
+        own_levels = levels_at(own.levels, own.capacity)
+        other = side_of(s, index, -sign)
+        other_levels = levels_at(other.levels, other.capacity)
+        best = best_of(other_levels, other.count)
+        if best < 0:
+            continue
+        i = own.count - 1
+        while i >= 0 and own_levels[i].price * sign >= other_levels[best].price * sign:
+            price = own_levels[i].price
+            slot = own_levels[i].head
+            while slot >= 0:
+                following = orders[slot].next
+                order = orders[slot]
+                open_size = order.size - order.venue_filled
+                got = 0
+                j = other.count - 1
+                while j >= 0 and got < open_size and price * sign >= other_levels[j].price * sign:
+                    level = other_levels[j]
+                    left = level.size - level.consumed
+                    if level.size > 0 and left > 0:
+                        part = open_size - got
+                        if left < part:
+                            part = left
+                        level.consumed += part
+                        got += part
+                    j -= 1
+                if got > 0:
+                    if not fill(s, slot, price, got, reason, 1):
+                        finish(s, slot, E_CANCELLED, R_OVERFLOW)
+                        unrest(s, slot)
+                    elif order.venue_state == VENUE_DONE:
+                        unrest(s, slot)
+                slot = following
+            i -= 1  # a level that unresting removed leaves those below it where they were
+
+
+@jit.helper
+def match_trade(s: Any, index: int, aggressor: int, price: int, size: int, shown: bool) -> None:
+    """A trade: orders of ours that it went through, then, unless the book already shows it, the queue."""
+    orders = orders_at(s.orders, s.order_capacity)
+    instrument = instruments_at(s.instruments, s.instrument_count)[index]
+    sign = -aggressor  # a seller hits bids
+    side = side_of(s, index, sign)
+    levels = levels_at(side.levels, side.capacity)
+    remaining = size
+    i = side.count - 1
+    while i >= 0 and remaining > 0 and levels[i].price * sign > price * sign:
+        level_price = levels[i].price
+        slot = levels[i].head
+        while slot >= 0 and remaining > 0:
+            order = orders[slot]
+            following = order.next
+            part = order.size - order.venue_filled
+            if remaining < part:
+                part = remaining
+            remaining -= part
+            if not fill(s, slot, level_price, part, R_THROUGH, 1):
+                finish(s, slot, E_CANCELLED, R_OVERFLOW)
+                unrest(s, slot)
+            elif order.venue_state == VENUE_DONE:
+                unrest(s, slot)
+            slot = following
+        i -= 1  # a level that unresting removed leaves those below it where they were
+    if shown or instrument.match_on == MATCH_TRADES:
+        return  # on trades alone nothing is known of the queue
+    position = position_of(levels, side.count, sign, price)
+    if position >= side.count or levels[position].price != price:
+        return
+    slot = levels[position].head
+    ours = size - remaining
+    while slot >= 0:
+        order = orders[slot]
+        following = order.next
+        if order.front != UNKNOWN:
+            excess = size - order.front - ours
+            order.front = order.front - size if order.front > size else 0
+            if excess > 0:
+                part = order.size - order.venue_filled
+                if excess < part:
+                    part = excess
+                ours += part
+                if not fill(s, slot, price, part, R_QUEUE, 1):
+                    finish(s, slot, E_CANCELLED, R_OVERFLOW)
+                    unrest(s, slot)
+                elif order.venue_state == VENUE_DONE:
+                    unrest(s, slot)
+        slot = following
+
+
+@jit.helper
+def best_price(s: Any, index: int, sign: int) -> int:
+    """Best displayed price of a side, or the last trade on trades alone; 0 when there is none."""
+    instrument = instruments_at(s.instruments, s.instrument_count)[index]
+    if instrument.match_on == MATCH_TRADES or instrument.match_on == MATCH_BARS:
+        return int(instrument.last_price)
+    if instrument.match_on == MATCH_NONE:
+        return 0
+    side = side_of(s, index, sign)
+    levels = levels_at(side.levels, side.capacity)
+    best = best_of(levels, side.count)
+    return int(levels[best].price) if best >= 0 else 0
+
+
+@jit.inlined
+def items_needed(s: Any, rows: int) -> int:
+    """Room on the agenda that a message of `rows` rows, or an arrival, can need at most."""
+    return int(s.widest_side + s.live_orders * (rows + 1) + 64)
+
+
+@jit.inlined
+def item_of(s: Any, slot: int) -> Any:
+    """The agenda item in a slot."""
+    return items_at(s.items, s.item_capacity)[slot]

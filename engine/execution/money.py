@@ -1,0 +1,107 @@
+"""Money as integers: products of price and size through 128 bits, rounded once, half to even.
+
+An amount of money is an integer count of 10**-MONEY_DECIMALS of its asset. A product that needs more
+places is rounded by one named rule ("half_even") and says so; one that does not fit 64 bits is reported
+as OVERFLOW, never wrapped.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.model import jit
+
+MONEY_DECIMALS = 8
+ROUNDING = "half_even"
+RATE_DECIMALS = 9  # fee rates are integers of 1e-9: 1 basis point is 100_000
+RATE_UNIT = 10**RATE_DECIMALS
+OVERFLOW = -(2**63)
+
+_POWERS = np.array([10**n for n in range(19)], dtype=np.uint64)
+_MASK = np.uint64(0xFFFFFFFF)
+_HALF = np.uint64(32)
+_ONE = np.uint64(1)
+_ZERO = np.uint64(0)
+_TOP = np.uint64(63)
+_MAX = np.uint64(2**63 - 1)
+
+
+@jit.helper
+def _multiply(a: int, b: int) -> tuple[int, int]:
+    """High and low 64 bits of the product of two uint64."""
+    a_low = a & _MASK
+    a_high = a >> _HALF
+    b_low = b & _MASK
+    b_high = b >> _HALF
+    low = a_low * b_low
+    middle = a_high * b_low + (low >> _HALF)
+    cross = a_low * b_high + (middle & _MASK)
+    high = a_high * b_high + (middle >> _HALF) + (cross >> _HALF)
+    return high, (cross << _HALF) | (low & _MASK)
+
+
+@jit.helper
+def _divide(high: int, low: int, divisor: int) -> tuple[int, int]:
+    """Quotient and remainder of a 128-bit by a 64-bit number below 2**63; needs high < divisor."""
+    if high == _ZERO:
+        return low // divisor, low % divisor
+    quotient = _ZERO
+    remainder = high
+    for i in range(64):
+        bit = (low >> np.uint64(63 - i)) & _ONE
+        remainder = (remainder << _ONE) | bit
+        quotient = quotient << _ONE
+        if remainder >= divisor:
+            remainder = remainder - divisor
+            quotient = quotient | _ONE
+    return quotient, remainder
+
+
+@jit.helper
+def scale_product(a: int, b: int, decimals: int) -> int:
+    """a * b / 10**decimals for non-negative a and b, half to even; decimals in -18..36, else OVERFLOW."""
+    x = np.uint64(a)
+    y = np.uint64(b)
+    if x == _ZERO or y == _ZERO:
+        return 0
+    high, low = _multiply(x, y)
+    if decimals <= 0:
+        if decimals < -18 or high != _ZERO:
+            return OVERFLOW
+        high, low = _multiply(low, _POWERS[-decimals])
+        if high != _ZERO or low > _MAX:
+            return OVERFLOW
+        return np.int64(low)
+    first = decimals if decimals <= 18 else 18
+    divisor = _POWERS[first]
+    if decimals > 18:
+        # Two steps would round twice; only a product that is divisible, or huge, gets here.
+        return OVERFLOW
+    if high >= divisor:
+        return OVERFLOW
+    quotient, remainder = _divide(high, low, divisor)
+    half = divisor // np.uint64(2)
+    if remainder > half or (remainder == half and (quotient & _ONE) == _ONE):
+        quotient = quotient + _ONE
+    if quotient > _MAX:
+        return OVERFLOW
+    return np.int64(quotient)
+
+
+@jit.inlined
+def notional_of(price: int, size: int, decimals: int) -> int:
+    """Money of `size` at `price`, whose decimals add up to `decimals`."""
+    if price < 0:
+        value = scale_product(-price, size, decimals - MONEY_DECIMALS)
+        return value if value == OVERFLOW else -value
+    return scale_product(price, size, decimals - MONEY_DECIMALS)
+
+
+@jit.inlined
+def fee_of(notional: int, rate: int) -> int:
+    """Fee on a notional at `rate` (1e-9 units; negative is a rebate)."""
+    amount = notional if notional >= 0 else -notional
+    if rate < 0:
+        value = scale_product(amount, -rate, RATE_DECIMALS)
+        return value if value == OVERFLOW else -value
+    return scale_product(amount, rate, RATE_DECIMALS)

@@ -1,0 +1,226 @@
+"""Everything the loop knows, as NumPy records in memory that kernels reach by address.
+
+One STATE record holds counters, settings and the addresses of all arrays. Fields come by descending size
+with explicit pads, always zeroed, so that a copy of the bytes is a snapshot. No record holds a Python
+object.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.model import jit
+
+_COLUMNS = ("ts", "ts_venue", "kind", "flags", "instrument", "side", "price", "size", "id", "part")
+
+STATE = np.dtype(
+    [(f"column_{name}", "<i8") for name in _COLUMNS]
+    + [
+        (name, "<i8")
+        for name in (
+            # input
+            "rows",  # in this batch
+            "row",  # next to be applied
+            "first_seq",
+            "file",
+            "now",
+            "cause_seq",  # last row of the message applied last
+            # what is to be delivered of this batch
+            "deliveries",  # address of DELIVERY[]
+            "delivery_count",
+            "delivery_capacity",
+            "delivery_next",
+            # arrays
+            "instruments",
+            "instrument_count",
+            "sides",
+            "assets",
+            "asset_count",
+            "orders",
+            "order_capacity",
+            "order_free",  # head of the free list, -1: none
+            "live_orders",
+            "items",
+            "item_capacity",
+            "item_free",
+            "item_free_count",
+            "heap",
+            "agenda_count",
+            "venue_items",  # agenda entries that are not timers
+            "journal",
+            "journal_count",
+            "journal_capacity",
+            "equity",
+            "equity_count",
+            "equity_capacity",
+            "widest_side",  # capacity of the largest book side
+            # counters
+            "creation",
+            "order_number",
+            "decisions",
+            # settings
+            "feed_latency",
+            "entry_latency",
+            "response_latency",
+            "account_type",  # 0 research, 1 cash
+            "collar_millionths",
+            "trading_state",  # 0 active, 1 halted
+            "sample_ns",
+            "next_sample",
+            "trigger",  # what the strategy is being called for: 0 message, 1 report, 2 timer, 3 start, 4 stop
+            "trigger_id",
+            # what a kernel hands back
+            "out_event",
+            "out_slot",
+            "out_number",
+            "out_instrument",
+            "out_side",
+            "out_size",
+            "out_price",
+            "out_fee",
+            "out_notional",
+            "out_reason",
+            "out_state",
+            "out_filled",
+            "out_order_size",
+            "out_maker",
+            "out_timer",
+            "out_due",
+            "out_first",
+            "out_last",
+            "out_need",
+        )
+    ]
+)
+
+INSTRUMENT = np.dtype(
+    [
+        (name, "<i8")
+        for name in (
+            "tick",
+            "lot",
+            "min_size",
+            "max_size",
+            "min_notional",  # money
+            "decimals",  # of price and size together
+            "price_decimals",
+            "size_decimals",
+            "asset",  # of cash
+            "match_on",  # MATCH_*
+            "has_trades",  # plain trades are recorded, so aggregates are not used
+            "tradable",
+            "want",  # bit per handler
+            "book_bad",
+            "resynchronise",  # the snapshot being applied ends a bad period
+            "last_price",
+            "quote_bid",
+            "quote_bid_size",
+            "quote_ask",
+            "quote_ask_size",
+            "quote_seen",
+            "depth_ts_venue",
+            "depth_id",
+            "position",  # as reported
+            "venue_position",
+            "open_buy",  # unfilled size of live orders, as the strategy knows them
+            "open_sell",
+            "resting",  # orders of ours in the book
+            "waiting_head",  # orders that arrived while the book was bad
+            "waiting_tail",
+            "maker_rate",
+            "taker_rate",
+            "slippage_ticks",
+            "position_cap",  # 0: none
+            "touched",
+        )
+    ]
+)
+MATCH_NONE, MATCH_BARS, MATCH_TRADES, MATCH_QUOTES, MATCH_BOOK = range(5)
+
+ASSET = np.dtype([(name, "<i8") for name in ("cash", "venue_cash", "locked", "fees")])
+
+ORDER = np.dtype(
+    [
+        (name, "<i8")
+        for name in ("number", "price", "size", "venue_filled", "filled", "front", "locked", "counted")
+    ]
+    + [(name, "<i4") for name in ("instrument", "next", "previous", "generation")]
+    + [
+        (name, "u1")
+        for name in ("kind", "tif", "post_only", "reduce_only", "state", "venue_state", "resting")
+    ]
+    + [("side", "i1")]
+)
+VENUE_TRAVELLING, VENUE_WAITING, VENUE_WORKING, VENUE_DONE = range(4)
+
+ITEM = np.dtype(
+    [(name, "<i8") for name in ("due", "creation", "size", "price", "fee", "notional", "id")]
+    + [(name, "<i4") for name in ("slot", "generation", "next", "reason")]
+    + [(name, "u1") for name in ("rank", "kind", "event", "maker")]
+    + [("pad", "<u4")]
+)
+RANK_ARRIVAL, RANK_REPORT, RANK_ANSWER, RANK_TIMER = range(4)
+ITEM_ORDER, ITEM_CANCEL, ITEM_REPORT, ITEM_TIMER = range(1, 5)
+
+JOURNAL = np.dtype(
+    [
+        (name, "<i8")
+        for name in (
+            "number",
+            "ts",
+            "order",
+            "price",
+            "size",
+            "fee",
+            "cause_seq",
+            "trigger_id",
+        )
+    ]
+    + [("instrument", "<i4"), ("file", "<i4"), ("reason", "<u2")]
+    + [(name, "u1") for name in ("kind", "order_kind", "tif", "options", "trigger", "price_decimals")]
+    + [("size_decimals", "u1"), ("side", "i1"), ("maker", "u1"), ("pad_1", "u1"), ("pad_4", "<u4")]
+)
+
+DELIVERY = np.dtype([("handler", "<i8"), ("first", "<i8"), ("last", "<i8"), ("end", "<i8")])
+EQUITY = np.dtype([("ts", "<i8"), ("equity", "<f8")])
+
+state_at = jit.records_at(STATE)
+instruments_at = jit.records_at(INSTRUMENT)
+assets_at = jit.records_at(ASSET)
+orders_at = jit.records_at(ORDER)
+items_at = jit.records_at(ITEM)
+heap_at = jit.records_at(np.dtype("<i4"))
+journal_at = jit.records_at(JOURNAL)
+deliveries_at = jit.records_at(DELIVERY)
+equity_at = jit.records_at(EQUITY)
+int64_at = jit.records_at(np.dtype("<i8"))
+uint64_at = jit.records_at(np.dtype("<u8"))
+uint32_at = jit.records_at(np.dtype("<u4"))
+uint16_at = jit.records_at(np.dtype("<u2"))
+uint8_at = jit.records_at(np.dtype("u1"))
+int8_at = jit.records_at(np.dtype("i1"))
+
+
+class JournalKind:
+    """Codes of the journal's records; part of its format."""
+
+    SUBMIT = 1
+    CANCEL = 2
+    REFUSED = 3
+    ACCEPTED = 4
+    REJECTED = 5
+    FILL = 6
+    CANCELLED = 7
+    EXPIRED = 8
+    CANCEL_REJECTED = 9
+    NAMES = {
+        1: "submit",
+        2: "cancel",
+        3: "refused",
+        4: "accepted",
+        5: "rejected",
+        6: "fill",
+        7: "cancelled",
+        8: "expired",
+        9: "cancel_rejected",
+    }

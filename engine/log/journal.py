@@ -1,0 +1,250 @@
+"""The journal: what a run decided, in order, and the hash of it.
+
+A record is a command, a refusal or a report about an order. Its hash covers what makes two runs the same:
+number, loop time, instrument key, kind, side, price, size, decimals, time in force, reason, fee. It leaves
+out where the input stood (file and seq), what a run is called, and the strategy's own log lines, all of
+which the file keeps beside it.
+
+The file is an Arrow IPC file of its own, made as the log is: batches are appended with a checksum, one
+write each, and one that was never finished is read up to its last whole batch.
+"""
+
+from __future__ import annotations
+
+import os
+from hashlib import blake2b
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from engine.model.errors import EngineError, InputError
+from engine.model.kinds import encode_canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# What the hash runs over: the journal's own fields without those that depend on how the run was fed.
+HASHED = np.dtype(
+    [(name, "<i8") for name in ("number", "ts", "order", "price", "size", "fee")]
+    + [("instrument", "<i4"), ("reason", "<u2")]
+    + [(name, "u1") for name in ("kind", "order_kind", "tif", "options", "price_decimals", "size_decimals")]
+    + [("side", "i1"), ("maker", "u1"), ("pad", "<u2")]
+)
+_SAME = tuple(name for name in HASHED.names or () if name not in ("instrument", "pad"))
+
+JOURNAL_SCHEMA = pa.schema(
+    [
+        pa.field("number", pa.int64(), nullable=False),
+        pa.field("ts", pa.int64(), nullable=False),
+        pa.field("kind", pa.uint8(), nullable=False),
+        pa.field("instrument", pa.string(), nullable=False),
+        pa.field("order", pa.int64(), nullable=False),
+        pa.field("side", pa.int8(), nullable=False),
+        pa.field("price", pa.int64(), nullable=False),
+        pa.field("size", pa.int64(), nullable=False),
+        pa.field("price_decimals", pa.uint8(), nullable=False),
+        pa.field("size_decimals", pa.uint8(), nullable=False),
+        pa.field("fee", pa.int64(), nullable=False),
+        pa.field("order_kind", pa.uint8(), nullable=False),
+        pa.field("tif", pa.uint8(), nullable=False),
+        pa.field("options", pa.uint8(), nullable=False),
+        pa.field("reason", pa.uint16(), nullable=False),
+        pa.field("maker", pa.uint8(), nullable=False),
+        pa.field("file", pa.int32(), nullable=False),
+        pa.field("cause_seq", pa.int64(), nullable=False),
+        pa.field("trigger", pa.uint8(), nullable=False),
+        pa.field("trigger_id", pa.int64(), nullable=False),
+        pa.field("text", pa.string()),  # a refusal's words, or the strategy's own line (kind 0)
+    ]
+)
+HASH_FIELDS = (*_SAME, "instrument")
+STRATEGY_LINE = 0
+_INTEGERS = tuple(f.name for f in JOURNAL_SCHEMA if f.name not in ("instrument", "text"))
+_NUMPY = {f.name: f.type.to_pandas_dtype() for f in JOURNAL_SCHEMA if f.name in _INTEGERS}
+
+
+class JournalHash:
+    """The running hash; independent of how records are handed over."""
+
+    def __init__(self) -> None:
+        self._hash = blake2b(digest_size=32)
+        self._ordinals: dict[str, int] = {}
+
+    def update(self, records: npt.NDArray[np.void], keys: Sequence[str]) -> None:
+        """Take records whose `instrument` is an index into `keys`."""
+        numbers = records["instrument"]
+        start = 0
+        ordinal_of = np.full(len(keys), -1, dtype=np.int32)
+        for index, key in enumerate(keys):
+            ordinal_of[index] = self._ordinals.get(key, -1)
+        while True:
+            fresh = np.flatnonzero(ordinal_of[numbers[start:]] < 0)
+            stop = start + int(fresh[0]) if len(fresh) else len(records)
+            self._take(records[start:stop], ordinal_of)
+            if stop == len(records):
+                return
+            index = int(numbers[stop])
+            key = keys[index]
+            # An instrument is defined in the hash where it first appears.
+            self._ordinals[key] = len(self._ordinals)
+            ordinal_of[index] = self._ordinals[key]
+            self._hash.update(b"instrument\0" + key.encode() + b"\0")
+            start = stop
+
+    def _take(self, records: npt.NDArray[np.void], ordinal_of: npt.NDArray[np.int32]) -> None:
+        if len(records):
+            packed = np.zeros(len(records), dtype=HASHED)
+            for name in _SAME:
+                packed[name] = records[name]
+            packed["instrument"] = ordinal_of[records["instrument"]]
+            self._hash.update(packed.data)
+
+    def head(self) -> str:
+        """The hash of everything taken so far, 64 hex digits."""
+        return self._hash.hexdigest()
+
+
+class Journal:
+    """Takes records as the loop decides; writes them when it has a file, hashes them always."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        self.hash = JournalHash()
+        self.records = 0
+        self._lines: list[dict[str, Any]] = []
+        self._texts: dict[int, str] = {}
+        self._file = -1
+        if path is not None:
+            try:
+                self._file = os.open(
+                    path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644
+                )
+            except OSError as error:
+                raise EngineError(f"{path}: cannot be created: {error.strerror}") from None
+            sink = BytesIO()
+            with pa.ipc.new_stream(sink, JOURNAL_SCHEMA):
+                pass
+            # A stream with its end-of-stream marker (8 bytes) taken off: batches follow.
+            self._write(sink.getvalue()[:-8])
+
+    def explain(self, number: int, text: str) -> None:
+        """Words for the decision `number`, kept beside it, outside the hash."""
+        self._texts[number] = text
+
+    def line(self, ts: int, file: int, cause_seq: int, text: str) -> None:
+        """A strategy's own log line, outside the hash."""
+        if self._file >= 0:
+            self._lines.append({"ts": ts, "file": file, "cause_seq": cause_seq, "text": text})
+            if len(self._lines) >= 4096:
+                self._write_lines()
+
+    def append(self, records: npt.NDArray[np.void], keys: Sequence[str]) -> None:
+        """Take decided records, in order. `instrument` is an index into `keys`."""
+        self._write_lines()
+        if not len(records):
+            return
+        self.hash.update(records, keys)
+        self.records += len(records)
+        if self._file < 0:
+            return
+        columns: list[pa.Array] = []
+        for field in JOURNAL_SCHEMA:
+            if field.name == "instrument":
+                columns.append(pa.array([keys[i] for i in records["instrument"].tolist()], pa.string()))
+            elif field.name == "text":
+                numbers = records["number"].tolist()
+                texts = [self._texts.pop(n, None) for n in numbers] if self._texts else [None] * len(numbers)
+                columns.append(pa.array(texts, pa.string()))
+            else:
+                columns.append(pa.array(np.ascontiguousarray(records[field.name]), field.type))
+        self._write_batch(pa.RecordBatch.from_arrays(columns, schema=JOURNAL_SCHEMA))
+
+    def _write_lines(self) -> None:
+        if not self._lines:
+            return
+        n = len(self._lines)
+        columns = []
+        for field in JOURNAL_SCHEMA:
+            if field.name in ("ts", "file", "cause_seq", "text"):
+                columns.append(pa.array([line[field.name] for line in self._lines], field.type))
+            elif field.name == "instrument":
+                columns.append(pa.array([""] * n, pa.string()))
+            else:
+                columns.append(pa.array(np.zeros(n, dtype=_NUMPY[field.name]), field.type))
+        self._lines.clear()
+        self._write_batch(pa.RecordBatch.from_arrays(columns, schema=JOURNAL_SCHEMA))
+
+    def _write_batch(self, record: pa.RecordBatch) -> None:
+        self._write(record.serialize())
+
+    def _write(self, content: bytes | pa.Buffer) -> None:
+        view = memoryview(content)
+        try:
+            while len(view):
+                view = view[os.write(self._file, view) :]
+        except OSError as error:
+            raise EngineError(f"{self.path}: the journal cannot be written: {error.strerror}") from None
+
+    def close(self) -> str:
+        """Write what is left, end the stream, and return the hash."""
+        self._write_lines()
+        if self._file >= 0:
+            self._write(b"\xff\xff\xff\xff\x00\x00\x00\x00")
+            os.fsync(self._file)
+            os.close(self._file)
+            self._file = -1
+        return self.hash.head()
+
+
+class JournalRecord(dict[str, Any]):
+    """One decision as a dictionary of the journal's columns."""
+
+
+def read_journal(path: Path) -> pa.Table:
+    """All whole batches of a journal; InputError when it is none."""
+    if not path.exists():
+        raise InputError(f"{path}: no such journal", hint="name a run's folder, runs/<id>")
+    batches = []
+    try:
+        with pa.ipc.open_stream(pa.memory_map(str(path))) as reader:
+            if not reader.schema.equals(JOURNAL_SCHEMA):
+                raise InputError(f"{path}: these are not the columns of a journal")
+            while True:
+                try:
+                    batches.append(reader.read_next_batch())
+                except StopIteration:
+                    break
+                except (pa.ArrowInvalid, OSError):
+                    break  # a run that was killed: its last batch is not whole
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{path}: not a journal: {error}") from None
+    return pa.Table.from_batches(batches, schema=JOURNAL_SCHEMA)
+
+
+def hash_of_table(table: pa.Table) -> str:
+    """The journal hash of a journal that was read back."""
+    decisions = table.filter(pa.compute.not_equal(table["kind"], STRATEGY_LINE))
+    keys: list[str] = []
+    numbers: dict[str, int] = {}
+    indexes = np.zeros(decisions.num_rows, dtype=np.int32)
+    for i, key in enumerate(decisions["instrument"].to_pylist()):
+        if key not in numbers:
+            numbers[key] = len(keys)
+            keys.append(key)
+        indexes[i] = numbers[key]
+    records = np.zeros(decisions.num_rows, dtype=HASHED)
+    for name in _SAME:
+        records[name] = decisions[name].to_numpy()
+    records["instrument"] = indexes
+    result = JournalHash()
+    result.update(records, keys)
+    return result.head()
+
+
+def canonical(value: object) -> bytes:
+    """Canonical JSON with a newline, as run.json and summary.json are written."""
+    return encode_canonical(value) + b"\n"

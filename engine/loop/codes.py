@@ -1,0 +1,43 @@
+"""Codes that the loop's kernels and its Python side share."""
+
+from __future__ import annotations
+
+from engine.execution.orders import TABLE, Event
+from engine.execution.state import JournalKind
+from engine.model.kinds import Flag, Kind, Part
+
+# What `advance` and `catch_up` return.
+NEED_ROWS, DELIVER, REPORT, TIMER = 0, 1, 2, 3
+GROW_LEVELS, GROW_ITEMS, DRAIN_JOURNAL, DRAIN_EQUITY, BROKEN = 10, 11, 12, 13, 20
+GROW_ORDERS = -1
+
+# Handlers a delivery may go to; the runner's own come last.
+H_TRADE, H_QUOTE, H_BOOK, H_BAR, H_NEWS, H_STATUS, H_ENGINE = 1, 2, 3, 4, 5, 6, 7
+FIRST_SPECIAL = H_NEWS  # from here on Python has to read the row
+
+TRADE, QUOTE, BOOK, BAR, NEWS = (
+    int(Kind.TRADE),
+    int(Kind.QUOTE),
+    int(Kind.BOOK),
+    int(Kind.BAR),
+    int(Kind.NEWS),
+)
+SOURCE = int(Kind.SOURCE)
+STATUS, INSTRUMENT, COMMAND, END = int(Kind.STATUS), int(Kind.INSTRUMENT), int(Kind.COMMAND), int(Kind.END)
+LAST, SNAPSHOT, CLEAR, FINAL = int(Flag.LAST), int(Flag.SNAPSHOT), int(Flag.CLEAR), int(Flag.FINAL)
+MAYBE_BAD, AGGREGATE, REVISED = int(Flag.MAYBE_BAD_BOOK), int(Flag.AGGREGATE), int(Flag.REVISED)
+OUT_OF_ORDER = int(Flag.OUT_OF_ORDER)
+# Rows with one of these neither match nor are delivered ...
+IGNORED = int(Flag.DUPLICATE | Flag.BACKFILLED | Flag.REJECTED_TICK)
+# ... and with one of these never match.
+NEVER_MATCH = IGNORED | OUT_OF_ORDER
+CLOSE = int(Part.CLOSE)
+
+S_SUBMITTED, S_CANCELLING = 1, 3
+EV_REFUSED, EV_CANCEL_SENT = int(Event.REFUSED), int(Event.CANCEL_SENT)
+J_SUBMIT, J_CANCEL, J_REFUSED = JournalKind.SUBMIT, JournalKind.CANCEL, JournalKind.REFUSED
+J_ACCEPTED, J_REJECTED, J_FILL = JournalKind.ACCEPTED, JournalKind.REJECTED, JournalKind.FILL
+J_CANCELLED, J_EXPIRED = JournalKind.CANCELLED, JournalKind.EXPIRED
+J_CANCEL_REJECTED = JournalKind.CANCEL_REJECTED
+
+ORDER_TABLE = TABLE

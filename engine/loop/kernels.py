@@ -1,0 +1,325 @@
+"""The loop's kernels: the entry points that Python calls with the address of the state.
+
+    index     which rows of a batch will be delivered, to which handler
+    advance   messages and agenda, in their order, until Python is wanted
+    catch_up  messages only, up to a row: while nothing is working and nothing due, Python runs ahead on
+              the columns and brings the state up to date when somebody looks at it
+    submit, cancel, add_timer     what the strategy asks for
+
+Compiled when this module is imported the first time, loaded from the cache afterwards.
+"""
+
+from __future__ import annotations
+
+from engine.execution.agenda import first_due, push
+from engine.execution.matching import items_needed
+from engine.execution.state import (
+    ITEM_CANCEL,
+    ITEM_ORDER,
+    ITEM_REPORT,
+    ITEM_TIMER,
+    RANK_ARRIVAL,
+    RANK_REPORT,
+    RANK_TIMER,
+    VENUE_DONE,
+    VENUE_TRAVELLING,
+    assets_at,
+    deliveries_at,
+    instruments_at,
+    int8_at,
+    int64_at,
+    orders_at,
+    state_at,
+    uint8_at,
+    uint16_at,
+    uint32_at,
+)
+from engine.loop.codes import (
+    AGGREGATE,
+    BAR,
+    BOOK,
+    COMMAND,
+    DELIVER,
+    DRAIN_JOURNAL,
+    END,
+    EV_CANCEL_SENT,
+    EV_REFUSED,
+    FINAL,
+    GROW_ITEMS,
+    GROW_LEVELS,
+    GROW_ORDERS,
+    H_BAR,
+    H_BOOK,
+    H_ENGINE,
+    H_NEWS,
+    H_QUOTE,
+    H_STATUS,
+    H_TRADE,
+    IGNORED,
+    INSTRUMENT,
+    J_CANCEL,
+    J_REFUSED,
+    J_SUBMIT,
+    LAST,
+    MAYBE_BAD,
+    NEED_ROWS,
+    NEWS,
+    ORDER_TABLE,
+    QUOTE,
+    REVISED,
+    S_CANCELLING,
+    S_SUBMITTED,
+    SOURCE,
+    STATUS,
+    TRADE,
+)
+from engine.loop.steps import message_end, record, run_item, step
+from engine.model import jit
+from engine.model.units import NULL_TIME
+from engine.risk import check, lock_of
+
+
+@jit.entry("int64(int64)")
+def index(address: int) -> int:
+    """Fill the delivery list for this batch; returns 0, or the capacity it needs."""
+    s = state_at(address, 1)[0]
+    n = s.rows
+    kinds = uint8_at(s.column_kind, n)
+    flags = uint16_at(s.column_flags, n)
+    numbers = uint32_at(s.column_instrument, n)
+    sides = int8_at(s.column_side, n)
+    instruments = instruments_at(s.instruments, s.instrument_count)
+    out = deliveries_at(s.deliveries, s.delivery_capacity)
+    count = 0
+    i = 0
+    while i < n:
+        end = i
+        while end < n - 1 and not flags[end] & LAST:
+            end += 1
+        j = i
+        while j <= end:
+            kind = kinds[j]
+            handler = 0
+            first = j
+            if kind == TRADE:
+                instrument = instruments[numbers[j]]
+                if (
+                    (instrument.want >> H_TRADE) & 1
+                    and not flags[j] & IGNORED
+                    and not (flags[j] & AGGREGATE and instrument.has_trades)
+                ):
+                    handler = H_TRADE
+            elif kind == BOOK:
+                while j < end and kinds[j + 1] == BOOK and numbers[j + 1] == numbers[j]:
+                    j += 1
+                if (instruments[numbers[j]].want >> H_BOOK) & 1 and not flags[j] & (IGNORED | MAYBE_BAD):
+                    handler = H_BOOK
+            elif kind == QUOTE:
+                if j < end and kinds[j + 1] == QUOTE and numbers[j + 1] == numbers[j] and sides[j] > 0:
+                    j += 1
+                if (instruments[numbers[j]].want >> H_QUOTE) & 1 and not flags[j] & IGNORED:
+                    handler = H_QUOTE
+            elif kind == BAR:
+                while j < end and kinds[j + 1] == BAR and numbers[j + 1] == numbers[j]:
+                    j += 1
+                if (instruments[numbers[j]].want >> H_BAR) & 1 and flags[j] & (FINAL | REVISED):
+                    handler = H_BAR
+            elif kind == NEWS:
+                handler = H_NEWS
+            elif kind == STATUS:
+                handler = H_STATUS
+            elif kind == INSTRUMENT or kind == SOURCE or kind == COMMAND:
+                handler = H_ENGINE
+            if handler:
+                if count < s.delivery_capacity:
+                    entry = out[count]
+                    entry.handler = handler
+                    entry.first = first
+                    entry.last = j
+                    entry.end = end
+                count += 1
+            j += 1
+        i = end + 1
+    s.delivery_count = count
+    s.delivery_next = 0
+    return count if count > s.delivery_capacity else 0
+
+
+@jit.entry("int64(int64,int64)")
+def catch_up(address: int, stop: int) -> int:
+    """Apply messages until row `stop` is the next; 0, or what is needed first."""
+    s = state_at(address, 1)[0]
+    while s.row < stop:
+        end = message_end(s, s.row)
+        if end < 0:
+            return GROW_LEVELS
+        if s.item_free_count < items_needed(s, end - s.row + 1):
+            s.out_need = items_needed(s, end - s.row + 1)
+            return GROW_ITEMS
+        code = step(s, end)
+        if code:
+            return code
+    return 0
+
+
+@jit.entry("int64(int64)")
+def advance(address: int) -> int:
+    """Run agenda and messages in their order until Python is wanted; says for what."""
+    s = state_at(address, 1)[0]
+    timestamps = int64_at(s.column_ts, s.rows)
+    kinds = uint8_at(s.column_kind, s.rows)
+    while True:
+        more = s.row < s.rows
+        if s.agenda_count > 0:
+            due = first_due(s)
+            if due <= s.now or (more and kinds[s.row] != END and due <= timestamps[s.row]):
+                if s.journal_count + 2 > s.journal_capacity:
+                    return DRAIN_JOURNAL
+                if s.item_free_count < items_needed(s, 1):
+                    s.out_need = items_needed(s, 1)
+                    return GROW_ITEMS
+                code = run_item(s)
+                if code:
+                    return code
+                continue
+        if not more:
+            return NEED_ROWS
+        end = message_end(s, s.row)
+        if end < 0:
+            return GROW_LEVELS
+        if s.item_free_count < items_needed(s, end - s.row + 1):
+            s.out_need = items_needed(s, end - s.row + 1)
+            return GROW_ITEMS
+        code = step(s, end)
+        if code:
+            return code
+        if s.delivery_next < s.delivery_count:
+            deliveries = deliveries_at(s.deliveries, s.delivery_capacity)
+            if deliveries[s.delivery_next].end == end:
+                s.out_first = s.delivery_next
+                d = s.delivery_next + 1
+                while d < s.delivery_count and deliveries[d].end == end:
+                    d += 1
+                s.delivery_next = d
+                s.out_last = d
+                s.trigger = 0
+                s.trigger_id = 0
+                return DELIVER
+
+
+@jit.entry("int64(int64,int64,int64,int64,int64,int64,int64,int64,int64)")
+def submit(
+    address: int,
+    instrument: int,
+    side: int,
+    size: int,
+    price: int,
+    kind: int,
+    tif: int,
+    options: int,
+    refusal: int,
+) -> int:
+    """Decide an order: risk, journal, agenda. Returns its slot, or GROW_ORDERS / -DRAIN_… to be retried.
+
+    `options`: bit 0 post-only, bit 1 reduce-only. `refusal`: a Reason found before this call, or 0.
+    """
+    s = state_at(address, 1)[0]
+    if s.order_free < 0:
+        return GROW_ORDERS
+    if s.journal_count + 2 > s.journal_capacity:
+        return -DRAIN_JOURNAL
+    if s.item_free_count < 4:
+        s.out_need = 64
+        return -GROW_ITEMS
+    slot = s.order_free
+    order = orders_at(s.orders, s.order_capacity)[slot]
+    s.order_free = order.next
+    s.live_orders += 1
+    s.order_number += 1
+    order.number = s.order_number
+    order.price = price
+    order.size = size
+    order.venue_filled = 0
+    order.filled = 0
+    order.front = 0
+    order.locked = 0
+    order.counted = 0
+    order.instrument = instrument
+    order.next = -1
+    order.previous = -1
+    order.kind = kind
+    order.tif = tif
+    order.post_only = options & 1
+    order.reduce_only = (options >> 1) & 1
+    order.state = S_SUBMITTED
+    order.venue_state = VENUE_TRAVELLING
+    order.resting = 0
+    order.side = side
+    if refusal == 0:
+        refusal = check(s, instrument, side, size, price, kind)
+    if refusal != 0:
+        order.venue_state = VENUE_DONE
+        entry = record(s, J_REFUSED, slot)
+        entry.reason = refusal
+        item = push(s, s.now, RANK_REPORT, ITEM_REPORT)
+        item.slot = slot
+        item.generation = order.generation
+        item.event = EV_REFUSED
+        item.reason = refusal
+        return slot
+    record(s, J_SUBMIT, slot)
+    target = instruments_at(s.instruments, s.instrument_count)[instrument]
+    order.counted = size
+    if side > 0:
+        target.open_buy += size
+    else:
+        target.open_sell += size
+    if s.account_type == 1 and side > 0:
+        order.locked = lock_of(s, instrument, side, size, price, kind)
+        assets_at(s.assets, s.asset_count)[target.asset].locked += order.locked
+    item = push(s, s.now + s.feed_latency + s.entry_latency, RANK_ARRIVAL, ITEM_ORDER)
+    item.slot = slot
+    item.generation = order.generation
+    return slot
+
+
+@jit.entry("int64(int64,int64)")
+def cancel(address: int, slot: int) -> int:
+    """Send a cancel for the live order in `slot`; 0, 1 when one is on its way, or -DRAIN_… to be retried."""
+    s = state_at(address, 1)[0]
+    if s.journal_count + 2 > s.journal_capacity:
+        return -DRAIN_JOURNAL
+    if s.item_free_count < 4:
+        s.out_need = 64
+        return -GROW_ITEMS
+    order = orders_at(s.orders, s.order_capacity)[slot]
+    if order.state == S_CANCELLING or order.venue_state == VENUE_DONE and order.state == S_SUBMITTED:
+        return 1
+    state = ORDER_TABLE[order.state, EV_CANCEL_SENT]
+    if state < 0:
+        return 1
+    order.state = state
+    record(s, J_CANCEL, slot)
+    item = push(s, s.now + s.feed_latency + s.entry_latency, RANK_ARRIVAL, ITEM_CANCEL)
+    item.slot = slot
+    item.generation = order.generation
+    return 0
+
+
+@jit.entry("int64(int64,int64,int64)")
+def add_timer(address: int, due: int, number: int) -> int:
+    """Put a timer on the agenda; 0, or -GROW_ITEMS to be retried."""
+    s = state_at(address, 1)[0]
+    if s.item_free_count < 4:
+        s.out_need = 64
+        return -GROW_ITEMS
+    item = push(s, due, RANK_TIMER, ITEM_TIMER)
+    item.id = number
+    return 0
+
+
+@jit.entry("int64(int64)")
+def next_due(address: int) -> int:
+    """When the first item of the agenda is due, or NULL_TIME when there is none."""
+    s = state_at(address, 1)[0]
+    return first_due(s) if s.agenda_count > 0 else NULL_TIME

@@ -1,0 +1,282 @@
+"""The loop's memory: the arrays behind the state record, how they begin and how they grow.
+
+Kernels know addresses only; this object keeps the arrays alive, replaces one by a larger copy when a
+kernel asks for it, and offers the scalar fields to Python as fast integer reads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.config import RunConfig
+from engine.execution.money import MONEY_DECIMALS, OVERFLOW
+from engine.execution.state import (
+    ASSET,
+    DELIVERY,
+    EQUITY,
+    INSTRUMENT,
+    ITEM,
+    JOURNAL,
+    MATCH_BARS,
+    MATCH_BOOK,
+    MATCH_NONE,
+    MATCH_QUOTES,
+    MATCH_TRADES,
+    ORDER,
+    STATE,
+)
+from engine.market.book import LEVEL, LOWEST_KEY, SIDE
+from engine.model.errors import EngineError, InputError, UsageError
+from engine.model.instruments import Instrument
+from engine.model.units import SECOND_NS, parse_decimal
+
+FIELD = {name: i for i, name in enumerate(STATE.names or ())}
+INSTRUMENT_FIELD = {name: i for i, name in enumerate(INSTRUMENT.names or ())}
+INSTRUMENT_WIDTH = len(INSTRUMENT_FIELD)
+
+_FAR = 2**62
+
+
+class Memory:
+    """All arrays of one run. `scalars[FIELD["now"]]` reads a field of the state record."""
+
+    def __init__(self, config: RunConfig, *, sample_ns: int = SECOND_NS) -> None:
+        self.config = config
+        self.state = np.zeros(1, STATE)
+        self.address = int(self.state.ctypes.data)
+        self.scalars = memoryview(self.state.view(np.int64))  # type: ignore[arg-type]  # it has the buffer
+        self.instruments = np.zeros(0, INSTRUMENT)
+        self.instrument_view = memoryview(b"")
+        self.sides = np.zeros(0, SIDE)
+        self.levels: list[npt.NDArray[np.void]] = []
+        self.assets = np.zeros(0, ASSET)
+        self.asset_names: list[str] = []
+        self.orders = np.zeros(0, ORDER)
+        self.items = np.zeros(0, ITEM)
+        self.heap = np.zeros(0, np.int32)
+        self.journal = np.zeros(8192, JOURNAL)
+        self.equity = np.zeros(8192, EQUITY)
+        self.deliveries = np.zeros(0, DELIVERY)
+        self.columns: tuple[Any, ...] = ()
+        state = self.state[0]
+        state["order_free"] = -1
+        state["item_free"] = -1
+        state["feed_latency"] = config.latency.feed_ns
+        state["entry_latency"] = config.latency.entry_ns
+        state["response_latency"] = config.latency.response_ns
+        state["account_type"] = 1 if config.account.type == "cash" else 0
+        state["collar_millionths"] = config.risk.collar_millionths
+        state["sample_ns"] = sample_ns
+        state["next_sample"] = _FAR
+        state["cause_seq"] = -1
+        state["journal"] = self.journal.ctypes.data
+        state["journal_capacity"] = len(self.journal)
+        state["equity"] = self.equity.ctypes.data
+        state["equity_capacity"] = len(self.equity)
+        self.grow_orders()
+        self.grow_items(64)
+        self.grow_deliveries(4096)
+
+    # --- instruments ---
+
+    def define(self, instrument: Instrument, before: Instrument | None) -> None:
+        """Make room for an instrument, or take a new definition of one that is there."""
+        if before is None:
+            self._add(instrument)
+        elif (before.price_decimals, before.size_decimals) != (
+            instrument.price_decimals,
+            instrument.size_decimals,
+        ):
+            self._rescale(before, instrument)
+        self._describe(instrument)
+
+    def _add(self, instrument: Instrument) -> None:
+        n = len(self.instruments)
+        self.instruments = np.append(self.instruments, np.zeros(1, INSTRUMENT))
+        record = self.instruments[n]
+        record["asset"] = self._asset(instrument.quote)
+        record["waiting_head"] = record["waiting_tail"] = -1
+        record["depth_ts_venue"] = OVERFLOW
+        self.sides = np.append(self.sides, np.zeros(2, SIDE))
+        for side in (2 * n, 2 * n + 1):
+            self.levels.append(np.zeros(0, LEVEL))
+            self.sides[side]["known_key"] = LOWEST_KEY
+            self.grow_levels(side, 64)
+        state = self.state[0]
+        state["instruments"] = self.instruments.ctypes.data
+        state["instrument_count"] = n + 1
+        state["sides"] = self.sides.ctypes.data
+        self.instrument_view = memoryview(self.instruments.view(np.int64))  # type: ignore[arg-type]
+
+    def _asset(self, name: str) -> int:
+        if name not in self.asset_names:
+            account = self.config.account
+            first = not self.asset_names
+            if account.currency and first and name != account.currency:
+                name_of_run = account.currency
+                if name:
+                    raise UsageError(
+                        f"--currency {account.currency}: the first instrument is quoted in {name}",
+                        hint=f"write --currency {name}, or leave it out",
+                    )
+                name = name_of_run
+            self.asset_names.append(name)
+            self.assets = np.append(self.assets, np.zeros(1, ASSET))
+            if first:
+                capital = parse_decimal(account.capital, MONEY_DECIMALS)
+                self.assets[0]["cash"] = self.assets[0]["venue_cash"] = capital
+            self.state[0]["assets"] = self.assets.ctypes.data
+            self.state[0]["asset_count"] = len(self.assets)
+        return self.asset_names.index(name)
+
+    def _describe(self, instrument: Instrument) -> None:
+        record = self.instruments[instrument.index]
+        record["tick"] = instrument.tick
+        record["lot"] = instrument.lot
+        record["min_size"] = instrument.min_size
+        record["max_size"] = instrument.max_size
+        record["min_notional"] = parse_decimal(instrument.min_notional, MONEY_DECIMALS)
+        record["price_decimals"] = instrument.price_decimals
+        record["size_decimals"] = instrument.size_decimals
+        record["decimals"] = instrument.price_decimals + instrument.size_decimals
+        channels = instrument.channels
+        record["match_on"] = match_class(channels)
+        record["has_trades"] = "trade" in channels
+        record["tradable"] = instrument.status == "TRADING"
+        record["maker_rate"] = self.config.fees.maker
+        record["taker_rate"] = self.config.fees.taker
+        record["slippage_ticks"] = self.config.slippage_ticks
+        cap = self.config.risk.position_cap
+        record["position_cap"] = parse_decimal(cap, instrument.size_decimals) if cap else 0
+
+    def _rescale(self, before: Instrument, after: Instrument) -> None:
+        """More decimals: multiply everything up exactly. Fewer, or an overflow, is an error."""
+        price_steps = after.price_decimals - before.price_decimals
+        size_steps = after.size_decimals - before.size_decimals
+        if price_steps < 0 or size_steps < 0:
+            raise InputError(
+                f"instrument {after.key}: version {after.version} has fewer decimals than version {before.version}",
+                hint="a definition may only gain decimals within a run",
+            )
+        price, size = 10**price_steps, 10**size_steps
+        record = self.instruments[after.index]
+        _scale(record, ("last_price", "quote_bid", "quote_ask"), price, after.key)
+        sizes = ("quote_bid_size", "quote_ask_size", "position", "venue_position", "open_buy", "open_sell")
+        _scale(record, sizes, size, after.key)
+        for k in (2 * after.index, 2 * after.index + 1):
+            side = self.sides[k]
+            if abs(int(side["known_key"])) < _FAR:
+                _scale(side, ("known_key",), price, after.key)
+            for level in self.levels[k][: int(side["count"])]:
+                _scale(level, ("price",), price, after.key)
+                _scale(level, ("size", "consumed"), size, after.key, unknown=-1)
+        slots = set()
+        for slot in range(len(self.orders)):
+            order = self.orders[slot]
+            if order["state"] and order["instrument"] == after.index:
+                slots.add(slot)
+                _scale(order, ("price",), price, after.key)
+                _scale(order, ("size", "venue_filled", "filled", "counted"), size, after.key)
+                _scale(order, ("front",), size, after.key, unknown=-1)
+        for i in range(int(self.state[0]["agenda_count"])):
+            item = self.items[self.heap[i]]
+            if int(item["slot"]) in slots:
+                _scale(item, ("price",), price, after.key)
+                _scale(item, ("size",), size, after.key)
+
+    # --- growth ---
+
+    def grow_levels(self, side: int, need: int) -> None:
+        """Give a book side room for at least `need` levels."""
+        old = self.levels[side]
+        grown = np.zeros(max(need, 2 * len(old)), LEVEL)
+        grown[: len(old)] = old
+        self.levels[side] = grown
+        self.sides[side]["levels"] = grown.ctypes.data
+        self.sides[side]["capacity"] = len(grown)
+        state = self.state[0]
+        state["widest_side"] = max(int(state["widest_side"]), len(grown))
+
+    def grow_orders(self) -> None:
+        """Twice the order slots, the new ones on the free list."""
+        n = len(self.orders)
+        grown = np.zeros(max(64, 2 * n), ORDER)
+        grown[:n] = self.orders
+        state = self.state[0]
+        for slot in range(n, len(grown)):
+            grown[slot]["next"] = slot + 1 if slot + 1 < len(grown) else state["order_free"]
+        state["order_free"] = n
+        self.orders = grown
+        state["orders"] = grown.ctypes.data
+        state["order_capacity"] = len(grown)
+
+    def grow_items(self, need: int) -> None:
+        """Agenda room for at least `need` more items."""
+        n = len(self.items)
+        state = self.state[0]
+        size = max(2 * n, n + need)
+        grown = np.zeros(size, ITEM)
+        grown[:n] = self.items
+        grown["next"][n:] = np.arange(n + 1, size + 1)
+        grown["next"][size - 1] = state["item_free"]
+        state["item_free"] = n
+        state["item_free_count"] += size - n
+        heap = np.zeros(size, np.int32)
+        heap[:n] = self.heap
+        self.items, self.heap = grown, heap
+        state["items"] = grown.ctypes.data
+        state["heap"] = heap.ctypes.data
+        state["item_capacity"] = size
+
+    def grow_deliveries(self, need: int) -> None:
+        """Room for `need` deliveries of one batch."""
+        self.deliveries = np.zeros(max(need, 2 * len(self.deliveries)), DELIVERY)
+        state = self.state[0]
+        state["deliveries"] = self.deliveries.ctypes.data
+        state["delivery_capacity"] = len(self.deliveries)
+
+    # --- reads ---
+
+    def get(self, name: str) -> int:
+        """A field of the state record."""
+        return int(self.scalars[FIELD[name]])
+
+    def set(self, name: str, value: int) -> None:
+        """Set a field of the state record."""
+        self.scalars[FIELD[name]] = value
+
+    def of_instrument(self, index: int, name: str) -> int:
+        """A field of an instrument's record."""
+        return int(self.instrument_view[index * INSTRUMENT_WIDTH + INSTRUMENT_FIELD[name]])
+
+    def set_of_instrument(self, index: int, name: str, value: int) -> None:
+        """Set a field of an instrument's record."""
+        self.instrument_view[index * INSTRUMENT_WIDTH + INSTRUMENT_FIELD[name]] = value
+
+
+def match_class(channels: tuple[str, ...]) -> int:
+    """What the simulated venue matches an instrument on: depth, else quotes, else trades, else bars."""
+    if "book" in channels:
+        return MATCH_BOOK
+    if "quote" in channels:
+        return MATCH_QUOTES
+    if "trade" in channels or "aggtrade" in channels:
+        return MATCH_TRADES
+    if "bar" in channels:
+        return MATCH_BARS
+    return MATCH_NONE
+
+
+def _scale(record: Any, names: tuple[str, ...], factor: int, key: str, unknown: int | None = None) -> None:
+    if factor == 1:
+        return
+    for name in names:
+        value = int(record[name])
+        if value == unknown:
+            continue
+        if abs(value) * factor >= 2**63:
+            raise EngineError(f"instrument {key}: {name} {value} times {factor} does not fit 64 bits")
+        record[name] = value * factor

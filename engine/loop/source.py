@@ -1,0 +1,150 @@
+"""Several logs as one stream of batches for the runner.
+
+Files are merged by (ts, argument order); what one holds and the next goes on with needs no special case.
+Instrument numbers are local to a file and become run-wide indexes here. Reference rows come out in
+batches of their own, so that a definition takes effect between two batches and never within one:
+wherever a file was cut into batches, the runner sees the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from engine.log.schema import COLUMNS, Batch
+from engine.model.errors import InputError
+from engine.model.kinds import Flag, InstrumentData, Kind
+
+NEEDED = ("ts", "ts_venue", "source", "kind", "part", "flags", "instrument", "side", "price", "size", "id", "data")
+
+_REFERENCE = (int(Kind.SOURCE), int(Kind.INSTRUMENT))
+_NONE = np.uint32(2**32 - 1)
+
+
+@dataclass
+class Numbering:
+    """One file's instrument numbers -> run-wide indexes."""
+
+    name: str
+    define: Callable[[InstrumentData], int]
+    table: npt.NDArray[np.uint32] = field(default_factory=lambda: np.full(16, _NONE, np.uint32))
+
+    def split(self, batch: Batch) -> Iterator[Batch]:
+        """The batch in parts with run-wide indexes, reference messages apart from all others."""
+        kinds = batch.kind
+        reference = (kinds == _REFERENCE[0]) | (kinds == _REFERENCE[1])
+        if not reference.any():
+            yield self._number(batch)
+            return
+        edges = np.flatnonzero(np.diff(reference)) + 1
+        start = 0
+        for stop in [*edges.tolist(), batch.count]:
+            part = batch.slice(start, stop)
+            if reference[start]:
+                yield from self._definitions(part)
+            else:
+                yield self._number(part)
+            start = stop
+
+    def _definitions(self, part: Batch) -> Iterator[Batch]:
+        # One row at a time: a definition counts from its own row on.
+        for row in range(part.count):
+            one = part.slice(row, row + 1)
+            if int(one.kind[0]) == Kind.INSTRUMENT:
+                number = int(one.instrument[0])
+                text = one.data_at(0)
+                try:
+                    data = msgspec.json.decode(text or b"", type=InstrumentData)
+                except msgspec.DecodeError as error:
+                    raise InputError(
+                        f"{self.name}: row {one.first_seq}: the definition of instrument {number} "
+                        f"cannot be read: {error}"
+                    ) from None
+                index = self.define(data)
+                if number >= len(self.table):
+                    grown = np.full(max(2 * len(self.table), number + 1), _NONE, np.uint32)
+                    grown[: len(self.table)] = self.table
+                    self.table = grown
+                self.table[number] = index
+                one = with_instruments(one, np.array([index], np.uint32))
+            # A reference row is a message of its own here, whatever stood beside it in the file.
+            one.flags = one.flags | np.uint16(Flag.LAST)
+            yield one
+
+    def _number(self, part: Batch) -> Batch:
+        numbers = part.instrument
+        if int(numbers.max(initial=0)) >= len(self.table):
+            self._unknown(part, int(numbers.max()))
+        mapped = self.table[numbers]
+        # Market rows (the kinds below 20) need an instrument; others may have none.
+        unknown = (mapped == _NONE) & ((numbers != 0) | (part.kind < Kind.NEWS))
+        if unknown.any():
+            self._unknown(part, int(numbers[np.flatnonzero(unknown)[0]]))
+        return with_instruments(part, mapped)
+
+    def _unknown(self, part: Batch, number: int) -> None:
+        row = part.first_seq + int(np.flatnonzero(part.instrument == number)[0])
+        raise InputError(
+            f"{self.name}: row {row}: instrument {number} is used before it is defined",
+            hint="the file lacks its INSTRUMENT row: engine log check says more",
+        )
+
+
+def with_instruments(batch: Batch, indexes: npt.NDArray[np.uint32]) -> Batch:
+    """The same rows with other instrument numbers."""
+    changed = batch.slice(0, batch.count)
+    changed.instrument = indexes
+    changed.rows = None
+    return changed
+
+
+def merge(streams: list[Iterator[Batch]]) -> Iterator[tuple[Batch, int]]:
+    """Batches of several files in order of (ts, argument order), each with its file's index.
+
+    Every batch holds whole messages of one file. Files that do not overlap come through untouched.
+    """
+    heads: list[Batch | None] = [next(stream, None) for stream in streams]
+    while True:
+        alive = [i for i, head in enumerate(heads) if head is not None]
+        if not alive:
+            return
+        first = min(alive, key=lambda i: (int(heads[i].ts[0]), i))  # type: ignore[union-attr]
+        head = heads[first]
+        assert head is not None  # noqa: S101  chosen among the living
+        # Up to where another file has an earlier row (or an equal one and stands earlier).
+        stop = head.count
+        for i in alive:
+            other = heads[i]
+            if i == first or other is None:
+                continue
+            side = "right" if first < i else "left"
+            stop = min(stop, int(np.searchsorted(head.ts, other.ts[0], side=side)))
+        stop = max(stop, _message_end(head, 0))
+        if stop >= head.count:
+            yield head, first
+            heads[first] = next(streams[first], None)
+        else:
+            yield head.slice(0, stop), first
+            heads[first] = head.slice(stop, head.count)
+
+
+def _message_end(batch: Batch, row: int) -> int:
+    last = np.flatnonzero(batch.flags[row:] & Flag.LAST)
+    return row + int(last[0]) + 1 if len(last) else batch.count
+
+
+def rechunk(batches: Iterator[Batch], rows: int) -> Iterator[Batch]:
+    """Cut batches into pieces of about `rows` rows, at ends of messages; for tests of invariance."""
+    for batch in batches:
+        start = 0
+        while start < batch.count:
+            stop = min(start + rows, batch.count)
+            stop = max(_message_end(batch, stop - 1), stop) if stop < batch.count else stop
+            yield batch.slice(start, stop)
+            start = stop
+
+

@@ -1,0 +1,440 @@
+"""One step of the loop: a message, or one item of the agenda.
+
+Before a message with time t is applied, everything due at or before t runs, at its own due time. All rows
+of a message are applied together; then what crosses fills; then its trades run; then it is delivered,
+once. What that creates with due = t runs before the next message. An END row moves nothing.
+
+Nothing here allocates. What could run out of room says so before it starts, and is called again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.execution.agenda import pop, release
+from engine.execution.matching import (
+    E_CANCEL_REJECTED,
+    E_CANCELLED,
+    E_EXPIRED,
+    E_FILL,
+    E_FILL_ALL,
+    E_REJECTED,
+    R_CROSSED,
+    R_RESYNC,
+    arrive,
+    arrive_cancel,
+    begin_snapshot,
+    best_price,
+    end_snapshot,
+    match_crossed,
+    match_trade,
+    release_waiting,
+    set_best,
+    set_level,
+)
+from engine.execution.orders import FIRST_FINAL
+from engine.execution.state import (
+    ITEM_CANCEL,
+    ITEM_ORDER,
+    ITEM_TIMER,
+    MATCH_BARS,
+    MATCH_BOOK,
+    MATCH_QUOTES,
+    assets_at,
+    equity_at,
+    heap_at,
+    instruments_at,
+    int8_at,
+    int64_at,
+    items_at,
+    journal_at,
+    orders_at,
+    uint8_at,
+    uint16_at,
+    uint32_at,
+)
+from engine.loop.codes import (
+    AGGREGATE,
+    BAR,
+    BOOK,
+    BROKEN,
+    CLEAR,
+    DRAIN_EQUITY,
+    END,
+    EV_REFUSED,
+    FINAL,
+    GROW_LEVELS,
+    IGNORED,
+    J_ACCEPTED,
+    J_CANCEL_REJECTED,
+    J_CANCELLED,
+    J_EXPIRED,
+    J_FILL,
+    J_REJECTED,
+    LAST,
+    MAYBE_BAD,
+    NEVER_MATCH,
+    ORDER_TABLE,
+    QUOTE,
+    REPORT,
+    TIMER,
+    TRADE,
+)
+from engine.market.book import sides_at
+from engine.model import jit
+from engine.model.units import NULL_TIME
+from engine.risk import lock_of
+
+
+@jit.helper
+def record(s: Any, kind: int, slot: int) -> Any:
+    """Append a decision about an order; the caller has made sure of room."""
+    order = orders_at(s.orders, s.order_capacity)[slot]
+    instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
+    entry = journal_at(s.journal, s.journal_capacity)[s.journal_count]
+    s.journal_count += 1
+    s.decisions += 1
+    entry.number = s.decisions
+    entry.ts = s.now
+    entry.order = order.number
+    entry.price = order.price
+    entry.size = order.size
+    entry.fee = 0
+    entry.cause_seq = s.cause_seq
+    entry.trigger_id = s.trigger_id
+    entry.instrument = order.instrument
+    entry.file = s.file
+    entry.reason = 0
+    entry.kind = kind
+    entry.order_kind = order.kind
+    entry.tif = order.tif
+    entry.options = order.post_only | (order.reduce_only << 1)
+    entry.trigger = s.trigger
+    entry.price_decimals = instrument.price_decimals
+    entry.size_decimals = instrument.size_decimals
+    entry.side = order.side
+    entry.maker = 0
+    return entry
+
+
+@jit.inlined
+def np_int(value: int) -> int:
+    """An unsigned column value as a signed integer."""
+    return int(value)
+
+
+@jit.helper
+def message_end(s: Any, first: int) -> int:
+    """Last row of the message that begins at `first`; -1 when a book side must grow first."""
+    flags = uint16_at(s.column_flags, s.rows)
+    kinds = uint8_at(s.column_kind, s.rows)
+    numbers = uint32_at(s.column_instrument, s.rows)
+    end = first
+    n = s.rows
+    while end < n - 1 and not flags[end] & LAST:
+        end += 1
+    rows = end - first + 1
+    sides = sides_at(s.sides, 2 * s.instrument_count)
+    previous = -1
+    for i in range(first, end + 1):
+        if (kinds[i] == BOOK or kinds[i] == QUOTE) and numbers[i] != previous:
+            previous = np_int(numbers[i])
+            for k in range(2 * previous, 2 * previous + 2):
+                # One place more for an order of ours that comes to rest.
+                if sides[k].count + rows + s.live_orders + 1 > sides[k].capacity:
+                    s.out_slot = k
+                    s.out_need = sides[k].count + rows + s.live_orders + 1
+                    return -1
+    return end
+
+
+@jit.helper
+def equity_now(s: Any) -> float:
+    """Cash of all assets and positions at mid, else last; a float, for curves only."""
+    total = 0.0
+    for a in range(s.asset_count):
+        total += float(assets_at(s.assets, s.asset_count)[a].cash) / 1e8
+    for i in range(s.instrument_count):
+        instrument = instruments_at(s.instruments, s.instrument_count)[i]
+        if instrument.position != 0:
+            bid = best_price(s, i, 1)
+            ask = best_price(s, i, -1)
+            if bid > 0 and ask > 0:
+                price = (float(bid) + float(ask)) / 2.0
+            else:
+                price = float(instrument.last_price)
+            scale = 1.0
+            for _ in range(instrument.decimals):
+                scale *= 10.0
+            total += float(instrument.position) * price / scale
+    return total
+
+
+@jit.helper
+def sample_equity(s: Any, ts: int) -> None:
+    """Note the equity as it stood before a message of time `ts`, once per sampling interval."""
+    entry = equity_at(s.equity, s.equity_capacity)[s.equity_count]
+    s.equity_count += 1
+    entry.ts = s.next_sample
+    entry.equity = equity_now(s)
+    s.next_sample += ((ts - s.next_sample) // s.sample_ns + 1) * s.sample_ns
+
+
+@jit.helper
+def after_book(s: Any, number: int) -> None:
+    """A message has changed this book: close a snapshot, fill what crosses, let arrivals in that waited."""
+    instrument = instruments_at(s.instruments, s.instrument_count)[number]
+    resynchronised = False
+    if instrument.touched == 2:
+        resynchronised = instrument.resynchronise != 0
+        end_snapshot(s, number)
+    instrument.touched = 0
+    if instrument.book_bad:
+        return
+    if instrument.resting > 0:
+        match_crossed(s, number, R_RESYNC if resynchronised else R_CROSSED)
+    if instrument.waiting_head >= 0:
+        release_waiting(s, number)
+
+
+@jit.helper
+def apply_message(s: Any, first: int, last: int) -> None:
+    """Apply rows first..last as one step: book and quotes, what crosses, then the trades."""
+    n = s.rows
+    kinds = uint8_at(s.column_kind, n)
+    flags = uint16_at(s.column_flags, n)
+    numbers = uint32_at(s.column_instrument, n)
+    row_sides = int8_at(s.column_side, n)
+    prices = int64_at(s.column_price, n)
+    sizes = int64_at(s.column_size, n)
+    stamps = int64_at(s.column_ts_venue, n)
+    instruments = instruments_at(s.instruments, s.instrument_count)
+    trades = 0
+    touched = -1
+    several = False
+    for i in range(first, last + 1):
+        kind = kinds[i]
+        if kind == BOOK:
+            number = np_int(numbers[i])
+            instrument = instruments[number]
+            flag = flags[i]
+            if flag & MAYBE_BAD:
+                instrument.book_bad = 1
+                continue
+            if flag & IGNORED or instrument.match_on != MATCH_BOOK:
+                continue
+            if touched != number:
+                several = several or touched >= 0
+                touched = number
+                instrument.touched = 1
+            if flag & CLEAR:
+                begin_snapshot(s, number)
+                instrument.touched = 2
+            if row_sides[i] != 0:
+                set_level(s, number, row_sides[i], prices[i], sizes[i])
+            if stamps[i] != NULL_TIME:
+                instrument.depth_ts_venue = stamps[i]
+        elif kind == TRADE:
+            trades += 1
+        elif kind == QUOTE:
+            number = np_int(numbers[i])
+            instrument = instruments[number]
+            if flags[i] & NEVER_MATCH:
+                continue
+            instrument.quote_seen = 1
+            if row_sides[i] > 0:
+                instrument.quote_bid = prices[i]
+                instrument.quote_bid_size = sizes[i]
+            else:
+                instrument.quote_ask = prices[i]
+                instrument.quote_ask_size = sizes[i]
+            if instrument.match_on == MATCH_QUOTES:
+                set_best(s, number, row_sides[i], prices[i], sizes[i])
+                if touched != number:
+                    several = several or touched >= 0
+                    touched = number
+                    instrument.touched = 1
+        elif kind == BAR:
+            if flags[i] & FINAL:
+                instrument = instruments[np_int(numbers[i])]
+                if instrument.match_on == MATCH_BARS:
+                    instrument.last_price = prices[i]
+    if touched >= 0:
+        if several:
+            for number in range(s.instrument_count):
+                if instruments[number].touched:
+                    after_book(s, number)
+        else:
+            after_book(s, touched)
+    if trades > 0:
+        for i in range(first, last + 1):
+            if kinds[i] != TRADE:
+                continue
+            number = np_int(numbers[i])
+            instrument = instruments[number]
+            flag = flags[i]
+            if flag & NEVER_MATCH or (flag & AGGREGATE and instrument.has_trades):
+                continue
+            instrument.last_price = prices[i]
+            if instrument.resting > 0 and row_sides[i] != 0 and not instrument.book_bad:
+                shown = (
+                    instrument.match_on == MATCH_BOOK
+                    and stamps[i] != NULL_TIME
+                    and stamps[i] <= instrument.depth_ts_venue
+                )
+                match_trade(s, number, row_sides[i], prices[i], sizes[i], shown)
+
+
+@jit.helper
+def step(s: Any, end: int) -> int:
+    """Apply the next message, whose last row is `end`; 0, or why it could not be started."""
+    timestamps = int64_at(s.column_ts, s.rows)
+    first = s.row
+    if uint8_at(s.column_kind, s.rows)[first] == END:
+        s.row = end + 1
+        return 0
+    ts = timestamps[first]
+    if ts >= s.next_sample:
+        if s.equity_count == s.equity_capacity:
+            return DRAIN_EQUITY
+        sample_equity(s, ts)
+    s.now = ts
+    apply_message(s, first, end)
+    s.cause_seq = s.first_seq + end
+    s.row = end + 1
+    return 0
+
+
+@jit.inlined
+def count_open(instrument: Any, order: Any, size: int) -> None:
+    """Take `size` out of what the order adds to the instrument's open size."""
+    if size > order.counted:
+        size = order.counted
+    order.counted -= size
+    if order.side > 0:
+        instrument.open_buy -= size
+    else:
+        instrument.open_sell -= size
+
+
+@jit.helper
+def hear(s: Any, item: Any) -> int:
+    """A report reaches us: the order's state, the account, the journal; the rest is Python's."""
+    orders = orders_at(s.orders, s.order_capacity)
+    order = orders[item.slot]
+    if order.generation != item.generation:
+        return 0  # of an order whose end we have heard already
+    event = int(item.event)
+    state = ORDER_TABLE[order.state, event]
+    if state < 0:
+        s.out_number = order.number
+        s.out_state = order.state
+        s.out_event = event
+        return BROKEN
+    instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
+    asset = assets_at(s.assets, s.asset_count)[instrument.asset]
+    order.state = state
+    if event == E_FILL or event == E_FILL_ALL:
+        order.filled += item.size
+        instrument.position += item.size * order.side
+        asset.cash -= item.notional * order.side + item.fee
+        asset.fees += item.fee
+        count_open(instrument, order, item.size)
+        if order.locked > 0:
+            left = order.size - order.filled
+            lock = 0
+            if left > 0:
+                lock = lock_of(s, order.instrument, order.side, left, order.price, order.kind)
+                if lock > order.locked:
+                    lock = order.locked
+            asset.locked -= order.locked - lock
+            order.locked = lock
+    s.out_event = event
+    s.out_slot = item.slot
+    s.out_number = order.number
+    s.out_instrument = order.instrument
+    s.out_side = order.side
+    s.out_size = item.size
+    s.out_price = item.price
+    s.out_fee = item.fee
+    s.out_notional = item.notional
+    s.out_reason = item.reason
+    s.out_state = state
+    s.out_filled = order.filled
+    s.out_order_size = order.size
+    s.out_maker = item.maker
+    s.trigger = 1
+    s.trigger_id = order.number
+    if event != EV_REFUSED:  # a refusal is in the journal since it was decided
+        kind = J_ACCEPTED
+        if event == E_FILL or event == E_FILL_ALL:
+            kind = J_FILL
+        elif event == E_CANCELLED:
+            kind = J_CANCELLED
+        elif event == E_REJECTED:
+            kind = J_REJECTED
+        elif event == E_EXPIRED:
+            kind = J_EXPIRED
+        elif event == E_CANCEL_REJECTED:
+            kind = J_CANCEL_REJECTED
+        entry = record(s, kind, item.slot)
+        entry.reason = item.reason
+        if kind == J_FILL:
+            entry.price = item.price
+            entry.size = item.size
+            entry.fee = item.fee
+            entry.maker = item.maker
+    if state >= FIRST_FINAL:
+        count_open(instrument, order, order.counted)
+        asset.locked -= order.locked
+        order.locked = 0
+        order.generation += 1
+        order.next = s.order_free
+        s.order_free = item.slot
+        s.live_orders -= 1
+    return REPORT
+
+
+@jit.inlined
+def first_slot(s: Any) -> int:
+    """Item slot at the top of the heap."""
+    return int(heap_at(s.heap, s.item_capacity)[0])
+
+
+@jit.helper
+def run_item(s: Any) -> int:
+    """Run the first item of the agenda at its due time; 0, or what Python has to deliver."""
+    # An order that comes to rest needs a level; make sure before anything is taken off the agenda.
+    items = items_at(s.items, s.item_capacity)
+    top = items[first_slot(s)]
+    if top.kind == ITEM_ORDER:
+        order = orders_at(s.orders, s.order_capacity)[top.slot]
+        k = 2 * order.instrument + (0 if order.side > 0 else 1)
+        side = sides_at(s.sides, 2 * s.instrument_count)[k]
+        if side.count + 1 > side.capacity:
+            s.out_slot = k
+            s.out_need = side.count + 1
+            return GROW_LEVELS
+    slot = pop(s)
+    item = items[slot]
+    if item.due > s.now:
+        s.now = item.due
+    kind = item.kind
+    if kind == ITEM_ORDER:
+        arrive(s, item.slot)
+        release(s, slot)
+        return 0
+    if kind == ITEM_CANCEL:
+        arrive_cancel(s, item.slot, item.generation)
+        release(s, slot)
+        return 0
+    if kind == ITEM_TIMER:
+        s.out_timer = item.id
+        s.out_due = item.due
+        s.trigger = 2
+        s.trigger_id = item.id
+        release(s, slot)
+        return TIMER
+    code = hear(s, item)
+    release(s, slot)
+    return code

@@ -1,0 +1,120 @@
+"""How kernels are compiled: once per content, into one folder, through one kind of signature.
+
+A kernel's entry point takes 64-bit integers only (the address of the state record, and numbers), because
+crossing from Python then costs a seventh of a microsecond; arrays and records would cost several times
+that. Entry points carry explicit signatures: they are compiled, or loaded from the cache, when their
+module is imported, and never again for another type.
+
+Numba's own cache looks only at the file of the function itself and would serve a stale result after an
+imported helper changed. So the cache folder's name is a hash of every file that kernels are made of,
+and of the versions that compile them. Helpers are compiled into each entry point and not cached.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, TypeVar
+
+_ROOT = Path(__file__).resolve().parent.parent
+_KERNEL_FOLDERS = ("model", "market", "execution", "loop")
+_KERNEL_FILES = ("risk.py",)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@cache
+def content_key() -> str:
+    """Hash of everything that decides what a kernel compiles to."""
+    from importlib.metadata import version
+
+    digest = blake2b(digest_size=12)
+    for name in ("numba", "llvmlite", "numpy"):
+        digest.update(f"{name}={version(name)};".encode())
+    digest.update(f"{platform.python_version()};{platform.machine()};".encode())
+    files = [_ROOT / name for name in _KERNEL_FILES]
+    for folder in _KERNEL_FOLDERS:
+        files += sorted((_ROOT / folder).glob("*.py"))
+    for file in files:
+        if file.exists():
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels live: $ENGINE_CACHE, else the user's cache folder. May be deleted any time."""
+    base = os.environ.get("ENGINE_CACHE")
+    if base:
+        root = Path(base)
+    else:
+        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "engine"
+    return root / "kernels" / content_key()
+
+
+def is_compiled() -> bool:
+    """Whether the kernels of this very content have been compiled on this machine before."""
+    return (cache_folder() / "complete").exists()
+
+
+def mark_compiled() -> None:
+    """Remember that every entry point is in the cache."""
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "complete").touch()
+
+
+@cache
+def _numba() -> Any:
+    import numba
+
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]  # numba sets its options at import
+    return numba
+
+
+def entry(signature: str) -> Callable[[F], F]:
+    """Decorator of an entry point: explicit integer signature, cached, without the interpreter's lock."""
+    decorate: Callable[[F], F] = _numba().njit(signature, cache=True, nogil=True, error_model="numpy")
+    return decorate
+
+
+def helper(function: F) -> F:
+    """Decorator of a function that kernels call; compiled as part of them."""
+    compiled: F = _numba().njit(nogil=True, error_model="numpy")(function)
+    return compiled
+
+
+def inlined(function: F) -> F:
+    """As `helper`, inlined by LLVM where it is called: for functions of a few instructions."""
+    compiled: F = _numba().njit(nogil=True, error_model="numpy", forceinline=True)(function)
+    return compiled
+
+
+def records_at(dtype: Any) -> Any:
+    """A kernel function (address, count) -> array of `dtype` records over that memory, without a copy.
+
+    The caller of the kernel keeps the memory alive.
+    """
+    numba = _numba()
+    from numba.core import types
+    from numba.extending import intrinsic
+
+    pointer = types.CPointer(numba.from_dtype(dtype))
+    carray = numba.carray
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def to_pointer(_typing_context: Any, _address: Any) -> Any:
+        def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+            return builder.inttoptr(arguments[0], context.get_value_type(pointer))
+
+        return pointer(types.int64), generate
+
+    def at(address: int, count: int) -> Any:
+        return carray(to_pointer(address), count)
+
+    return numba.njit(nogil=True, forceinline=True)(at)

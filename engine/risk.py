@@ -1,0 +1,125 @@
+"""The limits an order passes before anything leaves, in a fixed order; the first that refuses wins.
+
+Risk sees what the strategy could see: reported positions, open orders, the book of now. It refuses and
+changes state; it never sends anything. A refusal is a decision like any other: journaled, delivered to
+the strategy, counted. Orders that reduce a position pass the limits on exposure.
+
+    trading state · tradable · increments · sizes · notional · price collar · position cap · cash
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.execution.matching import best_price
+from engine.execution.money import OVERFLOW, fee_of, notional_of
+from engine.execution.orders import OrderKind, Reason
+from engine.execution.state import (
+    MATCH_BARS,
+    MATCH_NONE,
+    assets_at,
+    instruments_at,
+)
+from engine.model import jit
+
+K_LIMIT = int(OrderKind.LIMIT)
+R_HALTED, R_NOT_TRADABLE, R_BAR_ONLY = int(Reason.HALTED), int(Reason.NOT_TRADABLE), int(Reason.BAR_ONLY)
+R_SIZE_INCREMENT, R_PRICE_INCREMENT = int(Reason.SIZE_INCREMENT), int(Reason.PRICE_INCREMENT)
+R_MIN_SIZE, R_MAX_SIZE, R_MIN_NOTIONAL = (
+    int(Reason.MIN_SIZE),
+    int(Reason.MAX_SIZE),
+    int(Reason.MIN_NOTIONAL),
+)
+R_COLLAR, R_NO_REFERENCE = int(Reason.PRICE_COLLAR), int(Reason.NO_REFERENCE_PRICE)
+R_POSITION_CAP, R_CASH, R_OVERFLOW = int(Reason.POSITION_CAP), int(Reason.CASH), int(Reason.OVERFLOW)
+
+MILLION = 1_000_000
+
+
+@jit.helper
+def check(s: Any, index: int, side: int, size: int, price: int, kind: int) -> int:
+    """0 when an order may leave, else the Reason of the limit that refuses it.
+
+    Sizes are positive mantissas, `side` +1 or -1, `price` 0 for a market order.
+    """
+    record = instruments_at(s.instruments, s.instrument_count)[index]
+    if s.trading_state != 0:
+        return R_HALTED
+    if record.match_on == MATCH_BARS:
+        return R_BAR_ONLY
+    if not record.tradable or record.match_on == MATCH_NONE:
+        return R_NOT_TRADABLE
+    if size % record.lot != 0:
+        return R_SIZE_INCREMENT
+    if kind == K_LIMIT and (price <= 0 or price % record.tick != 0):
+        return R_PRICE_INCREMENT
+    if size <= 0 or size < record.min_size:
+        return R_MIN_SIZE
+    if record.max_size > 0 and size > record.max_size:
+        return R_MAX_SIZE
+    reference = reference_price(s, index)
+    if reference == 0:
+        return R_NO_REFERENCE
+    worth = notional_of(price if kind == K_LIMIT else reference, size, record.decimals)
+    if worth == OVERFLOW:
+        return R_OVERFLOW
+    if worth < record.min_notional:
+        return R_MIN_NOTIONAL
+    if kind == K_LIMIT and s.collar_millionths > 0:
+        # On the aggressive side only: far passive orders harm nobody.
+        beyond = (price - reference) * side
+        if (
+            beyond > 0
+            and beyond
+            > reference // MILLION * s.collar_millionths
+            + (reference % MILLION) * s.collar_millionths // MILLION
+        ):
+            return R_COLLAR
+    reducing = record.position * side < 0 and size <= abs(record.position)
+    if record.position_cap > 0 and not reducing:
+        pending = record.open_buy if side > 0 else record.open_sell
+        if abs(record.position + side * (pending + size)) > record.position_cap:
+            return R_POSITION_CAP
+    if s.account_type == 1:
+        if side > 0:
+            asset = assets_at(s.assets, s.asset_count)[record.asset]
+            cost = lock_of(s, index, side, size, price, kind)
+            if cost == OVERFLOW or asset.cash - asset.locked < cost:
+                return R_CASH
+        elif record.position - record.open_sell < size:
+            return R_CASH
+    return 0
+
+
+@jit.helper
+def reference_price(s: Any, index: int) -> int:
+    """What the collar measures from: the mid, else the one side there is, else the last trade; 0: none."""
+    bid = best_price(s, index, 1)
+    ask = best_price(s, index, -1)
+    if bid > 0 and ask > 0:
+        return (bid + ask) // 2
+    last = instruments_at(s.instruments, s.instrument_count)[index].last_price
+    if last > 0:
+        return int(last)
+    return int(bid + ask)
+
+
+@jit.helper
+def lock_of(s: Any, index: int, side: int, size: int, price: int, kind: int) -> int:
+    """Money that an open order locks in a cash account: its notional and fee; a market order's at the
+    far side of the collar. Nothing for sells."""
+    if side < 0:
+        return 0
+    record = instruments_at(s.instruments, s.instrument_count)[index]
+    if kind != K_LIMIT:
+        price = best_price(s, index, -1)
+        if price == 0:
+            price = reference_price(s, index)
+        price += price // MILLION * s.collar_millionths
+    worth = notional_of(price, size, record.decimals)
+    if worth == OVERFLOW:
+        return OVERFLOW
+    fee = fee_of(worth, record.taker_rate)
+    if fee == OVERFLOW:
+        return OVERFLOW
+    return worth + (fee if fee > 0 else 0)
