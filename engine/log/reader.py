@@ -28,10 +28,10 @@ from typing import Self
 import pyarrow as pa
 
 from engine.log import framing
-from engine.log.decode import Decoder, chain_head_of
+from engine.log.decode import Decoder, chain_head_of, first_seq_of
 from engine.log.framing import Damage, Message
 from engine.log.opening import map_file, open_header
-from engine.log.schema import COLUMNS, Batch, Chain, batch_of_record
+from engine.log.schema import COLUMNS, Batch, Chain, LogHeader, batch_of_record
 from engine.model.errors import DamagedLog, InputError
 
 JOIN_ROWS = 16_384  # small batches are handed out in groups of about this many rows
@@ -45,9 +45,17 @@ class LogReader:
     verified so far. good_bytes: where the last good message ends.
     """
 
-    def __init__(self, path: Path, columns: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        columns: Sequence[str] | None = None,
+        *,
+        start: tuple[LogHeader, int] | None = None,
+    ) -> None:
         """Open the file; `columns` None reads all.
 
+        start: of a file whose own header is lost, another one and where the first batch begins (all
+        columns only); then the rows are all that is verified.
         Raises InputError when the file is no log, DamagedLog when it is one whose beginning is damaged.
         """
         self.path = path
@@ -55,10 +63,13 @@ class LogReader:
         unknown = [name for name in self.columns if name not in COLUMNS]
         if unknown:
             raise InputError(f"a log has no column {unknown[0]}", hint=f"it has {', '.join(COLUMNS)}")
-        self._source = memoryview(map_file(path))
-        self.header, self.good_bytes = open_header(self._source, str(path))
+        self._file = map_file(path)
+        self.source = memoryview(self._file)
+        self.rescue = start is not None
+        self.header, self._start = start or open_header(self.source, str(path))
+        self.good_bytes = self._start
         self.sealed = bool(self.header.sealed_chain)
-        self.size = len(self._source)
+        self.size = len(self.source)
         self.tail = ""
         self.tail_damage: Damage | None = None
         self.next_seq = 0
@@ -79,7 +90,8 @@ class LogReader:
 
     def close(self) -> None:
         """Let go of the file. Batches handed out stay valid."""
-        self._source = memoryview(b"")
+        self.source = memoryview(b"")
+        del self._file
 
     def batches(self, prefetch: int = 0, join_rows: int = JOIN_ROWS) -> Iterator[Batch]:
         """Every good batch, in order; may be called again, and starts at the first row each time.
@@ -118,41 +130,70 @@ class LogReader:
 
     def _records(self) -> Iterator[tuple[pa.RecordBatch, int]]:
         """Verified record batches as they stand in the file, each with its first seq."""
-        source = self._source
-        self.next_seq, self.tail, self.tail_damage, self._last = 0, "", None, None
-        offset = self.good_bytes = open_header(source, str(self.path))[1]
-        decoder = Decoder(source, self.columns)
+        self.tail, self.tail_damage = "", None
+        decoder = Decoder(self.source, self.columns)
         try:
-            while True:
-                if offset == len(source) and not self.sealed:
-                    return
-                message = framing.read_message(source, offset)
-                if message is None:
-                    self._check_end(offset)
-                    return
+            for message in self.messages():
                 record = decoder.decode(message, self.next_seq)
                 seq = self.next_seq
                 self.next_seq += record.num_rows
-                self._last = message
-                offset = self.good_bytes = message.end
                 yield record, seq
         except Damage as damage:
             self.tail_damage = damage
-            lost = len(source) - damage.offset
+            lost = self.size - damage.offset
             self.tail = f"{lost} bytes from byte {damage.offset} on are not used: {damage.reason}"
+
+    def messages(self) -> Iterator[Message]:
+        """The file's batches as messages, their heads verified; raises Damage, for tools of this package.
+
+        Whoever takes a message verifies its rows and adds them to `next_seq` before asking for the next
+        one; asking says that this one was good.
+        """
+        source = self.source
+        self.next_seq, self._last = 0, None
+        offset = self.good_bytes = self._start
+        while offset < self.size or self.sealed:
+            if offset >= self.size:
+                raise Damage(offset, "the file ends here, without its footer", torn=True)
+            message = framing.read_message(source, offset)
+            if message is None:
+                self._check_end(offset)
+                return
+            yield message
+            self._last = message
+            offset = self.good_bytes = message.end
+
+    def next_whole_batch(self, offset: int, limit: int | None = None) -> Message | None:
+        """The first whole batch that begins at or behind `offset`, whatever stands between; or None."""
+        limit = self.size if limit is None else min(limit, self.size)
+        while (at := self._file.find(framing.CONTINUATION, offset, limit)) >= 0:
+            offset = at + 1
+            if at % 8:  # where no message begins
+                continue
+            try:
+                message = framing.read_message(self.source, at)
+                if message is not None:
+                    first_seq_of(message)
+                    framing.verify_body(self.source, message)
+                    return message
+            except Damage:
+                continue
+        return None
 
     def _check_end(self, offset: int) -> None:
         header = self.header
+        if self.rescue:
+            return
         if not self.sealed:
             raise Damage(offset, "an end of stream in a file that was not sealed")
-        framing.verify_footer(self._source, offset)
+        framing.verify_footer(self.source, offset)
         if self.next_seq != header.sealed_rows:
             raise Damage(
                 offset, f"the file ends after {self.next_seq} rows; sealed were {header.sealed_rows}"
             )
         if self.chain_head != header.sealed_chain:
             raise Damage(offset, "the chain of the last batch is not the one that was sealed")
-        self.good_bytes = len(self._source)
+        self.good_bytes = len(self.source)
 
 
 def _join(records: list[pa.RecordBatch], first_seq: int) -> Batch:

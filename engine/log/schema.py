@@ -77,7 +77,12 @@ class LogHeader(msgspec.Struct, frozen=True):
 
 def schema_with(header: LogHeader) -> pa.Schema:
     """The schema with this header in its metadata, and room for the message's checksum."""
-    return SCHEMA.with_metadata({HEADER_KEY: encode_canonical(header), CHECKSUM_KEY: CHECKSUM_EMPTY})
+    return SCHEMA.with_metadata(header_metadata(encode_canonical(header)))
+
+
+def header_metadata(header_text: bytes) -> dict[bytes, bytes]:
+    """A log's schema metadata: its header, and room for the message's checksum."""
+    return {HEADER_KEY: header_text, CHECKSUM_KEY: CHECKSUM_EMPTY}
 
 
 def header_of(schema: pa.Schema, name: str) -> LogHeader:

@@ -15,6 +15,7 @@ A writer never opens an existing file, and never seals: see `seal`.
 
 from __future__ import annotations
 
+import fcntl
 import os
 from io import BytesIO
 from typing import TYPE_CHECKING, Self
@@ -32,8 +33,8 @@ from engine.log.schema import (
     LogHeader,
     batch_of_buffer,
     crc_text,
+    header_metadata,
     record_of,
-    schema_with,
 )
 from engine.model.errors import EngineError, InternalError, UsageError
 from engine.model.kinds import EndData, Flag, Kind, encode_canonical
@@ -81,7 +82,9 @@ class LogWriter:
             ) from None
         except OSError as error:
             raise EngineError(f"{path}: cannot be created: {error.strerror}") from None
-        self._write(file_start(header))
+        # Held until the process ends, however it ends: what `seal` asks whether anybody still writes.
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        self._write(file_start(encode_canonical(header)))
         self._sync(folder=True)
 
     def flush(self) -> Batch | None:
@@ -206,9 +209,9 @@ def batch_metadata(batch: Batch, chain_head: str) -> dict[bytes, bytes]:
     }
 
 
-def file_start(header: LogHeader) -> bytes:
-    """Magic and schema message: how every file with this header begins."""
-    start = bytearray(MAGIC) + schema_with(header).serialize().to_pybytes()
+def file_start(header_text: bytes) -> bytes:
+    """Magic and signed schema message: how every file with this header begins."""
+    start = bytearray(MAGIC) + SCHEMA.with_metadata(header_metadata(header_text)).serialize().to_pybytes()
     sign_message(start, len(MAGIC))
     return bytes(start)
 
