@@ -19,9 +19,6 @@ class Imbalance(engine.Strategy):
     size: float = 0.01  # base units
     passive: bool = True  # post-only at the best price; false: market orders
 
-    def on_start(self, ctx):
-        self.leaving = dict.fromkeys(ctx.instruments, 0)  # number of the order last asked to be cancelled
-
     def on_book(self, ctx, update):
         instrument = update.instrument
         book = ctx.book(instrument, self.levels)
@@ -50,6 +47,5 @@ class Imbalance(engine.Strategy):
             return
         order = working[0]
         in_place = missing * order.side > 0 and order.price == price
-        if not in_place and self.leaving[instrument] != order.order:
-            self.leaving[instrument] = order.order
+        if not in_place and order.state != "cancelling":
             ctx.cancel(order.order)

@@ -239,7 +239,10 @@ class Fill(msgspec.Struct, frozen=True, gc=False):
 
 
 class OpenOrder(msgspec.Struct, frozen=True, gc=False):
-    """An own order that is not final yet, as `ctx.orders()` lists it. `size` and `filled` unsigned."""
+    """An own order that is not final yet, as `ctx.orders()` lists it. `size` and `filled` unsigned.
+
+    state    submitted (on its way), working (accepted by the venue), cancelling (the cancel is on its way)
+    """
 
     order: int
     instrument: Instrument
@@ -315,7 +318,7 @@ class Context(Protocol):
         ...
 
     def cancel(self, order: int) -> None:
-        """Ask for an order to be cancelled; of one that is final already, nothing happens."""
+        """Ask for an order to be cancelled; of one that is final or being cancelled, nothing happens."""
         ...
 
     def cancel_all(self, instrument: Instrument | None = None) -> None:

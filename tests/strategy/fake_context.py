@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
+from msgspec import structs
+
 from engine.model.instruments import Instrument, from_data
 from engine.model.kinds import InstrumentData
 from engine.model.units import POWERS_OF_TEN
@@ -145,6 +147,9 @@ class FakeContext:
 
     def cancel(self, order: int) -> None:
         self.cancelled.append(order)
+        self._working = [
+            structs.replace(o, state="cancelling") if o.order == order else o for o in self._working
+        ]
 
     def cancel_all(self, instrument: Instrument | None = None) -> None:
         for order in self.orders(instrument):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -217,3 +220,32 @@ def test_all_shipped_strategies_load_and_depend_on_no_cpu() -> None:
         loaded = load_strategy(name)
         assert loaded.strategy.__doc__
         assert loaded.cpu_dependent == ()
+
+
+def test_every_process_sees_the_same(tmp_path: Path) -> None:
+    """Fingerprint, parameters and errors do not depend on hash seed, time zone or folder."""
+    script = (
+        "import sys; from engine.strategy.loader import load_strategy\n"
+        "loaded = load_strategy('momentum', ['short=7'])\n"
+        "print(loaded.fingerprint, loaded.parameters, loaded.handlers)\n"
+        "try: load_strategy('momentum', ['shrt=7'])\n"
+        "except Exception as error: print(error)\n"
+    )
+    seen = set()
+    for seed, zone, folder in (
+        ("0", "UTC", ROOT),
+        ("1", "Asia/Kolkata", tmp_path),
+        ("4711", "UTC", tmp_path),
+    ):
+        environment = os.environ | {"PYTHONHASHSEED": seed, "TZ": zone, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        seen.add(done.stdout)
+    assert len(seen) == 1
+    assert 'did you mean "short"' in seen.pop()

@@ -238,3 +238,11 @@ def test_print_goes_to_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     on_trade(load_strategy(str(write_strategy(tmp_path, "print('hello', 2)"))))
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "hello 2\n")
+
+
+@pytest.mark.parametrize("body", ["self.seen = repr(object())", "self.seen = [*ctx]"], ids=["address", "set"])
+def test_what_no_layer_sees_is_left_to_verify(tmp_path: Path, body: str) -> None:
+    """Known misses, kept here so that nobody believes otherwise: an object's address, an unrecognised set."""
+    loaded = load_strategy(str(write_strategy(tmp_path, body)))
+    on_trade(loaded, {"a", "b"})
+    assert loaded.strategy.seen  # type: ignore[attr-defined]
