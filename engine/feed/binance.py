@@ -108,6 +108,10 @@ class BinanceParser:
         """Whether the symbol's book is in step with the venue's."""
         return self._symbols[symbol].book.synchronised
 
+    def carry_book(self, symbol: str, last: int) -> None:
+        """The symbol's book is in step up to update `last`: it was carried over from an earlier file."""
+        self._symbols[symbol].book.carry(last)
+
     def connection_lost(self, symbol: str = "") -> None:
         """Books are out of step until their next snapshot: of one symbol, or of all."""
         for name, state in self._symbols.items():

@@ -54,6 +54,13 @@ class BookSync:
         self.kept.clear()
         self.asked = False
 
+    def carry(self, last: int) -> None:
+        """The book up to update `last` is known from elsewhere."""
+        self.synchronised = True
+        self.id = self.seen = last
+        self.kept.clear()
+        self.asked = False
+
     def judge(self, update: DepthUpdate) -> tuple[int, tuple[int, int] | None]:
         """Flags of an update's rows, and the first and last update missing before it, if any."""
         if update.last <= self.seen:
