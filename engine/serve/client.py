@@ -87,6 +87,13 @@ class Client:
         self.frames_sent += 1
         return True
 
+    def write(self, frames: bytes, count: int) -> None:
+        """Write ready frames at once, whole ones only; what is queued goes first."""
+        self.flush()
+        if self.open:
+            self.connection.transport.write(frames)
+            self.frames_sent += count
+
     def flush(self) -> None:
         """Write what was queued; cut off a client that does not keep up, or whose fault is due."""
         if not self._pending:

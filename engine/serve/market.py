@@ -82,10 +82,11 @@ def _price_of(level: tuple[str, str]) -> Decimal:
 class _Symbol:
     """Everything kept of one symbol."""
 
-    def __init__(self, data: InstrumentData) -> None:
+    def __init__(self, data: InstrumentData, *, own_klines: bool) -> None:
         self.name = data.symbol
         self.prefix = data.symbol.lower()
-        self.native = frozenset(data.channels)
+        self.has_aggregates = "aggtrade" in data.channels
+        self.makes_klines = "trade" in data.channels and (own_klines or "bar" not in data.channels)
         self.book = Book()
         self.quote: dict[str, Any] | None = None
         self.trades: deque[dict[str, Any]] = deque(maxlen=_TRADES_KEPT)
@@ -97,11 +98,15 @@ class _Symbol:
 
 
 class VenueMarket:
-    """The venue's state. `apply` takes the source's events in order and gives what is to be sent."""
+    """The venue's state. `apply` takes the source's events in order and gives what is to be sent.
 
-    def __init__(self, instruments: Sequence[InstrumentData]) -> None:
+    `own_klines`: make klines from trades even where the source has them; for a venue that shows other
+    times than the source's, whose klines would then contradict its trades.
+    """
+
+    def __init__(self, instruments: Sequence[InstrumentData], *, own_klines: bool = True) -> None:
         self.instruments = {data.symbol: data for data in instruments}
-        self._symbols = {data.symbol.lower(): _Symbol(data) for data in instruments}
+        self._symbols = {data.symbol.lower(): _Symbol(data, own_klines=own_klines) for data in instruments}
         self._next_second = 0
 
     def apply(
@@ -123,6 +128,8 @@ class VenueMarket:
             _flush_aggregate(symbol, payload, wanted, messages)
         if channel == "snapshot":
             symbol.book.reset(payload)
+            return messages
+        if symbol.makes_klines and channel.startswith("kline_"):
             return messages
         if stream in wanted:
             messages.append((stream, payload))
@@ -162,7 +169,7 @@ class VenueMarket:
                 messages.append((symbol.prefix + "@depth", _slow_diff(symbol.slow, now_us)))
                 symbol.slow = None
             _partial_books(symbol, "", wanted, messages)
-            if "bar" not in symbol.native:
+            if symbol.makes_klines:
                 _push_klines(symbol, now_us, seconds, wanted, messages)
         return messages
 
@@ -171,7 +178,7 @@ def _take_trade(symbol: _Symbol, payload: dict[str, Any]) -> None:
     symbol.trades.append(payload)
     buyer_takes = not payload["m"]
     symbol.candles.take(payload["T"], payload["p"], payload["q"], payload["t"], buyer_takes=buyer_takes)
-    if "aggtrade" in symbol.native:
+    if symbol.has_aggregates:
         return
     if symbol.aggregate is None:
         symbol.aggregate_id += 1

@@ -96,7 +96,7 @@ class LocalVenue:
         self.account = account
         self.sent: list[Sent] = []
         self.dropped: list[tuple[int, str]] = []  # client's number, why it was cut off
-        self.market = VenueMarket(source.instruments)
+        self.market = VenueMarket(source.instruments, own_klines=not keep_times)
         self.rest = RestApi(self.market, weight_limit=weight_limit)
         self.started = asyncio.Event()  # time runs
         self.ended = asyncio.Event()  # the source has no more, and everything was written

@@ -1,0 +1,143 @@
+"""`engine serve`: a local venue, from a recording or from the synthetic market."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from engine.cli.common import emit, json_option, note, relative, warn
+from engine.model.errors import UsageError
+
+if TYPE_CHECKING:
+    from engine.serve.server import LocalVenue
+    from engine.serve.source import Source
+
+
+@click.command()
+@click.argument("log", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--as", "venue", type=click.Choice(["binance"]), default="binance", show_default=True,
+    help="Whose protocol to speak.",
+)  # fmt: skip
+@click.option("--synthetic", is_flag=True, help="Serve an invented market instead of a recording.")
+@click.option("--seed", type=int, default=7, show_default=True, help="Of the synthetic market.")
+@click.option("--symbols", default="BTCUSDT,ETHUSDT", show_default=True, help="Of the synthetic market.")
+@click.option(
+    "--rate", type=float, default=1.0, show_default=True,
+    help="Activity of the synthetic market; 1 is about 50 messages a second and symbol.",
+)  # fmt: skip
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), default=9443, show_default=True, help="0 takes a free one."
+)
+@click.option(
+    "--speed", default="1", show_default=True, help="Times the recorded pace, or max: as clients read."
+)
+@click.option("--keep-times", is_flag=True, help="Leave the recorded stamps as they are.")
+@click.option(
+    "--fault", default="", metavar="FAULT", help="Misbehave: disconnect:N, silence:N (frames), html."
+)
+@click.option("--exit-at-end", is_flag=True, help="End when the recording has been sent.")
+@json_option
+def serve(  # noqa: PLR0913  one argument per option
+    log: Path | None,
+    *,
+    venue: str,
+    synthetic: bool,
+    seed: int,
+    symbols: str,
+    rate: float,
+    host: str,
+    port: int,
+    speed: str,
+    keep_times: bool,
+    fault: str,
+    exit_at_end: bool,
+    as_json: bool,
+) -> None:
+    """Be a venue on this machine: streams and REST, for any client that takes another address.
+
+    LOG is a recording; --synthetic invents a market instead. Time runs from the first subscription on.
+    """
+    from engine.serve.faults import parse_fault
+    from engine.serve.server import LocalVenue
+
+    source = _source(log, synthetic=synthetic, seed=seed, symbols=symbols, rate=rate)
+    local = LocalVenue(
+        source,
+        host=host,
+        port=port,
+        speed=_speed(speed),
+        keep_times=keep_times,
+        fault=parse_fault(fault) if fault else None,
+    )
+    asyncio.run(_serve(local, venue, exit_at_end=exit_at_end, as_json=as_json))
+
+
+def _source(log: Path | None, *, synthetic: bool, seed: int, symbols: str, rate: float) -> Source:
+    from engine.serve.source import RecordingSource
+    from engine.serve.synthetic import SyntheticMarket
+
+    if synthetic == (log is not None):
+        both = "a recording and --synthetic" if synthetic else "neither a recording nor --synthetic"
+        raise UsageError(
+            f"engine serve was given {both}", hint="engine serve LOG, or engine serve --synthetic"
+        )
+    if log is None:
+        names = [name.strip() for name in symbols.split(",") if name.strip()]
+        return SyntheticMarket(seed, names, rate=rate)
+    recording = RecordingSource(log)
+    if recording.tail:
+        warn(f"{relative(log)}: {recording.tail}")
+    return recording
+
+
+def _speed(text: str) -> float:
+    from engine.serve.server import MAX_SPEED
+
+    if text == "max":
+        return MAX_SPEED
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed < float("inf"):
+        raise UsageError(f"--speed {text} is neither a positive number nor max")
+    return speed
+
+
+async def _serve(local: LocalVenue, venue: str, *, exit_at_end: bool, as_json: bool) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    async with local:
+        symbols = [data.symbol for data in local.source.instruments]
+        result = {
+            "ws": local.ws_url,
+            "http": local.http_url,
+            "port": local.port,
+            "as": venue,
+            "source": local.source.description,
+            "symbols": symbols,
+        }
+        line = (
+            f"{local.ws_url}  {local.http_url}  speaks {venue}"
+            f" · {local.source.description} · {', '.join(symbols)}"
+        )
+        emit(result, as_json=as_json, text=line)
+        stop = loop.create_task(stopped.wait())
+        end = loop.create_task(local.wait_ended())
+        await asyncio.wait((stop, end), return_when=asyncio.FIRST_COMPLETED)
+        if end.done():
+            end.result()  # a damaged recording is raised here
+            if not exit_at_end:
+                note("everything has been sent; Ctrl-C ends the venue")
+                await stop
+        end.cancel()
+        stop.cancel()
+        local.announce_shutdown()
