@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from engine.log.check import check
 from engine.log.reader import LogReader
 from engine.model.errors import DamagedLog
-from tests.helpers.logs import make_log, market, read_rows
+from tests.helpers.logs import make_log, market, read_rows, rows_of
 
 FLIPS = 1500
 
