@@ -24,7 +24,8 @@ from bench.common import CACHE, ROOT, alternate, arguments, engine_command, medi
 from engine.log.reader import LogReader
 from engine.model.kinds import Kind
 
-STILL_S = 1.0  # a log that has not grown for so long holds everything
+STILL_S = 0.5
+STILL_BYTES = 50_000  # a log that grows by less than this in that time gets nothing but CLOCK rows
 
 
 class Flood:
@@ -86,12 +87,10 @@ def ours(count: int) -> float:
 
 
 def _wait_until_still(folder: Path) -> None:
-    size, since = -1, time.monotonic()
-    while time.monotonic() - since < STILL_S:
-        now = sum(file.stat().st_size for file in folder.glob("*.arrow"))
-        if now != size:
-            size, since = now, time.monotonic()
-        time.sleep(0.05)
+    before = -STILL_BYTES
+    while (now := sum(file.stat().st_size for file in folder.glob("*.arrow"))) - before >= STILL_BYTES:
+        before = now
+        time.sleep(STILL_S)
 
 
 def _rate(folder: Path, count: int) -> float:

@@ -1,0 +1,113 @@
+"""The engine's live path with the order written to a socket instead of staying in the simulated venue.
+
+    python -m bench.live_loop PORT LOG
+
+Tap, log writer, runner and journal as a paper session puts them together: after every read of the socket the
+new rows are flushed to the log, the loop steps over them, and what it decided is written out, journal first.
+Ends when the venue closes. Prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.frames import Frame, Opcode
+
+from bench.common import ROOT
+from engine.config import Latency, RunConfig
+from engine.execution.state import JournalKind
+from engine.live.clock import Sequencer
+from engine.live.tap import Tap, TapConfig
+from engine.log.journal import Journal
+from engine.log.schema import Batch, LogHeader
+from engine.log.writer import LogWriter
+from engine.loop.run import Runner
+from engine.loop.source import Numbering
+from engine.model.rows import RowBuffer
+from engine.strategy.loader import load_strategy
+
+
+class NotedJournal(Journal):
+    """A journal that remembers which rows caused new orders, until they have been written out."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.causes: list[int] = []
+
+    def append(self, records: npt.NDArray[np.void], keys: Sequence[str]) -> None:
+        """Take decided records, and note the orders among them."""
+        super().append(records, keys)
+        self.causes += records["cause_seq"][records["kind"] == int(JournalKind.SUBMIT)].tolist()
+
+
+class LiveLoop:
+    """One session: rows in from the tap, orders out to a socket."""
+
+    def __init__(self, port: str, log: Path, orders: ClientConnection) -> None:
+        self._rows = RowBuffer()
+        self._log = log
+        self._writer: LogWriter | None = None
+        self._orders = orders
+        self.journal = NotedJournal(log.with_suffix(".journal"))
+        config = RunConfig(latency=Latency(0, 0, 0))
+        loaded = load_strategy(str(ROOT / "bench" / "strategies" / "echo.py"))
+        self.runner = Runner(config, loaded, self.journal)
+        self._numbering = Numbering(log.name, self.runner.define)
+        self.orders_sent = 0
+        tap = TapConfig(symbols=("BTCUSDT",), channels=("trade",), url=f"ws://127.0.0.1:{port}")
+        self._sequencer = Sequencer()
+        self._tap = Tap(tap, self._sequencer, self._rows, self._take)
+
+    async def run(self) -> None:
+        """Until the venue closes; the tap would come back, so its loss is the end here."""
+        header = LogHeader(engine="bench", created="2024-01-01T00:00:00Z", venues=("binance",))
+        with LogWriter(self._log, header) as self._writer:
+            self._rows = self._tap.rows = self._writer.rows
+            await self._tap.start()
+            running = asyncio.ensure_future(self._tap.run())
+            await self._orders.wait_closed()
+            await self._tap.stop()
+            await running
+            self._writer.close(reason="bench", ts=self._sequencer.stamp())
+        self.runner.finish()
+
+    def _take(self) -> None:
+        """Log, step, journal, send: in that order."""
+        assert self._writer is not None
+        batch = self._writer.flush()
+        if batch is None:
+            return
+        for part in self._numbering.split(batch):
+            self.runner.feed(part)
+        self.runner.flush_journal()
+        if self.journal.causes:
+            self._send(batch)
+
+    def _send(self, batch: Batch) -> None:
+        ids = batch.id[np.array(self.journal.causes) - batch.first_seq].tolist()
+        self.orders_sent += len(ids)
+        self.journal.causes.clear()
+        text = ",".join(map(str, ids)).encode()
+        self._orders.transport.write(Frame(Opcode.TEXT, text).serialize(mask=True))
+
+
+async def main() -> None:
+    """Connect the order socket, run, print."""
+    port, log = sys.argv[1], Path(sys.argv[2])
+    options: dict[str, Any] = {"compression": None, "ping_interval": None, "proxy": None}
+    async with connect(f"ws://127.0.0.1:{port}/orders", **options) as orders:
+        loop = LiveLoop(port, log, orders)
+        await loop.run()
+    print(json.dumps({"events": loop.runner.rows, "orders": loop.orders_sent}))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
