@@ -44,7 +44,7 @@ DEFAULT_START_NS = 1_717_232_400_000_000_000  # 2024-06-01T09:00:00Z
 WINDOW_NS = 100_000_000  # one depth diff, one step of the fair price
 SNAPSHOT = "@snapshot"  # suffix of the one stream that no client sees: a whole book
 
-_FEWEST_LEVELS, _MOST_LEVELS = 30, 50
+_FEWEST_LEVELS, _MOST_LEVELS = 25, 50
 _MAKER_SIZES = 6  # a small maker's order in small takers' orders
 _PRICE_DECIMALS = 2
 _VENUE_DECIMALS = 8  # Binance writes eight, whatever the increments
@@ -287,7 +287,12 @@ class _SymbolMarket:
                 distance += 1 + (word >> 20) % (2 * self._model.spacing)
 
     def _close_window(self, end_ns: int) -> None:
-        """Emit the window's changes, then let the fair price move."""
+        """Fill up thin sides, emit the window's changes, then let the fair price move."""
+        fair = self._fair >> _FAIR_SHIFT
+        for side in (self._bids, self._asks):
+            while len(side.keys) < _FEWEST_LEVELS:
+                self._make(side, fair, _BEHIND | next(self._words))
+        self._emit_quote(end_ns)
         if self._changed:
             bids: list[list[str]] = []
             asks: list[list[str]] = []
