@@ -56,9 +56,7 @@ class ClockNotice(msgspec.Struct, frozen=True):
             OffsetLevel.HALTING: "the system clock is more than 1 s away: no new orders",
         }
         detail = f"{words[self.level]} ({self.offset_ns / MILLISECOND_NS:+.3f} ms)"
-        return StatusData(
-            event="clock_offset", detail=detail, first=self.offset_ns, last=int(self.level)
-        )
+        return StatusData(event="clock_offset", detail=detail, first=self.offset_ns, last=int(self.level))
 
 
 class Sequencer:

@@ -77,6 +77,7 @@ class Tap:
         self.rows = rows
         self.sequencer = sequencer
         self.sources: list[SourceData] = []
+        self.opening: tuple[StatusData, ...] = ()  # rows to write between the header and the first contact
         self._config = config
         self._on_rows = on_rows
         self._chance = chance
@@ -117,6 +118,8 @@ class Tap:
             url, messages = subscription(self.venue, self._parser.streams())
             self.sources = self._sources_of(url)
             self.header()
+            for status in self.opening:
+                self.status(status, source=SOCKET)
             reference = self.sources[REFERENCE - 1]
             self._parser.feed_rest(reference, body, self.sequencer.stamp(), self.rows, REFERENCE)
             self._connection = Connection(

@@ -138,9 +138,7 @@ def test_a_dead_socket_is_given_up() -> None:
         await venue.connected(2)
         await watched.until(lambda: watched.events.count("connected") == 2)
 
-    watched = play(
-        story, timeouts=Timeouts(silence_s=0.05, pong_s=0.05, close_s=0.05), answers_pings=False
-    )
+    watched = play(story, timeouts=Timeouts(silence_s=0.05, pong_s=0.05, close_s=0.05), answers_pings=False)
     assert watched.events[:5] == ["connecting", "connected", "subscribed", "silence", "disconnected"]
     assert "no answer to a ping" in watched.rows[4].detail
 

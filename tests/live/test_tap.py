@@ -217,7 +217,11 @@ def test_a_refused_snapshot_is_asked_for_again() -> None:
     details = [row.data["detail"] for row in rows if row.event == "resync"]
     assert details[0] == "first"
     assert [detail.split(": ")[0][-3:] for detail in details[1:]] == ["429", "500", "418"]
-    assert [row.data["attempt"] for row in rows if row.event == "resync" and "attempt" in row.data] == [1, 2, 3]
+    assert [row.data["attempt"] for row in rows if row.event == "resync" and "attempt" in row.data] == [
+        1,
+        2,
+        3,
+    ]
 
 
 @pytest.mark.parametrize(

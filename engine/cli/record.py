@@ -1,0 +1,156 @@
+"""`engine record`: a venue's market data into log files, until Ctrl-C or for as long as one says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.cli.common import emit, json_option, relative
+from engine.model.errors import UsageError
+
+if TYPE_CHECKING:
+    from engine.live.recorder import Recorder, Summary
+
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+STATUS_LINE_S = 0.5
+
+
+@click.command()
+@click.option("--venue", default="binance", show_default=True, help="Where to listen.")
+@click.option("--symbols", required=True, help="As the venue writes them: BTCUSDT,ETHUSDT.")
+@click.option(
+    "--channels", default="trade,quote,book", show_default=True, help="trade, aggtrade, quote, book, bar."
+)
+@click.option("--for", "duration", default="", help="Stop after this long: 60s, 10m, 8h.")
+@click.option("--url", default="", help="Another address for the venue, as of `engine serve`.")
+@click.option("--to", "folder", default="recordings", show_default=True, type=click.Path(path_type=Path))
+@click.option("--rotate", default="daily", show_default=True, help="A new file: daily, 1h, 1GB.")
+@click.option("--flush-ms", default=20.0, show_default=True, type=click.FloatRange(0, 10_000))
+@click.option("--fsync", is_flag=True, help="Every flush reaches the disk, not only the system.")
+@click.option("--no-seal", is_flag=True, help="Leave finished files as they were written.")
+@json_option
+def record(**options: Any) -> int:
+    """Record a venue's market data into a log.
+
+    Everything that arrives is written, with the frames as they came; connects, gaps and resyncs are rows.
+    Ctrl-C ends the recording cleanly.
+    """
+    from engine.live.recorder import Recorder, RecorderConfig
+    from engine.live.tap import TapConfig
+
+    config = RecorderConfig(
+        tap=TapConfig(
+            venue=options["venue"],
+            symbols=tuple(options["symbols"].split(",")),
+            channels=tuple(options["channels"].split(",")),
+            url=options["url"],
+        ),
+        folder=options["folder"],
+        rotate=options["rotate"],
+        flush_ms=options["flush_ms"],
+        fsync=options["fsync"],
+        seal=not options["no_seal"],
+        duration_s=seconds_of(options["duration"]) if options["duration"] else 0.0,
+    )
+    recorder = Recorder(config)
+    summary, sealed = _run(recorder, quiet=options["as_json"])
+    result = _result(summary, sealed=sealed)
+    emit(result, as_json=options["as_json"], text=lambda: _text(result, sealed=sealed))
+    return 0
+
+
+def seconds_of(text: str) -> float:
+    """Seconds of "60s", "10m", "8h", "1d", "500ms"; UsageError for anything else, zero and less included."""
+    body = text.strip().lower()
+    number = body.rstrip("abcdefghijklmnopqrstuvwxyz")
+    try:
+        seconds = float(number) * _UNITS_S[body[len(number) :]]
+    except (ValueError, KeyError):
+        seconds = 0.0
+    if not 0 < seconds < 1e9:
+        raise UsageError(f'--for "{text}" is not a length of time', hint="write 60s, 10m, 8h or 1d")
+    return seconds
+
+
+def _run(recorder: Recorder, *, quiet: bool) -> tuple[Summary, bool]:
+    import asyncio
+    import signal
+    import sys
+
+    async def session() -> tuple[Summary, bool]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, recorder.stop, signal.Signals(number).name)
+        line = asyncio.ensure_future(_status_line(recorder)) if sys.stderr.isatty() and not quiet else None
+        try:
+            summary = await recorder.record()
+        finally:
+            if line is not None:
+                line.cancel()
+                sys.stderr.write("\r\x1b[K")
+            # From here on Ctrl-C means what it always does: sealing goes on without us.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+        return summary, await recorder.sealed()
+
+    return asyncio.run(session())
+
+
+async def _status_line(recorder: Recorder) -> None:
+    """One line on the terminal, rewritten twice a second."""
+    import asyncio
+    import shutil
+    import sys
+
+    before = recorder.tally.messages
+    while True:
+        await asyncio.sleep(STATUS_LINE_S)
+        tally = recorder.tally
+        rate = (tally.messages - before) / STATUS_LINE_S
+        before = tally.messages
+        prices = "  ".join(f"{symbol} {price}" for symbol, price in sorted(tally.last_prices.items()))
+        words = (
+            f"{recorder.seconds:,.0f} s  {tally.rows:,} rows  {rate:,.0f} messages/s  "
+            f"{tally.events['gap']} gaps  {tally.events['disconnected']} disconnects  "
+            f"{recorder.bytes_written / 1e6:,.1f} MB  {prices}"
+        )
+        sys.stderr.write("\r\x1b[K" + words[: shutil.get_terminal_size().columns - 1])
+        sys.stderr.flush()
+
+
+def _result(summary: Summary, *, sealed: bool) -> dict[str, Any]:
+    return {
+        "reason": summary.reason,
+        "files": [relative(path) for path in summary.files],
+        "sealed": sealed,
+        "rows": summary.rows,
+        "messages": summary.messages,
+        "frames": summary.frames,
+        "seconds": summary.seconds,
+        "messages_per_second": round(summary.messages / summary.seconds, 1) if summary.seconds else 0.0,
+        "bytes": sum(Path(path).stat().st_size for path in summary.files),
+        "kinds": summary.kinds,
+        "events": summary.events,
+        "last_prices": summary.last_prices,
+    }
+
+
+def _text(result: dict[str, Any], *, sealed: bool) -> str:
+    if not result["files"]:
+        return f"nothing was recorded (ended by {result['reason']})"
+    events = result["events"]
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in result["kinds"].items())
+    troubles = ", ".join(
+        f"{count} {name}" for name, count in events.items() if name in {"gap", "disconnected", "silence"}
+    )
+    lines = [
+        f"{result['messages']:,} messages in {result['seconds']:,.1f} s, ended by {result['reason']}",
+        f"  rows     {result['rows']:,}: {kinds}",
+        f"  trouble  {troubles or 'none'}",
+        *(f"  file     {path}" for path in result["files"]),
+        f"  size     {result['bytes'] / 1e6:,.2f} MB{', sealed' if sealed else ', not sealed'}",
+        f"next: engine log info {result['files'][-1]}",
+    ]
+    return "\n".join(lines)
