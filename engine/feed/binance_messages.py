@@ -200,16 +200,16 @@ def decode(frame: bytes) -> Decoded:
         payload, prefix = bytes(outline.data), "data."
         if payload[:1] != b"{":
             return Decoded(stream=outline.stream, prefix=prefix, unknown=outline.stream or "data")
-        inner = _decode(_outline, payload, prefix)
+        inner = _decode(_outline, payload, prefix, frame)
     name = _name(inner)
     if name:
-        message = _decode(_DECODERS[name], payload, prefix)
+        message = _decode(_DECODERS[name], payload, prefix, frame)
         return Decoded(message=message, stream=outline.stream, prefix=prefix)
     if not prefix:
         refusal = frame if outline.code is not UNSET and outline.msg is not UNSET else outline.error
         if refusal is not UNSET:
             part = "" if refusal is frame else "error."
-            return Decoded(rejection=_decode(_rejection, bytes(refusal), part))
+            return Decoded(rejection=_decode(_rejection, bytes(refusal), part, frame))
         if outline.result is not UNSET:
             return Decoded()
     return Decoded(stream=outline.stream, prefix=prefix, unknown=inner.event or outline.stream or "no type")
@@ -228,11 +228,11 @@ def _name(outline: _Outline) -> str:
 _T = TypeVar("_T")
 
 
-def _decode(decoder: msgspec.json.Decoder[_T], document: bytes, prefix: str) -> _T:
+def _decode(decoder: msgspec.json.Decoder[_T], document: bytes, prefix: str, frame: bytes = b"") -> _T:
     try:
         return decoder.decode(document)
     except DECODE_FAILURES as error:
-        raise malformed_of(error, document, prefix) from None
+        raise malformed_of(error, document, prefix, frame) from None
 
 
 def decode_snapshot(body: bytes) -> DepthSnapshot:

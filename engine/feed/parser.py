@@ -79,33 +79,46 @@ _MISSING = re.compile(r"missing required field `([^`]*)`")
 _VALUE_SHOWN = 120  # characters of an offending value that are repeated in `data`; `wire` has the rest
 
 
-def malformed_of(error: Exception, document: bytes, prefix: str = "") -> Malformed:
+def malformed_of(error: Exception, document: bytes, prefix: str = "", frame: bytes = b"") -> Malformed:
     """Name byte, field and value of a decoder's refusal of `document`.
 
-    `prefix` is where the document lies inside its frame ("data.").
+    `frame` is what the document is a part of, if it is one, and `prefix` its path there ("data."): bytes and
+    fields are named as they stand in the frame.
     """
+    before = max(frame.find(document), 0)
     if isinstance(error, UnicodeDecodeError):
-        return Malformed("not UTF-8", value=repr(bytes(error.object)), byte=_byte_of_bad_utf8(document))
+        return Malformed("not UTF-8", value=repr(bytes(error.object)), byte=before + _bad_utf8(document))
     if isinstance(error, RecursionError):
         return Malformed("nested too deeply")
     text = str(error)
     if "truncated" in text:
-        return Malformed("the JSON ends too early", byte=len(document))
+        # msgspec says so of a broken escape near the end as well; its plain scanner tells them apart.
+        text = _scan(document)
+        if "truncated" in text:
+            return Malformed("the JSON ends too early", byte=before + len(document))
     if position := _BYTE.search(text):
-        return Malformed(_BYTE.sub("", text), byte=int(position[1]))
+        return Malformed(_BYTE.sub("", text), byte=before + int(position[1]))
     path = match[1] if (match := _PATH.search(text)) else ""
     value = _value_at(document, path)
     if missing := _MISSING.search(text):
         path, value = f"{path}.{missing[1]}".lstrip("."), ""
-    return Malformed(_PATH.sub("", text), field=prefix + path, value=value)
+    return Malformed(_PATH.sub("", text), field=(prefix + path).rstrip("."), value=value)
 
 
-def _byte_of_bad_utf8(document: bytes) -> int:
+def _bad_utf8(document: bytes) -> int:
     try:
         document.decode()
     except UnicodeDecodeError as error:
         return error.start
-    return -1
+    return 0
+
+
+def _scan(document: bytes) -> str:
+    try:
+        msgspec.json.decode(document, type=msgspec.Raw)
+    except DECODE_FAILURES as error:
+        return str(error)
+    return "truncated"
 
 
 def _value_at(document: bytes, path: str) -> str:
