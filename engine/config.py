@@ -60,7 +60,14 @@ class RunConfig(msgspec.Struct, frozen=True):
     with_commands: bool = False
 
 
-_UNITS = {"ns": 1, "us": 1_000, "ms": MILLISECOND_NS, "s": SECOND_NS, "m": 60 * SECOND_NS, "h": 3600 * SECOND_NS}
+_UNITS = {
+    "ns": 1,
+    "us": 1_000,
+    "ms": MILLISECOND_NS,
+    "s": SECOND_NS,
+    "m": 60 * SECOND_NS,
+    "h": 3600 * SECOND_NS,
+}
 
 
 def parse_duration(text: str, what: str = "duration") -> int:
@@ -76,7 +83,21 @@ def parse_basis_points(text: str, what: str) -> int:
     try:
         rate = Decimal(text) * 100_000
     except InvalidOperation:
-        raise UsageError(f'{what}: "{text}" is no number of basis points', hint="write 10 for 0.1 %") from None
+        raise UsageError(
+            f'{what}: "{text}" is no number of basis points', hint="write 10 for 0.1 %"
+        ) from None
     if rate != int(rate) or abs(rate) > 10**9:
         raise UsageError(f'{what}: "{text}" basis points cannot be', hint="four decimals, at most 10,000")
     return int(rate)
+
+
+def parse_decimal_option(text: str, what: str, decimals: int, scale: int = 1) -> str:
+    """A non-negative decimal text with at most `decimals` places, times `scale`, as plain text."""
+    try:
+        value = Decimal(text.strip())
+    except InvalidOperation:
+        raise UsageError(f'{what}: "{text}" is no number') from None
+    exponent = value.as_tuple().exponent
+    if not value.is_finite() or value < 0 or not isinstance(exponent, int) or -exponent > decimals:
+        raise UsageError(f'{what}: "{text}" must be a number from 0 on with at most {decimals} decimals')
+    return f"{value * scale:f}".partition(".")[0] if scale != 1 else f"{value:f}"

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from engine.model.errors import EngineError, InputError
 from engine.model.kinds import encode_canonical
@@ -151,6 +152,10 @@ class Journal:
         self.records += len(records)
         if self._file < 0:
             return
+        self._write_batch(self.record_batch(records, keys))
+
+    def record_batch(self, records: npt.NDArray[np.void], keys: Sequence[str]) -> pa.RecordBatch:
+        """The records as the file's columns."""
         columns: list[pa.Array] = []
         for field in JOURNAL_SCHEMA:
             if field.name == "instrument":
@@ -161,7 +166,7 @@ class Journal:
                 columns.append(pa.array(texts, pa.string()))
             else:
                 columns.append(pa.array(np.ascontiguousarray(records[field.name]), field.type))
-        self._write_batch(pa.RecordBatch.from_arrays(columns, schema=JOURNAL_SCHEMA))
+        return pa.RecordBatch.from_arrays(columns, schema=JOURNAL_SCHEMA)
 
     def _write_lines(self) -> None:
         if not self._lines:
@@ -200,10 +205,6 @@ class Journal:
         return self.hash.head()
 
 
-class JournalRecord(dict[str, Any]):
-    """One decision as a dictionary of the journal's columns."""
-
-
 def read_journal(path: Path) -> pa.Table:
     """All whole batches of a journal; InputError when it is none."""
     if not path.exists():
@@ -227,7 +228,7 @@ def read_journal(path: Path) -> pa.Table:
 
 def hash_of_table(table: pa.Table) -> str:
     """The journal hash of a journal that was read back."""
-    decisions = table.filter(pa.compute.not_equal(table["kind"], STRATEGY_LINE))
+    decisions = table.filter(pc.not_equal(table["kind"], STRATEGY_LINE))
     keys: list[str] = []
     numbers: dict[str, int] = {}
     indexes = np.zeros(decisions.num_rows, dtype=np.int32)

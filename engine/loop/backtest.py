@@ -75,7 +75,9 @@ def run_backtest(
                     progress(runner.rows)
             if not runner.rows:
                 names = ", ".join(str(p) for p in paths)
-                raise InputError(f"{names}: no rows to run over", hint="engine log check says what is in a file")
+                raise InputError(
+                    f"{names}: no rows to run over", hint="engine log check says what is in a file"
+                )
             runner.finish()
         finally:
             runner.flush_journal()

@@ -5,8 +5,8 @@ straight from the columns (`Delivery`). Whoever looks at the state (`_touch`) br
 hand first; whoever changes it (`_act`) also ends the run-ahead after the message in hand.
 
 `target` lives here: it compares with the position and its own unfilled target order, cancels when the
-wish has changed, waits until that is final, then sends one order for the rest. A target that was refused
-or rejected is not tried again before a second of loop time has passed or another size is asked for.
+wish has changed, waits until that is final, then sends one order for the rest. A target whose order was
+refused, rejected or found nothing to trade with is not tried again before a second of loop time has passed or another size is asked for.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from engine.strategy.api import Book, OpenOrder, Quote
 _TIF = {"gtc": TimeInForce.GTC, "ioc": TimeInForce.IOC, "fok": TimeInForce.FOK}
 _MARKET, _LIMIT = int(OrderKind.MARKET), int(OrderKind.LIMIT)
 RETRY_NS = SECOND_NS
+_NOTHING_TO_HAVE = (int(Reason.NO_LIQUIDITY), int(Reason.INSUFFICIENT_FUNDS))
 _TOLERANCE = 1e-6
 _STATE_NAMES = {
     State.SUBMITTED: "submitted",
@@ -45,7 +46,9 @@ class LiveOrder:
 
     __slots__ = ("filled", "instrument", "number", "price", "side", "size", "slot", "state")
 
-    def __init__(self, number: int, slot: int, instrument: Instrument, side: int, size: int, price: int) -> None:
+    def __init__(
+        self, number: int, slot: int, instrument: Instrument, side: int, size: int, price: int
+    ) -> None:
         self.number = number
         self.slot = slot
         self.instrument = instrument
@@ -347,7 +350,7 @@ class LoopContext:
             self.cancel(live.number)
         return True
 
-    def after_report(self, number: int, instrument: Instrument, state: str) -> None:
+    def after_report(self, number: int, instrument: Instrument, state: str, reason: int = 0) -> None:
         """An order's report has come: wishes may have something to do again."""
         wish = self.targets.get(instrument)
         if wish is None:
@@ -355,11 +358,12 @@ class LoopContext:
         wish.settled = None
         if number != wish.order:
             return
-        if state in ("refused", "rejected"):
+        failed = state in ("refused", "rejected") or reason in _NOTHING_TO_HAVE
+        if failed:
             wish.failed_at = self.now
         if number not in self.live:
             wish.order = 0
-            if state in ("cancelled", "expired", "filled") and not self.stopped:
+            if not failed and not self.stopped:
                 self._pursue(instrument, wish)
 
     # --- what is known ---
@@ -474,7 +478,11 @@ class LoopContext:
 
     def every(self, interval: int | str, name: str) -> None:
         """Call on_timer(ctx, name) again and again."""
-        step = parse_duration(interval, f"every({interval!r}, {name!r})") if isinstance(interval, str) else interval
+        step = (
+            parse_duration(interval, f"every({interval!r}, {name!r})")
+            if isinstance(interval, str)
+            else interval
+        )
         if step <= 0:
             raise UsageError(f"every({interval!r}, {name!r}): the interval must be positive")
         self._add_timer(self.now + step, name, step)

@@ -82,13 +82,16 @@ _STATE_WORDS = {
     int(State.EXPIRED): "expired",
     int(State.REFUSED): "refused",
 }
+_HALTING_EVENTS, _HALTING_LEVEL = ("clock_offset", "disk_low"), 2
 _FILLS = (int(Event.FILL), int(Event.FILL_ALL))
 
 
 class Runner:
     """One execution of one strategy over rows that are fed to it."""
 
-    def __init__(self, config: RunConfig, loaded: LoadedStrategy, journal: Journal, *, chunk: int = CHUNK) -> None:
+    def __init__(
+        self, config: RunConfig, loaded: LoadedStrategy, journal: Journal, *, chunk: int = CHUNK
+    ) -> None:
         self.config = config
         self.loaded = loaded
         self.strategy = loaded.strategy
@@ -398,6 +401,9 @@ class Runner:
             for who in self.registry.instruments:
                 if who == instrument or (instrument is None and source and source.venue == who.venue):
                     self.memory.set_of_instrument(who.index, "book_bad", 1)
+        if data.event in _HALTING_EVENTS and not self.context.stopped:
+            # The clock or the disk cannot be trusted: no new orders until a row says that they can again.
+            self.memory.set("trading_state", 1 if data.last >= _HALTING_LEVEL else 0)
         if self._on_status is not None and not self.context.stopped:
             ts = int(self._batch.ts[row])
             self._call(self._on_status, Status(data.event, data.channel, data.detail, instrument, ts))
@@ -433,9 +439,22 @@ class Runner:
             self._call(self._on_timer, name)
 
     def _report(self) -> None:
-        (event, _slot, number, index, side, size, price, fee, notional, reason, state, filled, total, maker) = (
-            _REPORT.unpack_from(self._report_view, _REPORT_AT)
-        )
+        (
+            event,
+            _slot,
+            number,
+            index,
+            side,
+            size,
+            price,
+            fee,
+            notional,
+            reason,
+            state,
+            filled,
+            total,
+            maker,
+        ) = _REPORT.unpack_from(self._report_view, _REPORT_AT)
         context = self.context
         live = context.live[number]
         live.filled = filled
@@ -483,7 +502,7 @@ class Runner:
                 self.memory.get("now"),
             )
             self._call(self._on_order, update)
-        context.after_report(number, instrument, word)
+        context.after_report(number, instrument, word, 0 if event in _FILLS else reason)
 
     # --- housekeeping ---
 
@@ -571,12 +590,8 @@ class Runner:
 
     def _log_line(self, text: str) -> None:
         self._drain_journal()
-        self.journal.line(
-            self.context.now, self._file, self.memory.get("cause_seq"), text
-        )
+        self.journal.line(self.context.now, self._file, self.memory.get("cause_seq"), text)
 
 
 def _nothing(_context: Any, _event: Any) -> None:
     """Takes the place of a market handler after a stop."""
-
-

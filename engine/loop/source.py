@@ -19,7 +19,20 @@ from engine.log.schema import COLUMNS, Batch
 from engine.model.errors import InputError
 from engine.model.kinds import Flag, InstrumentData, Kind
 
-NEEDED = ("ts", "ts_venue", "source", "kind", "part", "flags", "instrument", "side", "price", "size", "id", "data")
+NEEDED = (
+    "ts",
+    "ts_venue",
+    "source",
+    "kind",
+    "part",
+    "flags",
+    "instrument",
+    "side",
+    "price",
+    "size",
+    "id",
+    "data",
+)
 
 _REFERENCE = (int(Kind.SOURCE), int(Kind.INSTRUMENT))
 _NONE = np.uint32(2**32 - 1)
@@ -146,5 +159,3 @@ def rechunk(batches: Iterator[Batch], rows: int) -> Iterator[Batch]:
             stop = max(_message_end(batch, stop - 1), stop) if stop < batch.count else stop
             yield batch.slice(start, stop)
             start = stop
-
-

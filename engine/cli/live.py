@@ -1,0 +1,200 @@
+"""`engine live`: a strategy on live data, from a venue or from a log that is being recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.cli.common import emit, json_option, relative, warn
+from engine.cli.options import prepare_kernels, run_config, run_options, run_strategy
+from engine.model.errors import UsageError
+
+if TYPE_CHECKING:
+    from engine.live.session import Session
+
+STATUS_LINE_S = 0.5
+
+
+@click.command()
+@click.option(
+    "--paper", is_flag=True, help="Trade at the simulated venue. Required: real orders are not there yet."
+)
+@click.option("--venue", default="binance", show_default=True, help="Where to listen.")
+@click.option("--symbols", default="", help="As the venue writes them: BTCUSDT,ETHUSDT.")
+@click.option(
+    "--channels", default="trade,quote,book", show_default=True, help="trade, aggtrade, quote, book, bar."
+)
+@click.option("--url", default="", help="Another address for the venue, as of `engine serve`.")
+@click.option(
+    "--tail", type=click.Path(path_type=Path), help="Follow this log instead, while it is recorded."
+)
+@click.option("--for", "duration", default="", help="Stop after this long: 60s, 10m, 8h.")
+@click.option("--fsync", is_flag=True, help="Every flush reaches the disk, not only the system.")
+@run_options
+@json_option
+def live(**options: Any) -> None:
+    """Run a strategy on live data, in the loop that a backtest runs.
+
+    Ctrl-C cancels what is open, ends the log and prints what happened; a second one does not wait.
+    """
+    import time
+
+    from engine.cli.record import seconds_of
+
+    if not options["paper"]:
+        raise UsageError("real orders are not possible in this version", hint="add --paper")
+    if bool(options["symbols"]) == bool(options["tail"]):
+        raise UsageError("name --symbols to listen to, or a log to --tail", hint="one of the two")
+    config = run_config(options, with_commands=True)
+    loaded = run_strategy(options)
+    prepare_kernels()
+    from engine.live.session import Session, SessionConfig
+    from engine.live.tap import TapConfig
+    from engine.log.journal import Journal
+    from engine.report.runs import (
+        JOURNAL_FILE,
+        RunRecord,
+        code_fingerprint,
+        environment,
+        new_run_folder,
+        strategy_record,
+        write_run,
+    )
+
+    tap = None
+    if options["symbols"]:
+        tap = TapConfig(
+            venue=options["venue"],
+            symbols=tuple(options["symbols"].split(",")),
+            channels=tuple(options["channels"].split(",")),
+            url=options["url"],
+        )
+    folder = new_run_folder(Path(options["runs_folder"]), loaded.name, time.time_ns())
+    record = RunRecord(
+        id=folder.name,
+        mode="paper",
+        began=folder.name[:15],
+        config=config,
+        strategy=strategy_record(loaded),
+        engine=_version(),
+        code=code_fingerprint(),
+        environment=environment(),
+    )
+    write_run(folder, record)
+    journal = Journal(folder / JOURNAL_FILE)
+    session = Session(
+        SessionConfig(
+            folder=folder,
+            run=config,
+            tap=tap,
+            tail=options["tail"],
+            duration_s=seconds_of(options["duration"]) if options["duration"] else 0.0,
+            fsync=options["fsync"],
+        ),
+        loaded,
+        journal,
+    )
+    watch = time.perf_counter()
+    try:
+        _run(session, quiet=options["as_json"])
+    except BaseException:
+        journal.close()
+        _discard_if_empty(folder, session)
+        raise
+    journal.close()
+    _finish(session, folder, record, time.perf_counter() - watch, as_json=options["as_json"])
+
+
+def _discard_if_empty(folder: Path, session: Session) -> None:
+    """A session that never began (no venue, no symbol) leaves no folder behind."""
+    import shutil
+
+    if not session.log_path.exists():
+        shutil.rmtree(folder)
+
+
+def _finish(session: Session, folder: Path, record: Any, seconds: float, *, as_json: bool) -> None:
+    import msgspec
+
+    from engine.log.reader import LogReader
+    from engine.log.seal import seal
+    from engine.loop.backtest import Input
+    from engine.report.runs import input_record, write_run, write_summary
+    from engine.report.summary import summarise, table
+
+    if not session.log_path.exists():
+        warn(f"stopped by {session.reason} before anything arrived")
+        return
+    seal(session.log_path)
+    with LogReader(session.log_path) as reader:
+        header = reader.header
+    entry = Input(session.log_path, header, True, header.sealed_rows, header.sealed_chain)
+    write_run(folder, msgspec.structs.replace(record, inputs=(input_record(entry, folder),)))
+    summary = summarise(session.runner, seconds=seconds, strategy=record.strategy.reference)
+    summary.inputs = [relative(session.log_path)]
+    summary.run_dir = relative(folder)
+    summary.stopped_by = session.reason
+    write_summary(folder, summary)
+
+    def text() -> str:
+        return f"{table(summary)}\n  stopped by   {session.reason}\nnext: engine verify {relative(folder)}"
+
+    emit(summary, as_json=as_json, text=text)
+
+
+def _run(session: Session, *, quiet: bool) -> None:
+    import asyncio
+    import signal
+    import sys
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, session.stop, signal.Signals(number).name)
+        line = asyncio.ensure_future(_status_line(session)) if sys.stderr.isatty() and not quiet else None
+        try:
+            await session.run()
+        finally:
+            if line is not None:
+                line.cancel()
+                sys.stderr.write("\r\x1b[K")
+
+    asyncio.run(work())
+
+
+async def _status_line(session: Session) -> None:
+    """One line on the terminal: time, prices, position, P&L, lag, messages a second, gaps."""
+    import asyncio
+    import shutil
+    import sys
+
+    from engine.model.units import format_time, trim_decimal
+
+    before = 0
+    while True:
+        await asyncio.sleep(STATUS_LINE_S)
+        runner, tally = session.runner, session.tally
+        rate = (tally.messages - before) / STATUS_LINE_S
+        before = tally.messages
+        prices = " ".join(f"{symbol} {price}" for symbol, price in sorted(tally.last_prices.items()))
+        held = [
+            f"{i.symbol} {trim_decimal(runner.memory.of_instrument(i.index, 'position'), i.size_decimals)}"
+            for i in runner.registry.instruments
+        ]
+        profit = runner.context.equity() - float(runner.config.account.capital) if held else 0.0
+        lag = max(session.lags) / 1e6 if session.lags else 0.0
+        session.lags.clear()
+        words = (
+            f"{format_time(session.sequencer.last)[11:19]}  {prices}  position {', '.join(held) or 'flat'}  "
+            f"P&L {profit:+,.2f}  lag {lag:.1f} ms  {rate:,.0f} messages/s  {tally.events['gap']} gaps"
+        )
+        sys.stderr.write("\r\x1b[K" + words[: shutil.get_terminal_size().columns - 1])
+        sys.stderr.flush()
+
+
+def _version() -> str:
+    from engine import __version__
+
+    return __version__

@@ -1,0 +1,122 @@
+"""Options that a backtest and a live session share: what a run is asked to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from engine.config import RunConfig
+    from engine.strategy.loader import LoadedStrategy
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_STRATEGY = "ema_cross"
+
+_RUN_OPTIONS = [
+    click.option("--strategy", default=DEFAULT_STRATEGY, show_default=True, help="A shipped name or a file.py[:Class]."),
+    click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a strategy parameter."),
+    click.option("--config", "config_file", metavar="FILE", help="TOML with a [strategy] table of parameters."),
+    click.option("--latency", default="20ms", show_default=True, help="All three latencies, or feed,entry,response."),
+    click.option("--maker-fee-bp", default="10", show_default=True, help="Maker fee, basis points of notional."),
+    click.option("--taker-fee-bp", default="10", show_default=True, help="Taker fee, basis points of notional."),
+    click.option("--account", type=click.Choice(["research", "cash"]), default="research", show_default=True,
+                 help="research: unlimited. cash: nothing goes negative."),
+    click.option("--capital", default="100000", show_default=True, help="Starting cash."),
+    click.option("--currency", default="", help="Of the capital; default: what the first instrument is quoted in."),
+    click.option("--max-position", default="", metavar="SIZE", help="Position cap per symbol, base units."),
+    click.option("--collar", default="0.5", show_default=True, metavar="PERCENT",
+                 help="Refuse limit prices further than this beyond mid; 0: off."),
+    click.option("--slippage-ticks", default=1, show_default=True, help="Of a taker where only trades are known."),
+    click.option("--seed", default=0, show_default=True, help="Of ctx.random."),
+    click.option("--runs", "runs_folder", default="runs", show_default=True, help="Where the run's folder goes."),
+]  # fmt: skip
+
+
+def run_options(function: F) -> F:
+    """Decorate a command with everything that a run can be asked."""
+    for option in reversed(_RUN_OPTIONS):
+        function = option(function)
+    return function
+
+
+def run_config(options: dict[str, Any], *, with_commands: bool) -> RunConfig:
+    """The configuration that the options ask for; UsageError names the option."""
+    from engine.config import (
+        Account,
+        Fees,
+        Latency,
+        Risk,
+        RunConfig,
+        parse_basis_points,
+        parse_decimal_option,
+        parse_duration,
+    )
+    from engine.model.errors import UsageError
+
+    parts = [p.strip() for p in options["latency"].split(",")]
+    if len(parts) not in (1, 3):
+        raise UsageError(
+            f"--latency {options['latency']}: one duration, or three", hint="--latency 5ms,10ms,10ms"
+        )
+    feed, entry, response = (
+        parse_duration(p, "--latency") for p in (parts * 3 if len(parts) == 1 else parts)
+    )
+    if options["slippage_ticks"] < 0:
+        raise UsageError(f"--slippage-ticks {options['slippage_ticks']}: must not be negative")
+    if not 0 <= options["seed"] < 2**63:
+        raise UsageError(f"--seed {options['seed']}: must be between 0 and 2^63")
+    return RunConfig(
+        latency=Latency(feed, entry, response),
+        fees=Fees(
+            parse_basis_points(options["maker_fee_bp"], "--maker-fee-bp"),
+            parse_basis_points(options["taker_fee_bp"], "--taker-fee-bp"),
+        ),
+        account=Account(
+            options["account"], parse_decimal_option(options["capital"], "--capital", 8), options["currency"]
+        ),
+        risk=Risk(
+            position_cap=parse_decimal_option(options["max_position"], "--max-position", 18)
+            if options["max_position"]
+            else "",
+            collar_millionths=int(parse_decimal_option(options["collar"], "--collar", 4, scale=10_000)),
+        ),
+        slippage_ticks=options["slippage_ticks"],
+        seed=options["seed"],
+        with_commands=with_commands,
+    )
+
+
+def run_strategy(options: dict[str, Any]) -> LoadedStrategy:
+    """Load the strategy that the options name, with its parameters."""
+    from pathlib import Path
+
+    from engine.strategy.loader import load_strategy
+    from engine.strategy.parameters import read_table
+
+    table = None
+    if options["config_file"]:
+        table = read_table(Path(options["config_file"]))
+    return load_strategy(
+        options["strategy"], options["settings"], table=table, origin=options["config_file"] or ""
+    )
+
+
+def prepare_kernels() -> None:
+    """Import the kernels; the first time ever this compiles them, which is said on stderr."""
+    from engine.cli.common import note
+    from engine.model import jit
+
+    if jit.is_compiled():
+        import engine.loop.kernels
+    else:
+        import time
+
+        note("compiling the engine's kernels, once for this version (up to half a minute) …")
+        began = time.perf_counter()
+        import engine.loop.kernels  # noqa: F401
+
+        jit.mark_compiled()
+        note(f"compiled in {time.perf_counter() - began:.1f} s into {jit.cache_folder()}")

@@ -1,0 +1,114 @@
+"""`engine verify`, `diff` and `why`: is it the same again, where does it part, what caused it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from engine.cli.common import emit, json_option, relative
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--batch-rows", default=0, hidden=True, help="Re-cut the input; results do not depend on it.")
+@json_option
+def verify(run: Path, *, batch_rows: int, as_json: bool) -> int:
+    """Run RUN again from its log and compare every decision; exit code 1 when one differs."""
+    from engine.cli.options import prepare_kernels
+
+    prepare_kernels()
+    from engine.report.verify import verify_run
+
+    found = verify_run(run, batch_rows=batch_rows)
+    result: dict[str, Any] = {
+        "run": relative(run),
+        "same": found.same,
+        "finished": found.finished,
+        "decisions": found.decisions,
+        "recorded_hash": found.recorded_hash,
+        "replayed_hash": found.replayed_hash,
+        "notes": found.notes,
+        "divergence": _divergence_record(found.divergence),
+    }
+
+    def text() -> str:
+        lines = [f"note: {note}" for note in found.notes]
+        if found.same:
+            lines.append(
+                f"{relative(run)}: the same, {found.decisions:,} decisions, hash {found.replayed_hash}"
+            )
+        else:
+            lines.append(f"{relative(run)}: NOT the same")
+            lines.append(f"  recorded {found.recorded_hash}\n  replayed {found.replayed_hash}")
+            if found.divergence is not None:
+                lines.append(_divergence_text(found.divergence, "recorded", "replayed"))
+        return "\n".join(lines)
+
+    emit(result, as_json=as_json, text=text)
+    return 0 if found.same else 1
+
+
+@click.command()
+@click.argument("left", type=click.Path(path_type=Path))
+@click.argument("right", type=click.Path(path_type=Path))
+@json_option
+def diff(left: Path, right: Path, *, as_json: bool) -> int:
+    """Name the first decision in which two runs part, with both sides and what caused it."""
+    from engine.report.verify import diff_runs
+
+    found = diff_runs(left, right)
+    result = {"left": relative(left), "right": relative(right), "same": found is None}
+    result["divergence"] = _divergence_record(found)  # type: ignore[assignment]  # one object for --json
+    emit(
+        result,
+        as_json=as_json,
+        text=lambda: (
+            "the same decisions"
+            if found is None
+            else _divergence_text(found, relative(left), relative(right))
+        ),
+    )
+    return 0 if found is None else 1
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("order", type=int)
+@json_option
+def why(run: Path, order: int, *, as_json: bool) -> None:
+    """Lead an ORDER of a RUN back to the message that caused it, bytes included."""
+    from engine.report.why import explain_order, why_record, why_text
+
+    story = explain_order(run, order)
+    emit(why_record(story), as_json=as_json, text=lambda: why_text(story))
+
+
+def _divergence_record(found: Any) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    from engine.report.explain import message_record
+
+    return {
+        "decision": found.number,
+        "left": found.left,
+        "right": found.right,
+        "fields": list(found.fields),
+        "causes": [message_record(cause) for cause in found.causes],
+    }
+
+
+def _divergence_text(found: Any, left: str, right: str) -> str:
+    from engine.report.explain import decision_text, message_text
+
+    width = max(len(left), len(right))
+    lines = [
+        f"the first difference is decision {found.number}"
+        + (f": {', '.join(found.fields)}" if found.fields else "")
+    ]
+    for name, record in ((left, found.left), (right, found.right)):
+        lines.append(f"  {name:<{width}}  {decision_text(record) if record else '(no such decision)'}")
+    for cause in found.causes:
+        lines.append("  cause\n" + message_text(cause, "    "))
+    return "\n".join(lines)

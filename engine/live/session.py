@@ -1,0 +1,355 @@
+"""A paper session: live rows into the very loop that a backtest runs, with the simulated venue inside.
+
+Each turn: what has arrived is appended to the session's own log and flushed; only then the loop steps
+over it, so that no decision is made on a row that is not in the log. When something on the loop's agenda
+falls due and nothing has arrived, a CLOCK row is appended first. A stop (Ctrl-C, SIGTERM, `--for`) is a
+COMMAND row: new orders are refused, open ones cancelled, and when their ends have been heard, or a patience
+is over, the log ends.
+
+So the log says everything: `engine verify`, or a backtest over it with `--with-commands`, makes the same
+decisions again.
+
+Rows come from a tap (a venue's streams), or from a log that a recorder beside us is writing. A session
+that follows a log lives on that log's time: its timers wait for its rows, and its own commands stand one
+nanosecond after the last of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from engine import __version__
+from engine.config import RunConfig
+from engine.live.clock import OffsetLevel, Sequencer
+from engine.live.tap import Tap, TapConfig
+from engine.live.tally import Tally
+from engine.log.journal import Journal
+from engine.log.schema import FIXED, Batch, LogHeader
+from engine.log.segments import free_space
+from engine.log.tail import LogTail
+from engine.log.writer import LogWriter
+from engine.loop.run import Runner
+from engine.loop.source import Numbering
+from engine.model.errors import EngineError
+from engine.model.kinds import CommandData, EndData, Flag, Kind, StatusData, encode_canonical
+from engine.model.rows import ROW, RowBuffer
+from engine.model.units import SECOND_NS, format_time
+from engine.strategy.loader import LoadedStrategy
+
+LOG_FILE = "log.arrow"
+LAST = int(Flag.LAST)
+POLL_S = 0.005  # how often a followed log is looked at when it had nothing
+PATIENCE_S = 2.0  # how long a stop waits for the ends of open orders
+DISK_CHECK_S = 1.0
+LAGS_KEPT = 4096
+
+
+class SessionConfig(msgspec.Struct, frozen=True):
+    """Where rows come from (a tap, or a log to follow) and where the session's files go."""
+
+    folder: Path
+    run: RunConfig
+    tap: TapConfig | None = None
+    tail: Path | None = None
+    duration_s: float = 0.0
+    fsync: bool = False
+
+
+class Session:
+    """One paper session, from the first row to the END row."""
+
+    def __init__(
+        self,
+        config: SessionConfig,
+        loaded: LoadedStrategy,
+        journal: Journal,
+        *,
+        sequencer: Sequencer | None = None,
+        on_decided: Callable[[], None] | None = None,
+    ) -> None:
+        """`on_decided` is called after each turn of the loop, when its decisions are in the journal."""
+        self.config = config
+        self.tally = Tally()
+        self.runner = Runner(config.run, loaded, journal)
+        self.sequencer = sequencer or Sequencer()
+        self.lags: deque[int] = deque(maxlen=LAGS_KEPT)  # ns from a row's stamp to the end of its turn
+        self.reason = ""
+        self.log_path = config.folder / LOG_FILE
+        self._on_decided = on_decided
+        self._rows = RowBuffer()
+        self._writer: LogWriter | None = None
+        self._numbering = Numbering(str(self.log_path), self.runner.define)
+        self._stopping = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._impatient = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._due_timer: asyncio.TimerHandle | None = None
+        self._disk_level = "ok"
+
+    # --- control ---
+
+    def stop(self, reason: str) -> None:
+        """Stop; a second call stops without waiting for the ends of open orders."""
+        if self._stopping.is_set():
+            self._impatient.set()
+            return
+        self.reason = reason
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Run until stopped, or until the followed log ends.
+
+        Raises VenueError and UsageError when nothing could be begun, and StrategyError or EngineError after
+        the log has been closed.
+        """
+        loop = asyncio.get_running_loop()
+        duration = None
+        if self.config.duration_s:
+            duration = loop.call_later(self.config.duration_s, self.stop, "--for")
+        disk = asyncio.ensure_future(self._watch_disk())
+        try:
+            if self.config.tap is not None:
+                await self._run_tap(self.config.tap)
+            else:
+                await self._run_tail()
+        except EngineError as error:
+            self._failure = self._failure or error
+        finally:
+            if duration is not None:
+                duration.cancel()
+            disk.cancel()
+            if self._due_timer is not None:
+                self._due_timer.cancel()
+            self._close()
+        if self._failure is not None:
+            raise self._failure
+
+    # --- rows from a venue ---
+
+    async def _run_tap(self, config: TapConfig) -> None:
+        tap = Tap(config, self.sequencer, self._rows, self._turn)
+        starting = asyncio.ensure_future(tap.start())
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            await asyncio.wait((starting,))
+            stopping.cancel()
+            return
+        try:
+            starting.result()
+            self._open(LogHeader(venues=(tap.venue.name,)))
+            self._turn()
+            running = asyncio.ensure_future(tap.run())
+            await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if self._stopping.is_set() and self._failure is None:
+                self._command_stop(self.sequencer.stamp())
+                await self._wait_for_ends()
+            await tap.stop()
+            await running
+        finally:
+            stopping.cancel()
+
+    # --- rows from a log that is being written ---
+
+    async def _run_tail(self) -> None:
+        assert self.config.tail is not None
+        with LogTail(self.config.tail) as tail:
+            header: LogHeader | None = None
+            left: int | None = None
+            while self._failure is None:
+                batches = tail.poll()
+                if header is None and tail.header is not None:
+                    header = tail.header
+                    self._open(LogHeader(venues=header.venues, note=header.note))
+                for batch in batches:
+                    self._follow(batch)
+                if self._stopping.is_set():
+                    if left is None:
+                        if self._writer is not None:
+                            self._command_stop(self.sequencer.last + 1)
+                        left = int(PATIENCE_S / POLL_S)
+                    left -= 1
+                    if not self.runner.context.live or left <= 0 or self._impatient.is_set():
+                        return
+                if not batches:
+                    if tail.done:
+                        self.reason = self.reason or "the followed log ended"
+                        return
+                    await asyncio.sleep(POLL_S)
+                else:
+                    await asyncio.sleep(0)
+
+    def _follow(self, batch: Batch) -> None:
+        """Append a followed batch to our own log, all but its END row, and step over it."""
+        keep = batch.kind != Kind.END
+        packed = np.zeros(batch.count, dtype=ROW)
+        for name in FIXED:
+            packed[name] = getattr(batch, name)
+        (data_lengths, data), (wire_lengths, wire) = batch.texts()
+        packed["data_length"] = data_lengths
+        packed["wire_length"] = wire_lengths
+        self._retime(packed)
+        if keep.all():
+            self._rows.extend(packed, _pieces(data_lengths, data), _pieces(wire_lengths, wire))
+        else:
+            self._rows.extend(
+                packed[keep],
+                [text for text, kept in _with_nulls(data_lengths, data, keep) if kept],
+                [text for text, kept in _with_nulls(wire_lengths, wire, keep) if kept],
+            )
+        self._turn()
+
+    def _retime(self, packed: Any) -> None:
+        """Followed rows keep their times, unless those would not increase."""
+        stamps = packed["ts"]
+        if int(stamps[0]) > self.sequencer.last:
+            self.sequencer.last = int(stamps[-1])
+            return
+        follow = self.sequencer.follow
+        ends = (packed["flags"] & LAST) != 0
+        ts = 0
+        fresh = True
+        for i in range(len(stamps)):
+            if fresh:
+                ts = follow(int(stamps[i]))
+            stamps[i] = ts
+            fresh = bool(ends[i])
+
+    # --- one turn ---
+
+    def _turn(self) -> None:
+        """Log what has arrived, then run the loop over it."""
+        writer = self._writer
+        if writer is None or self._failure is not None:
+            return
+        try:
+            batch = writer.flush()
+            if batch is None:
+                return
+            self.tally.take(batch)
+            for part in self._numbering.split(batch):
+                self.runner.feed(part)
+            self.runner.flush_journal()
+            if self._on_decided is not None:
+                self._on_decided()
+        except Exception as error:  # noqa: BLE001  raised by `run` once the log is closed
+            self._fail(error)
+            return
+        if self.config.tap is not None:
+            self.lags.append(self.sequencer.now() - int(batch.ts[0]))
+            self._watch_agenda()
+        if self._stopping.is_set() and not self.runner.context.live:
+            self._drained.set()
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = self._failure or error
+        self._stopping.set()
+        self._drained.set()
+
+    def _watch_agenda(self) -> None:
+        """Wake up when the next thing falls due."""
+        if self._due_timer is not None:
+            self._due_timer.cancel()
+            self._due_timer = None
+        due = self.runner.next_due()
+        if due is not None:
+            wait_s = max(0, due - self.sequencer.now()) / SECOND_NS
+            self._due_timer = asyncio.get_running_loop().call_later(wait_s, self._fall_due, due)
+
+    def _fall_due(self, due: int) -> None:
+        self._due_timer = None
+        now = self.sequencer.now()
+        if now < due:
+            # The event loop's clock runs a little ahead of ours.
+            wait_s = (due - now) / SECOND_NS
+            self._due_timer = asyncio.get_running_loop().call_later(wait_s, self._fall_due, due)
+            return
+        self._rows.append(self.sequencer.stamp(), Kind.CLOCK, flags=LAST)
+        self._turn()
+
+    # --- beginning and end ---
+
+    def _open(self, header: LogHeader) -> None:
+        header = msgspec.structs.replace(
+            header, engine=__version__, created=format_time(self.sequencer.now())
+        )
+        self._writer = LogWriter(self.log_path, header, fsync=self.config.fsync)
+        self._writer.rows = self._rows
+
+    def _command_stop(self, ts: int) -> None:
+        self.sequencer.last = max(self.sequencer.last, ts)
+        data = encode_canonical(CommandData("stop", self.reason))
+        self._rows.append(ts, Kind.COMMAND, flags=LAST, data=data)
+        self._turn()
+
+    async def _wait_for_ends(self) -> None:
+        if not self.runner.context.live:
+            return
+        ends = asyncio.ensure_future(self._drained.wait())
+        impatient = asyncio.ensure_future(self._impatient.wait())
+        await asyncio.wait((ends, impatient), timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
+        ends.cancel()
+        impatient.cancel()
+
+    def _close(self) -> None:
+        """The END row, the strategy's on_stop, the journal's last decisions."""
+        writer = self._writer
+        if writer is None:
+            return
+        if self._failure is None:
+            self._turn()
+        try:
+            if self._failure is None:
+                data = encode_canonical(EndData(self.reason))
+                self._rows.append(self.sequencer.last + 1, Kind.END, flags=LAST, data=data)
+                self._turn()
+                self.runner.finish()
+        except Exception as error:  # noqa: BLE001  raised by `run`
+            self._fail(error)
+        try:
+            self.runner.flush_journal()
+            if self._failure is not None and not isinstance(self._failure, OSError):
+                writer.close(reason="error", ts=self.sequencer.last + 2)
+        except EngineError as error:
+            self._failure = self._failure or error
+        finally:
+            writer.abandon()
+
+    async def _watch_disk(self) -> None:
+        """Below a tenth of the disk a row warns; below a fiftieth a row halts new orders."""
+        while True:
+            await asyncio.sleep(DISK_CHECK_S)
+            space = free_space(self.config.folder)
+            if space.level == self._disk_level or self._writer is None or self.config.tap is None:
+                continue
+            self._disk_level = space.level
+            level = {"ok": OffsetLevel.GOOD, "warn": OffsetLevel.NOTED, "stop": OffsetLevel.HALTING}
+            status = StatusData(
+                event="disk_low",
+                detail=f"{space.free_bytes >> 20} MB free: {space.level}",
+                last=int(level[space.level]),
+            )
+            self._rows.append(self.sequencer.stamp(), Kind.STATUS, flags=LAST, data=encode_canonical(status))
+            self._turn()
+
+
+def _pieces(lengths: Any, content: Any) -> list[bytes]:
+    """The non-null texts of a column, one by one."""
+    return [text for text, _ in _with_nulls(lengths, content, None)]
+
+
+def _with_nulls(lengths: Any, content: Any, keep: Any) -> Iterator[tuple[bytes, bool]]:
+    at = 0
+    raw = bytes(content)
+    for row, length in enumerate(lengths.tolist()):
+        if length >= 0:
+            yield raw[at : at + length], keep is None or bool(keep[row])
+            at += length

@@ -1,0 +1,187 @@
+"""Leads decisions back to messages: reads single messages out of logs, and puts them into words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from engine.execution.money import MONEY_DECIMALS
+from engine.execution.orders import OrderKind, Reason, TimeInForce, reason_name
+from engine.execution.state import JournalKind
+from engine.log.reader import LogReader
+from engine.model.kinds import Flag, InstrumentData, Kind, SourceData
+from engine.model.rows import kind_name
+from engine.model.units import NULL_TIME, format_time, trim_decimal
+
+_TRIGGERS = {0: "message", 1: "report on order", 2: "timer", 3: "start", 4: "stop"}
+
+
+@dataclass
+class FoundMessage:
+    """One message of a log: its rows in words, and the bytes as they came."""
+
+    file: str
+    first_seq: int
+    last_seq: int
+    ts: int
+    source: str = ""
+    rows: list[str] = field(default_factory=list)
+    wire: bytes | None = None
+
+
+def find_messages(path: Path, seqs: Iterable[int]) -> dict[int, FoundMessage]:
+    """The messages that hold these rows of one log; one pass over it, stopping after the last."""
+    wanted = sorted(set(seqs))
+    found: dict[int, FoundMessage] = {}
+    instruments: dict[int, InstrumentData] = {}
+    sources: dict[int, str] = {}
+    with LogReader(path) as reader:
+        for batch in reader.batches():
+            if not wanted:
+                break
+            for row in np.flatnonzero(np.isin(batch.kind, (int(Kind.INSTRUMENT), int(Kind.SOURCE)))).tolist():
+                text = batch.data_at(row) or b"{}"
+                if batch.kind[row] == Kind.INSTRUMENT:
+                    instruments[int(batch.instrument[row])] = msgspec.json.decode(text, type=InstrumentData)
+                else:
+                    data = msgspec.json.decode(text, type=SourceData)
+                    sources[int(batch.source[row])] = data.name
+            end = batch.first_seq + batch.count
+            while wanted and wanted[0] < end:
+                seq = wanted.pop(0)
+                if seq < batch.first_seq:
+                    continue
+                found[seq] = _message(path, batch, seq - batch.first_seq, instruments, sources)
+    return found
+
+
+def _message(
+    path: Path, batch: Any, row: int, instruments: dict[int, InstrumentData], sources: dict[int, str]
+) -> FoundMessage:
+    first = row
+    while first > 0 and not int(batch.flags[first - 1]) & Flag.LAST:
+        first -= 1
+    last = row
+    while last < batch.count - 1 and not int(batch.flags[last]) & Flag.LAST:
+        last += 1
+    return FoundMessage(
+        file=path.name,
+        first_seq=batch.first_seq + first,
+        last_seq=batch.first_seq + last,
+        ts=int(batch.ts[first]),
+        source=sources.get(int(batch.source[first]), ""),
+        rows=[_row(batch, i, instruments) for i in range(first, last + 1)],
+        wire=batch.wire_at(first),
+    )
+
+
+def _row(batch: Any, row: int, instruments: dict[int, InstrumentData]) -> str:
+    who = instruments.get(int(batch.instrument[row]))
+    parts = [f"seq {batch.first_seq + row}", kind_name(int(batch.kind[row]))]
+    if who is not None:
+        parts.append(who.key)
+    side = int(batch.side[row])
+    if side:
+        parts.append("bid/buy" if side > 0 else "ask/sell")
+    if who is not None and (int(batch.price[row]) or int(batch.size[row])):
+        price = trim_decimal(int(batch.price[row]), who.price_decimals)
+        size = trim_decimal(int(batch.size[row]), who.size_decimals)
+        parts.append(f"{size} @ {price}")
+    if int(batch.id[row]):
+        parts.append(f"id {int(batch.id[row])}")
+    if int(batch.ts_venue[row]) != NULL_TIME:
+        parts.append(f"venue time {format_time(int(batch.ts_venue[row]))}")
+    flags = Flag(int(batch.flags[row])) & ~Flag.LAST
+    if flags:
+        parts.append(str(flags.name or flags))
+    text = batch.data_at(row)
+    if text:
+        parts.append(text.decode())
+    return "  ".join(parts)
+
+
+def decision_text(record: dict[str, Any]) -> str:
+    """A journal record in one line."""
+    kind = JournalKind.NAMES.get(record["kind"], f"kind {record['kind']}")
+    side = "buy" if record["side"] > 0 else "sell"
+    size = trim_decimal(record["size"], record["size_decimals"])
+    words = [
+        f"#{record['number']}",
+        format_time(record["ts"]),
+        kind,
+        f"order {record['order']}",
+        record["instrument"],
+        side,
+        size,
+    ]
+    if record["kind"] == JournalKind.FILL:
+        words.append(f"@ {trim_decimal(record['price'], record['price_decimals'])}")
+        words.append("maker" if record["maker"] else "taker")
+        words.append(f"fee {trim_decimal(record['fee'], MONEY_DECIMALS)}")
+    elif record["order_kind"] == OrderKind.LIMIT:
+        words.append(f"limit {trim_decimal(record['price'], record['price_decimals'])}")
+        words.append(TimeInForce(record["tif"]).name)
+        if record["options"] & 1:
+            words.append("post-only")
+        if record["options"] & 2:
+            words.append("reduce-only")
+    elif record["order_kind"] == OrderKind.MARKET:
+        words.append("market")
+    if record["reason"]:
+        name = Reason(record["reason"])
+        words.append(name.name if record["kind"] == JournalKind.FILL else reason_name(name))
+    if record.get("text"):
+        words.append(f"({record['text']})")
+    return "  ".join(words)
+
+
+def trigger_text(record: dict[str, Any]) -> str:
+    """What the strategy was called for when it decided this."""
+    what = _TRIGGERS.get(record["trigger"], "?")
+    number = record["trigger_id"]
+    return f"{what} {number}" if record["trigger"] in (1, 2) else what
+
+
+def rows_of(table: pa.Table) -> list[dict[str, Any]]:
+    """A journal table as dictionaries."""
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
+
+
+def message_text(message: FoundMessage, indent: str = "  ") -> str:
+    """A message as indented lines, its bytes last."""
+    lines = [
+        f"{message.file} seq {message.first_seq}"
+        + (f"..{message.last_seq}" if message.last_seq != message.first_seq else "")
+        + f", received {format_time(message.ts)}"
+        + (f" from {message.source}" if message.source else "")
+    ]
+    shown = (
+        message.rows if len(message.rows) <= 12 else [*message.rows[:11], f"… {len(message.rows) - 11} more"]
+    )
+    lines += [indent + row for row in shown]
+    if message.wire is not None:
+        text = message.wire.decode("utf-8", "backslashreplace")
+        lines.append(
+            indent + "wire  " + (text if len(text) <= 2000 else text[:2000] + f"… {len(text)} characters")
+        )
+    return "\n".join(indent + line for line in lines)
+
+
+def message_record(message: FoundMessage) -> dict[str, Any]:
+    """A message as an object for --json."""
+    return {
+        "file": message.file,
+        "first_seq": message.first_seq,
+        "last_seq": message.last_seq,
+        "ts": format_time(message.ts),
+        "source": message.source,
+        "rows": message.rows,
+        "wire": None if message.wire is None else message.wire.decode("utf-8", "backslashreplace"),
+    }

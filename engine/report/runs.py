@@ -1,0 +1,170 @@
+"""A run's folder, `runs/<id>/`: what was asked, what was decided, what came of it.
+
+    run.json        configuration, strategy, inputs and fingerprints: enough to run it again
+    journal.arrow   every decision, in order
+    summary.json    the figures; missing when the run did not end
+    log*.arrow      of a live run: everything that arrived
+
+Nothing in it names a host, a user or an absolute path: inputs are given relative to the folder.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from hashlib import blake2b
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import engine
+from engine.config import RunConfig
+from engine.log.journal import canonical
+from engine.loop.backtest import Input
+from engine.model.errors import EngineError, InputError
+from engine.model.units import SECOND_NS, format_time
+from engine.strategy.loader import LoadedStrategy
+
+RUN_FILE, JOURNAL_FILE, SUMMARY_FILE = "run.json", "journal.arrow", "summary.json"
+
+
+class InputRecord(msgspec.Struct, frozen=True):
+    """A log that a run read: where it was, and the chain head that proves that it is the same."""
+
+    path: str  # relative to the run's folder
+    rows: int = 0
+    chain: str = ""
+    note: str = ""
+
+
+class StrategyRecord(msgspec.Struct, frozen=True):
+    """The strategy: what finds it again, its parameters, and the fingerprint of its code."""
+
+    reference: str
+    fingerprint: str
+    parameters: dict[str, Any]
+    files: dict[str, str]
+    cpu_dependent: tuple[str, ...] = ()
+
+
+class RunRecord(msgspec.Struct, frozen=True):
+    """run.json."""
+
+    id: str
+    mode: str  # "backtest" or "paper"
+    began: str
+    config: RunConfig
+    strategy: StrategyRecord
+    inputs: tuple[InputRecord, ...] = ()
+    engine: str = ""
+    code: str = ""  # fingerprint of the engine's own source
+    environment: dict[str, str] = {}
+
+
+def new_run_folder(parent: Path, strategy: str, began_ns: int) -> Path:
+    """Create runs/<UTC second>-<strategy>-<counter>; counters begin at 1 within a second."""
+    stamp = re.sub(r"[-:]", "", format_time(began_ns // SECOND_NS * SECOND_NS)[:19])
+    name = re.sub(r"[^A-Za-z0-9_.]+", "_", strategy)
+    for counter in range(1, 10_000):
+        folder = parent / f"{stamp}-{name}-{counter}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise EngineError(f"{folder}: cannot be created: {error.strerror}") from None
+        return folder
+    raise EngineError(f"{parent}: ten thousand runs of {strategy} in one second")
+
+
+def strategy_record(loaded: LoadedStrategy) -> StrategyRecord:
+    """What run.json says of a loaded strategy."""
+    return StrategyRecord(
+        reference=loaded.reference,
+        fingerprint=loaded.fingerprint,
+        parameters=dict(loaded.parameters),
+        files=dict(loaded.files),
+        cpu_dependent=tuple(loaded.cpu_dependent),
+    )
+
+
+def input_record(entry: Input, folder: Path) -> InputRecord:
+    """What run.json says of an input, seen from the run's folder."""
+    return InputRecord(
+        path=os.path.relpath(entry.path, folder), rows=entry.rows, chain=entry.chain, note=entry.header.note
+    )
+
+
+def code_fingerprint() -> str:
+    """BLAKE2b over the engine's own source files, in order of their names."""
+    root = Path(engine.__file__).parent
+    digest = blake2b(digest_size=16)
+    for path in sorted(root.rglob("*.py")):
+        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def environment() -> dict[str, str]:
+    """What may matter when a run is repeated elsewhere: versions and the kind of processor."""
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "system": platform.system(),
+        **{name: version(name) for name in ("numpy", "numba", "llvmlite", "pyarrow", "msgspec")},
+    }
+
+
+def write_run(folder: Path, record: RunRecord) -> None:
+    """Write run.json, whole or not at all."""
+    _write(folder / RUN_FILE, canonical(record))
+
+
+def write_summary(folder: Path, summary: msgspec.Struct) -> None:
+    """Write summary.json, whole or not at all."""
+    _write(folder / SUMMARY_FILE, canonical(summary))
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def read_run(folder: Path) -> RunRecord:
+    """run.json of a run's folder; InputError when it is none."""
+    path = folder / RUN_FILE
+    if not path.is_file():
+        raise InputError(f"{folder}: not a run (no {RUN_FILE} in it)", hint="name a folder like runs/<id>")
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=RunRecord)
+    except msgspec.DecodeError as error:
+        raise InputError(f"{path}: {error}", hint="was it written by another version?") from None
+
+
+def recorded_hash(folder: Path) -> str:
+    """The journal hash that a finished run wrote; "" when it did not finish."""
+    path = folder / SUMMARY_FILE
+    if not path.is_file():
+        return ""
+    try:
+        found = msgspec.json.decode(path.read_bytes())
+    except msgspec.DecodeError as error:
+        raise InputError(f"{path}: {error}") from None
+    return str(found.get("journal_hash", ""))
+
+
+def input_paths(folder: Path, record: RunRecord) -> list[Path]:
+    """The run's inputs as paths; InputError when one is not there any more."""
+    paths = []
+    for entry in record.inputs:
+        path = Path(os.path.normpath(folder / entry.path))
+        if not path.exists():
+            raise InputError(
+                f"{folder / RUN_FILE}: its input {entry.path} is not there",
+                hint="put the log back where it was, relative to the run's folder",
+            )
+        paths.append(path)
+    return paths

@@ -1,0 +1,229 @@
+"""What a run came to: one record for machines, one table for people.
+
+Money is exact until the last step: cash and positions are integers, a position is marked at mid, else at
+the last trade, and only the sum becomes a float. The equity curve is sampled on the loop's clock, once a
+second; the drawdown is that of the samples, and the Sharpe ratio that of one-minute simple returns,
+annualised over 365 days without a risk-free rate. A curve that is too short or flat has no Sharpe ratio.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import sqrt
+
+import msgspec
+import numpy as np
+
+from engine.execution.money import MONEY_DECIMALS
+from engine.loop.run import Runner
+from engine.model.instruments import Instrument
+from engine.model.units import SECOND_NS, format_time, trim_decimal
+
+MINUTE_NS = 60 * SECOND_NS
+MINUTES_PER_YEAR = 365 * 24 * 60
+LEAST_RETURNS = 10
+SHARPE_SAMPLING = "one-minute returns, annualised over 365 days"
+DRAWDOWN_SAMPLING = "one-second equity"
+
+
+class Summary(msgspec.Struct, kw_only=True):
+    """A run's figures. Money in the run's currency, sizes in base units, times in seconds or ISO."""
+
+    run_dir: str = ""
+    strategy: str = ""
+    events: int = 0  # rows
+    messages: int = 0
+    seconds: float = 0.0
+    events_per_second: float = 0.0
+    orders: int = 0
+    fills: int = 0
+    fees: float = 0.0
+    pnl: float = 0.0
+    position: dict[str, float] = {}
+    journal_hash: str = ""
+    decisions: int = 0
+    account: str = ""
+    currency: str = ""
+    capital: float = 0.0
+    equity: float = 0.0
+    return_percent: float = 0.0
+    max_drawdown_percent: float = 0.0
+    max_drawdown: float = 0.0
+    drawdown_sampling: str = DRAWDOWN_SAMPLING
+    sharpe: float | None = None
+    sharpe_sampling: str = SHARPE_SAMPLING
+    round_trips: int = 0
+    win_rate_percent: float | None = None
+    turnover: float = 0.0
+    fills_by_reason: dict[str, int] = {}
+    ends_by_reason: dict[str, int] = {}
+    latency_ms: dict[str, float] = {}
+    first: str = ""
+    last: str = ""
+    inputs: list[str] = []
+    warnings: list[str] = []
+    stopped_by: str = ""
+
+
+def summarise(runner: Runner, *, seconds: float, strategy: str) -> Summary:
+    """The summary of a finished runner; files and warnings are the caller's to add."""
+    ledger = runner.ledger
+    config = runner.config
+    unit = 10**MONEY_DECIMALS
+    assets = runner.memory.assets
+    cash = int(assets[0]["cash"]) if len(assets) else 0
+    capital = Fraction(config.account.capital)
+    worth = Fraction(cash, unit)
+    warnings = []
+    position: dict[str, float] = {}
+    for instrument in runner.registry.instruments:
+        held = runner.memory.of_instrument(instrument.index, "position")
+        if not held:
+            continue
+        size = Fraction(held, 10**instrument.size_decimals)
+        position[instrument.key] = float(size)
+        mark = mark_of(runner, instrument)
+        if mark is None:
+            warnings.append(f"{instrument.key}: no price to mark the position of {float(size)} at")
+        elif runner.memory.of_instrument(instrument.index, "asset") == 0:
+            worth += size * mark
+    if len(runner.memory.asset_names) > 1 and any(int(a["cash"]) for a in assets[1:]):
+        others = ", ".join(
+            f"{name} {trim_decimal(int(asset['cash']), MONEY_DECIMALS)}"
+            for name, asset in zip(runner.memory.asset_names[1:], assets[1:], strict=True)
+        )
+        warnings.append(f"P&L is that of {runner.memory.asset_names[0]}; other cash: {others}")
+    curve = np.array([*runner.equity, float(worth)])
+    times = np.array([*runner.equity_ts, runner.last_ts], dtype=np.int64)
+    drawdown, drawdown_percent = _drawdown(curve)
+    trips = ledger.round_trips
+    return Summary(
+        strategy=strategy,
+        events=runner.rows,
+        messages=runner.messages,
+        seconds=round(seconds, 6),
+        events_per_second=round(runner.rows / seconds) if seconds > 0 else 0,
+        orders=ledger.orders,
+        fills=ledger.fills,
+        fees=float(Fraction(ledger.fees, unit)),
+        pnl=float(worth - capital),
+        position=position,
+        journal_hash=runner.journal.hash.head(),
+        decisions=runner.journal.records,
+        account=config.account.type,
+        currency=runner.memory.asset_names[0] if runner.memory.asset_names else config.account.currency,
+        capital=float(capital),
+        equity=float(worth),
+        return_percent=float((worth / capital - 1) * 100) if capital else 0.0,
+        max_drawdown=drawdown,
+        max_drawdown_percent=drawdown_percent,
+        sharpe=_sharpe(times, curve),
+        round_trips=trips,
+        win_rate_percent=100.0 * ledger.won / trips if trips else None,
+        turnover=float(Fraction(ledger.turnover, unit)),
+        fills_by_reason=dict(sorted(ledger.fills_by_reason.items())),
+        ends_by_reason=dict(sorted(ledger.ends_by_reason.items())),
+        latency_ms={
+            name: getattr(config.latency, f"{name}_ns") / 1e6 for name in ("feed", "entry", "response")
+        },
+        first=format_time(runner.first_ts),
+        last=format_time(runner.last_ts),
+        warnings=warnings,
+    )
+
+
+def mark_of(runner: Runner, instrument: Instrument) -> Fraction | None:
+    """Mid of the matching book, else the last trade, else None; exact."""
+    prices = []
+    scale = 10**instrument.price_decimals
+    for side in (0, 1):
+        k = 2 * instrument.index + side
+        levels = runner.memory.levels[k][: int(runner.memory.sides[k]["count"])]
+        shown = levels[levels["size"] > 0]
+        if len(shown):
+            prices.append(int(shown[-1]["price"]))
+    if len(prices) == 2:
+        return Fraction(sum(prices), 2 * scale)
+    last = runner.memory.of_instrument(instrument.index, "last_price")
+    return Fraction(last, scale) if last else None
+
+
+def _drawdown(curve: np.ndarray[tuple[int], np.dtype[np.float64]]) -> tuple[float, float]:
+    if len(curve) < 2:
+        return 0.0, 0.0
+    peak = np.maximum.accumulate(curve)
+    fall = peak - curve
+    deepest = int(np.argmax(fall))
+    percent = 100.0 * float(np.max(np.divide(fall, peak, out=np.zeros_like(fall), where=peak > 0)))
+    return float(fall[deepest]), percent
+
+
+def _sharpe(
+    times: np.ndarray[tuple[int], np.dtype[np.int64]], curve: np.ndarray[tuple[int], np.dtype[np.float64]]
+) -> float | None:
+    minutes = times // MINUTE_NS
+    closing = np.append(np.flatnonzero(np.diff(minutes)), len(times) - 1)
+    # A minute without a row has the equity of the one before: its return is zero, and counts.
+    grid = np.arange(minutes[closing[0]], minutes[closing[-1]] + 1)
+    equity = curve[closing[np.searchsorted(minutes[closing], grid, side="right") - 1]]
+    if len(equity) <= LEAST_RETURNS or (equity[:-1] <= 0).any():
+        return None
+    returns = np.diff(equity) / equity[:-1]
+    deviation = float(returns.std(ddof=1))
+    if deviation == 0.0:
+        return None
+    return float(returns.mean()) / deviation * sqrt(MINUTES_PER_YEAR)
+
+
+def table(summary: Summary) -> str:
+    """The summary as aligned lines for people."""
+    s = summary
+    money = s.currency
+    rows: list[tuple[str, str]] = [
+        ("P&L", f"{s.pnl:+,.2f} {money} ({s.return_percent:+.3f} %)"),
+        (
+            "drawdown",
+            f"{s.max_drawdown:,.2f} {money} ({s.max_drawdown_percent:.3f} %), of {s.drawdown_sampling}",
+        ),
+        (
+            "Sharpe",
+            f"{s.sharpe:.2f}, {s.sharpe_sampling}"
+            if s.sharpe is not None
+            else "none: too short or flat a curve",
+        ),
+        (
+            "round trips",
+            f"{s.round_trips}, {s.win_rate_percent:.1f} % won"
+            if s.win_rate_percent is not None
+            else f"{s.round_trips}",
+        ),
+        ("turnover", f"{s.turnover:,.2f} {money}, fees {s.fees:,.2f} {money}"),
+        ("orders", f"{s.orders}{_counts(s.ends_by_reason)}"),
+        ("fills", f"{s.fills}{_counts(s.fills_by_reason)}"),
+        ("position", ", ".join(f"{key} {size:g}" for key, size in s.position.items()) or "flat"),
+        ("account", f"{s.account}, capital {s.capital:,.2f} {money}" + _account_note(s.account)),
+        (
+            "latency",
+            ", ".join(f"{name} {value:g} ms" for name, value in s.latency_ms.items()) + " (assumed)",
+        ),
+        ("span", f"{s.first} to {s.last}"),
+        (
+            "events",
+            f"{s.events:,} rows in {s.messages:,} messages, {s.seconds:.3f} s, {s.events_per_second:,.0f} rows/s",
+        ),
+        ("journal", f"{s.decisions:,} decisions, hash {s.journal_hash[:16]}…"),
+    ]
+    if s.run_dir:
+        rows.append(("files", s.run_dir))
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{s.strategy} over {', '.join(s.inputs)}" if s.inputs else s.strategy]
+    lines += [f"  {name:<{width}}  {text}" for name, text in rows]
+    return "\n".join(lines)
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return f" ({', '.join(f'{n:,} {name}' for name, n in counts.items())})" if counts else ""
+
+
+def _account_note(account: str) -> str:
+    return ", unlimited: shorts and credit cost nothing" if account == "research" else ""

@@ -1,0 +1,180 @@
+"""Runs a run again, and names the first decision in which two journals part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engine.log.journal import (
+    HASH_FIELDS,
+    JOURNAL_SCHEMA,
+    STRATEGY_LINE,
+    Journal,
+    hash_of_table,
+    read_journal,
+)
+from engine.loop.backtest import run_backtest
+from engine.report.explain import FoundMessage, find_messages
+from engine.report.runs import (
+    JOURNAL_FILE,
+    RunRecord,
+    code_fingerprint,
+    input_paths,
+    read_run,
+    recorded_hash,
+)
+from engine.strategy.loader import load_strategy
+
+
+@dataclass
+class Divergence:
+    """The first decision that is not the same on both sides; None: that side has no such decision."""
+
+    number: int
+    left: dict[str, Any] | None
+    right: dict[str, Any] | None
+    fields: tuple[str, ...] = ()
+    causes: list[FoundMessage] = field(default_factory=list)
+
+
+@dataclass
+class Verification:
+    """What a verification found."""
+
+    run: str
+    same: bool
+    recorded_hash: str
+    replayed_hash: str
+    decisions: int
+    finished: bool
+    divergence: Divergence | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def decisions_of(folder: Path) -> pa.Table:
+    """A run's decisions, without the strategy's own lines."""
+    table = read_journal(folder / JOURNAL_FILE)
+    return table.filter(pc.not_equal(table["kind"], STRATEGY_LINE))
+
+
+def first_divergence(left: pa.Table, right: pa.Table) -> Divergence | None:
+    """Compare two journals by what their hash covers; None when they are the same."""
+    rows = min(left.num_rows, right.num_rows)
+    first = rows
+    for name in HASH_FIELDS:
+        a, b = left[name].slice(0, rows), right[name].slice(0, rows)
+        differs = np.asarray(pc.not_equal(a, b)) if rows else np.zeros(0, bool)
+        places = np.flatnonzero(differs)
+        if len(places):
+            first = min(first, int(places[0]))
+    if first == rows and left.num_rows == right.num_rows:
+        return None
+    sides = [table.slice(first, 1).to_pylist() for table in (left, right)]
+    a_row, b_row = (side[0] if side else None for side in sides)
+    fields = tuple(name for name in HASH_FIELDS if a_row[name] != b_row[name]) if a_row and b_row else ()
+    return Divergence(first + 1, a_row, b_row, fields)
+
+
+def add_causes(divergence: Divergence, inputs: list[list[Path]]) -> None:
+    """Read the messages that caused the two sides out of their logs."""
+    for record, paths in zip((divergence.left, divergence.right), inputs, strict=True):
+        if record is None or record["cause_seq"] < 0 or record["file"] >= len(paths):
+            continue
+        found = find_messages(paths[record["file"]], [record["cause_seq"]])
+        for message in found.values():
+            if message not in divergence.causes:
+                divergence.causes.append(message)
+
+
+def verify_run(
+    folder: Path, *, batch_rows: int = 0, progress: Callable[[int], None] | None = None
+) -> Verification:
+    """Execute a run again from its inputs and compare every decision.
+
+    Raises InputError when the inputs or the strategy are not there any more.
+    """
+    record = read_run(folder)
+    paths = input_paths(folder, record)
+    recorded = decisions_of(folder)
+    notes = []
+    if record.code and record.code != code_fingerprint():
+        notes.append("the engine's code is not that of the run")
+    loaded = load_strategy(_strategy_reference(folder, record), table=record.strategy.parameters)
+    if loaded.fingerprint != record.strategy.fingerprint:
+        notes.append(f"strategy {record.strategy.reference} has changed since the run")
+    collector = _Collector()
+    result = run_backtest(paths, record.config, loaded, collector, batch_rows=batch_rows, progress=progress)
+    for entry, before in zip(result.inputs, record.inputs, strict=True):
+        if before.chain and entry.chain != before.chain:
+            notes.append(f"input {before.path} is not the log of the run: its chain head differs")
+    notes += result.warnings
+    wanted = recorded_hash(folder)
+    stored = hash_of_table(recorded)
+    replayed = collector.table()
+    finished = bool(wanted)
+    if finished and stored != wanted:
+        notes.append("the journal's decisions do not give the hash in summary.json: the journal was altered")
+    if not finished:
+        # A run that was killed: what it managed to write must be how the replay begins.
+        notes.append("the run did not finish: its decisions are compared as far as they go")
+        replayed_part = replayed.slice(0, recorded.num_rows)
+        divergence = first_divergence(recorded, replayed_part)
+    else:
+        divergence = first_divergence(recorded, replayed)
+    replayed_hash = collector.hash.head()
+    same = divergence is None and (not finished or (stored == wanted == replayed_hash))
+    if divergence is not None:
+        add_causes(divergence, [paths, paths])
+    return Verification(
+        run=str(folder),
+        same=same,
+        recorded_hash=wanted or stored,
+        replayed_hash=replayed_hash,
+        decisions=recorded.num_rows,
+        finished=finished,
+        divergence=divergence,
+        notes=notes,
+    )
+
+
+def _strategy_reference(folder: Path, record: RunRecord) -> str:
+    reference = record.strategy.reference
+    path, colon, name = reference.partition(".py:")
+    file = Path(path + ".py" if colon else reference)
+    if file.suffix != ".py" or file.exists():
+        return reference
+    # Run from elsewhere: the reference was relative to where the user stood, beside runs/.
+    beside = folder.resolve().parent.parent / file
+    return f"{beside}:{name}" if colon else str(beside)
+
+
+def diff_runs(left: Path, right: Path) -> Divergence | None:
+    """The first divergence of two runs, its causes read from their logs where they still are."""
+    divergence = first_divergence(decisions_of(left), decisions_of(right))
+    if divergence is not None:
+        add_causes(divergence, [input_paths(folder, read_run(folder)) for folder in (left, right)])
+    return divergence
+
+
+class _Collector(Journal):
+    """A journal in memory that can be compared with one on disk."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self._batches: list[pa.RecordBatch] = []
+
+    def append(self, records: Any, keys: Any) -> None:
+        """Take records as Journal does, and keep them."""
+        super().append(records, keys)
+        if len(records):
+            self._batches.append(self.record_batch(records, keys))
+
+    def table(self) -> pa.Table:
+        """Everything taken."""
+        return pa.Table.from_batches(self._batches, schema=JOURNAL_SCHEMA)

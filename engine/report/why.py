@@ -1,0 +1,90 @@
+"""The story of one order: what was decided about it, and the message behind each decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from engine.execution.state import JournalKind
+from engine.model.errors import UsageError
+from engine.report.explain import (
+    FoundMessage,
+    decision_text,
+    find_messages,
+    message_record,
+    message_text,
+    trigger_text,
+)
+from engine.report.runs import input_paths, read_run
+from engine.report.verify import decisions_of
+
+_OWN = (JournalKind.SUBMIT, JournalKind.REFUSED, JournalKind.CANCEL)
+
+
+@dataclass
+class Story:
+    """An order's decisions and reports, oldest first, and the messages that caused its decisions."""
+
+    run: str
+    order: int
+    records: list[dict[str, Any]] = field(default_factory=list)
+    messages: dict[int, FoundMessage] = field(default_factory=dict)  # by the decision's number
+
+
+def explain_order(folder: Path, order: int) -> Story:
+    """Read an order's story out of a run's folder and its logs; UsageError when there is no such order."""
+    record = read_run(folder)
+    table = decisions_of(folder)
+    own = table.filter(pc.equal(table["order"], order))
+    if own.num_rows == 0:
+        highest = pc.max(table["order"]).as_py() or 0
+        raise UsageError(
+            f"{folder}: no order {order}",
+            hint=f"its orders are 1 to {highest}" if highest else "it sent none",
+        )
+    story = Story(str(folder), order, own.to_pylist())
+    paths = input_paths(folder, record)
+    wanted: dict[int, list[tuple[int, int]]] = {}
+    for entry in story.records:
+        if entry["kind"] in _OWN and entry["cause_seq"] >= 0 and entry["file"] < len(paths):
+            wanted.setdefault(entry["file"], []).append((entry["cause_seq"], entry["number"]))
+    for file, places in wanted.items():
+        found = find_messages(paths[file], [seq for seq, _ in places])
+        for seq, number in places:
+            if seq in found:
+                story.messages[number] = found[seq]
+    return story
+
+
+def why_text(story: Story) -> str:
+    """The story as lines."""
+    lines = [f"order {story.order} of {story.run}"]
+    for record in story.records:
+        lines.append(decision_text(record))
+        if record["kind"] in _OWN:
+            lines.append(f"  decided on: {trigger_text(record)}, when the last message was")
+            message = story.messages.get(record["number"])
+            lines.append(message_text(message) if message else "  (none yet)")
+    return "\n".join(lines)
+
+
+def why_record(story: Story) -> dict[str, Any]:
+    """The story as one object."""
+    return {
+        "run": story.run,
+        "order": story.order,
+        "decisions": [
+            {
+                **record,
+                "kind": JournalKind.NAMES.get(record["kind"], str(record["kind"])),
+                "text": decision_text(record),
+                "cause": message_record(story.messages[record["number"]])
+                if record["number"] in story.messages
+                else None,
+            }
+            for record in story.records
+        ],
+    }
