@@ -141,6 +141,20 @@ def latest(folder: Path) -> Path | None:
     return max(segments, key=segment_order, default=None)
 
 
+def latest_end(folder: Path) -> End | None:
+    """Where the newest readable recording in a folder ends, to go on from after a restart; None: nowhere.
+
+    A file whose header never got written, or is damaged, is passed over: nothing can follow it.
+    """
+    segments = [path for path in folder.glob("*.arrow") if _NAME.fullmatch(path.name)]
+    for path in sorted(segments, key=segment_order, reverse=True):
+        try:
+            return end_of(path)
+        except InputError:
+            continue
+    return None
+
+
 def following(header: LogHeader, end: End) -> LogHeader:
     """`header` for the segment that follows `end`."""
     return msgspec.structs.replace(

@@ -71,21 +71,16 @@ class LogWriter:
         self._fsync = fsync
         self._failed: OSError | None = None
         self._encoder = BatchEncoder()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(
-                path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644
-            )
-        except FileExistsError:
-            raise UsageError(
-                f"{path}: exists already", hint="a log is never appended to or overwritten: name another file"
-            ) from None
-        except OSError as error:
-            raise EngineError(f"{path}: cannot be created: {error.strerror}") from None
+        self._file = _create(path)
         # Held until the process ends, however it ends: what `seal` asks whether anybody still writes.
         fcntl.flock(self._file, fcntl.LOCK_EX)
-        self._write(file_start(encode_canonical(header)))
-        self._sync(folder=True)
+        try:
+            self._write(file_start(encode_canonical(header)))
+            self._sync(folder=True)
+        except EngineError:
+            self.abandon()
+            path.unlink()  # nobody can have read it: its header is not whole
+            raise
 
     def flush(self) -> Batch | None:
         """Write everything in `rows` as one batch; None when there is nothing.
@@ -207,6 +202,22 @@ def batch_metadata(batch: Batch, chain_head: str) -> dict[bytes, bytes]:
         CHAIN_KEY: chain_head.encode(),
         CHECKSUM_KEY: CHECKSUM_EMPTY,
     }
+
+
+def _create(path: Path) -> int:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EngineError(f"{path}: cannot be created: {error.strerror}: {path.parent}") from None
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o644)
+    except FileExistsError:
+        raise UsageError(
+            f"{path}: exists already", hint="a log is never appended to or overwritten: name another file"
+        ) from None
+    except OSError as error:
+        raise EngineError(f"{path}: cannot be created: {error.strerror}") from None
 
 
 def file_start(header_text: bytes) -> bytes:

@@ -137,6 +137,15 @@ def test_a_restart_goes_on_behind_a_torn_file(tmp_path: Path) -> None:
     assert check(recording.path).ok
 
 
+def test_a_file_without_header_has_no_successor(tmp_path: Path) -> None:
+    """A writer killed before its header was written leaves a file that a restart passes over."""
+    assert segments.latest_end(tmp_path) is None
+    path = make_log(tmp_path / "2024-06-01.arrow", [trade(1)])
+    (tmp_path / "2024-06-01.2.arrow").touch()
+    assert segments.latest_end(tmp_path) == end_of(path)
+    assert next_path(tmp_path, NOON).name == "2024-06-01.3.arrow"
+
+
 def test_the_chain_head_of_a_segment_depends_on_the_one_before(tmp_path: Path) -> None:
     """The same rows behind another predecessor are another chain."""
     heads = set()
