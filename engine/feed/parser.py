@@ -92,10 +92,7 @@ def malformed_of(error: Exception, document: bytes, prefix: str = "", frame: byt
         return Malformed("nested too deeply")
     text = str(error)
     if "truncated" in text:
-        # msgspec says so of a broken escape near the end as well; its plain scanner tells them apart.
-        text = _scan(document)
-        if "truncated" in text:
-            return Malformed("the JSON ends too early", byte=before + len(document))
+        return Malformed("the JSON ends too early", byte=before + len(document))
     if position := _BYTE.search(text):
         return Malformed(_BYTE.sub("", text), byte=before + int(position[1]))
     path = match[1] if (match := _PATH.search(text)) else ""
@@ -111,14 +108,6 @@ def _bad_utf8(document: bytes) -> int:
     except UnicodeDecodeError as error:
         return error.start
     return 0
-
-
-def _scan(document: bytes) -> str:
-    try:
-        msgspec.json.decode(document, type=msgspec.Raw)
-    except DECODE_FAILURES as error:
-        return str(error)
-    return "truncated"
 
 
 def _value_at(document: bytes, path: str) -> str:
