@@ -16,6 +16,7 @@ from engine.log.reader import LogReader
 from engine.log.seal import exclusive
 from engine.log.segments import End, segment_order
 from engine.model.errors import EngineError
+from engine.model.units import parse_time
 
 _NAME = re.compile(r"\d{4}-\d\d-\d\d[T.\d]*\.arrow")
 
@@ -44,7 +45,7 @@ def _read(path: Path, venue: str) -> Segment | None:
         with exclusive(path), LogReader(path, columns=("ts",)) as reader:  # refused while it is being written
             if reader.header.note or reader.header.venues != (venue,):
                 return None
-            last_ts = 0
+            last_ts = parse_time(reader.header.created)  # killed before its first rows
             for batch in reader.batches():
                 last_ts = int(batch.ts[-1])
             end = End(path, reader.header, reader.next_seq, reader.chain_head)

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from engine.live.clock import Sequencer
@@ -321,11 +322,13 @@ def written(path: Path, header: LogHeader) -> LogWriter:
 
 def test_only_ones_own_segments_are_continued(tmp_path: Path) -> None:
     """Another venue's, a synthetic one, one that is being written, and no log at all are passed over."""
-    own = LogHeader(venues=("binance",))
+    own = LogHeader(venues=("binance",), created="2024-06-01T00:00:00Z")
     for name in ("2024-06-01.arrow", "2024-06-01.2.arrow", "2024-06-01.10.arrow"):
         written(tmp_path / name, own).close(reason="test", ts=8)
-    written(tmp_path / "2024-06-02.arrow", LogHeader(venues=("kraken",))).close(reason="test", ts=8)
-    written(tmp_path / "2024-06-03.arrow", LogHeader(venues=("binance",), note="synthetic")).close(
+    written(tmp_path / "2024-06-02.arrow", LogHeader(venues=("kraken",), created=own.created)).close(
+        reason="test", ts=8
+    )
+    written(tmp_path / "2024-06-03.arrow", msgspec.structs.replace(own, note="synthetic")).close(
         reason="test", ts=8
     )
     (tmp_path / "2024-06-04.arrow").write_bytes(b"no log")
