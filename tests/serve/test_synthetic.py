@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from hashlib import blake2b
 from itertools import islice, pairwise, takewhile
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -55,7 +56,9 @@ def test_a_fresh_process_gives_the_same_events(hash_seed: str) -> None:
         f"[d.update(msgspec.json.encode(e)) for e in islice(SyntheticMarket(7).events(), {FIRST_EVENTS})];"
         "print(d.hexdigest())"
     )
-    environment = dict(os.environ, PYTHONHASHSEED=hash_seed, TZ="Asia/Tokyo", LC_ALL="C", PYTHONPATH=os.getcwd())
+    environment = dict(
+        os.environ, PYTHONHASHSEED=hash_seed, TZ="Asia/Tokyo", LC_ALL="C", PYTHONPATH=str(Path.cwd())
+    )
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
     )

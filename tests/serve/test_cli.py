@@ -1,0 +1,130 @@
+"""`engine serve` as a user meets it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from engine.cli.main import main
+from engine.serve.sample import write_sample
+
+PATIENCE_S = 20.0
+ENGINE = [sys.executable, "-c", "from engine.cli.main import run; run()"]
+
+
+@contextmanager
+def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`engine serve …` in a process of its own, and the line that it printed."""
+    environment = dict(os.environ, PYTHONPATH=str(Path(__file__).parents[2]))
+    process = subprocess.Popen(
+        [*ENGINE, "serve", *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            assert selector.select(PATIENCE_S), "it printed nothing"
+        yield process, process.stdout.readline()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_cleanly(number: signal.Signals) -> None:
+    """One line with both addresses; a client is told; exit code 0 and silence on stderr."""
+
+    async def listen(address: str) -> list[str]:
+        frames: list[str] = []
+        async with asyncio.timeout(PATIENCE_S), connect(f"{address}/ws/btcusdt@bookTicker") as connection:
+            try:
+                while True:
+                    frames.append(str(await connection.recv()))
+                    if len(frames) == 5:
+                        process.send_signal(number)
+            except ConnectionClosed:
+                return frames
+
+    with serving("--synthetic", "--port", "0", "--speed", "20") as (process, line):
+        websocket, http = line.split()[:2]
+        assert http == websocket.replace("ws:", "http:")
+        assert "synthetic market, seed 7" in line
+        frames = asyncio.run(listen(websocket))
+        assert "serverShutdown" in frames[-1]
+        assert process.wait(PATIENCE_S) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+
+def test_a_recording_is_served_to_its_end(tmp_path: Path) -> None:
+    """--json prints one object; --exit-at-end ends by itself when all has been sent."""
+    path = tmp_path / "short.arrow"
+    write_sample(path, minutes=0.05)
+
+    async def listen(address: str) -> int:
+        count = 0
+        async with asyncio.timeout(PATIENCE_S), connect(f"{address}/ws/btcusdt@depth@100ms") as connection:
+            async for _ in connection:
+                count += 1
+        return count
+
+    with serving(str(path), "--port", "0", "--speed", "max", "--json", "--exit-at-end") as (process, line):
+        result = json.loads(line)
+        assert result["ws"] == f"ws://127.0.0.1:{result['port']}"
+        assert result["symbols"] == ["BTCUSDT", "ETHUSDT"]
+        assert asyncio.run(listen(result["ws"])) > 10
+        assert process.wait(PATIENCE_S) == 0
+
+
+ERRORS: list[tuple[list[str], int, str]] = [
+    ([], 2, "neither a recording nor --synthetic"),
+    (["x.arrow", "--synthetic"], 2, "a recording and --synthetic"),
+    (["no-such-file.arrow"], 2, "no such file"),
+    (["--synthetic", "--symbols", "foo"], 2, '"foo" is no symbol'),
+    (["--synthetic", "--speed", "fast"], 2, "--speed fast"),
+    (["--synthetic", "--speed", "0"], 2, "--speed 0"),
+    (["--synthetic", "--rate", "0"], 2, "rate 0.0"),
+    (["--synthetic", "--seed", "-3"], 2, "seed -3"),
+    (["--synthetic", "--fault", "fire"], 2, 'unknown fault "fire"'),
+    (["--synthetic", "--as", "nowhere"], 2, "'nowhere' is not 'binance'"),
+    (["--synthetic", "--port", "99999"], 2, "99999"),
+    (["--synthetic", "--host", "192.0.2.1", "--port", "0"], 4, "cannot listen on 192.0.2.1"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"), ERRORS, ids=[" ".join(e[0]) or "none" for e in ERRORS]
+)
+def test_mistakes_are_named(
+    arguments: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each mistake its message and exit code; nothing on stdout, no traceback."""
+    assert main(["serve", *arguments]) == code
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert printed.out == ""
+    assert "Traceback" not in printed.err
+
+
+def test_a_file_that_is_no_log_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another kind of file is an error that says so."""
+    path = tmp_path / "prices.csv"
+    path.write_text("price,size\n1,2\n")
+    assert main(["serve", str(path)]) == 2
+    assert "not a log" in capsys.readouterr().err

@@ -1,0 +1,165 @@
+"""What the venue derives from a source's events: aggregates, slow diffs, partial books, klines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from engine.model.kinds import InstrumentData
+from engine.serve.market import Message, VenueMarket
+from engine.serve.synthetic import model_of
+
+SECOND = 1_000_000
+T0 = 1_717_232_400 * SECOND  # a full minute
+BTC = model_of("BTCUSDT").instrument()
+
+
+class Everything:
+    """Somebody who listens to every stream."""
+
+    def __contains__(self, stream: object) -> bool:
+        return True
+
+
+def trade(number: int, price: str, size: str, time: int, *, sells: bool = False) -> dict[str, Any]:
+    return {
+        "e": "trade",
+        "E": time,
+        "s": "BTCUSDT",
+        "t": number,
+        "p": price,
+        "q": size,
+        "T": time,
+        "m": sells,
+        "M": True,
+    }
+
+
+def diff(
+    first: int, last: int, bids: list[list[str]], asks: list[list[str]], time: int = T0
+) -> dict[str, Any]:
+    return {"e": "depthUpdate", "E": time, "s": "BTCUSDT", "U": first, "u": last, "b": bids, "a": asks}
+
+
+SNAPSHOT = {"lastUpdateId": 10, "bids": [["99.00", "1.0"], ["98.00", "2.0"]], "asks": [["101.00", "3.0"]]}
+
+
+def run(
+    events: list[tuple[int, str, dict[str, Any]]], wanted: object, *data: InstrumentData
+) -> list[Message]:
+    """Everything that a market sends for these events."""
+    market = VenueMarket(data or (BTC,))
+    return [m for event in events for m in market.apply(*event, wanted)]  # type: ignore[arg-type]
+
+
+def only(messages: list[Message], stream: str) -> list[dict[str, Any]]:
+    return [payload for name, payload in messages if name == stream]
+
+
+def test_trades_of_one_taker_at_one_price_become_one_aggregate() -> None:
+    """Same price, time and side: one aggTrade with the sum and the id range; anything else: another."""
+    events = [
+        (T0, "btcusdt@trade", trade(1, "100.00000000", "0.10000000", T0)),
+        (T0, "btcusdt@trade", trade(2, "100.00000000", "0.20000000", T0)),
+        (T0, "btcusdt@trade", trade(3, "100.01000000", "0.30000000", T0)),
+        (T0 + 5, "btcusdt@trade", trade(4, "100.01000000", "0.40000000", T0 + 5)),
+        (T0 + 6, "btcusdt@bookTicker", {"u": 1, "s": "BTCUSDT", "b": "1", "B": "1", "a": "2", "A": "1"}),
+    ]
+    found = only(run(events, {"btcusdt@aggTrade"}), "btcusdt@aggTrade")
+    assert [(a["a"], a["f"], a["l"], a["p"], a["q"]) for a in found] == [
+        (1, 1, 2, "100.00000000", "0.30000000"),
+        (2, 3, 3, "100.01000000", "0.30000000"),
+        (3, 4, 4, "100.01000000", "0.40000000"),
+    ]
+    assert list(found[0]) == ["e", "E", "s", "a", "p", "q", "f", "l", "T", "m", "M"]
+
+
+def test_native_aggregates_are_passed_on_and_not_derived() -> None:
+    """A source that has aggTrade itself is not contradicted."""
+    data = InstrumentData("X", "BTCUSDT", "binance", 2, 5, "0.01", "0.00001", channels=("trade", "aggtrade"))
+    native = {"e": "aggTrade", "E": T0, "s": "BTCUSDT", "a": 77}
+    events = [
+        (T0, "btcusdt@trade", trade(1, "100.0", "0.1", T0)),
+        (T0 + 1, "btcusdt@aggTrade", native),
+        (T0 + 2, "btcusdt@trade", trade(2, "101.0", "0.1", T0 + 2)),
+    ]
+    assert only(run(events, Everything(), data), "btcusdt@aggTrade") == [native]
+
+
+def test_slow_diffs_hold_the_last_size_of_every_level_that_changed() -> None:
+    """@depth is a second's @depth@100ms in one: first U, last u, absolute sizes, deletions kept."""
+    events = [
+        (T0, "btcusdt@snapshot", SNAPSHOT),
+        (T0 + 1, "btcusdt@depth@100ms", diff(11, 12, [["99.00", "4.0"]], [["102.00", "1.0"]])),
+        (T0 + 2, "btcusdt@depth@100ms", diff(13, 15, [["99.00", "0.0"]], [["103.00", "5.0"]])),
+        (T0 + SECOND, "btcusdt@depth@100ms", diff(16, 16, [["97.00", "1.0"]], [])),
+        (T0 + 2 * SECOND, "btcusdt@depth@100ms", diff(17, 17, [], [["102.00", "0.0"]])),
+    ]
+    first, second = only(run(events, {"btcusdt@depth"}), "btcusdt@depth")
+    assert (first["U"], first["u"]) == (11, 15)
+    assert first["b"] == [["99.00", "0.0"]]
+    assert first["a"] == [["102.00", "1.0"], ["103.00", "5.0"]]
+    assert (second["U"], second["u"], second["b"]) == (16, 16, [["97.00", "1.0"]])
+
+
+def test_partial_books_are_the_top_of_the_book() -> None:
+    """@depth5@100ms comes with each diff, best prices first, sorted as numbers and not as texts."""
+    events = [
+        (T0, "btcusdt@snapshot", SNAPSHOT),
+        (T0, "btcusdt@depth@100ms", diff(11, 11, [["100.00", "9.0"]], [["100.50", "7.0"]])),
+    ]
+    (top,) = only(run(events, {"btcusdt@depth5@100ms"}), "btcusdt@depth5@100ms")
+    assert top == {
+        "lastUpdateId": 11,
+        "bids": [["100.00", "9.0"], ["99.00", "1.0"], ["98.00", "2.0"]],
+        "asks": [["100.50", "7.0"], ["101.00", "3.0"]],
+    }
+
+
+def test_a_diff_that_the_snapshot_holds_changes_nothing() -> None:
+    """The source gives the first snapshot early: older diffs are passed on, the book stays."""
+    market = VenueMarket([BTC])
+    market.apply(T0, "btcusdt@snapshot", SNAPSHOT, ())
+    old = diff(5, 10, [["99.00", "0.0"]], [])
+    assert market.apply(T0, "btcusdt@depth@100ms", old, {"btcusdt@depth@100ms"}) == [
+        ("btcusdt@depth@100ms", old)
+    ]
+    assert market.depth("BTCUSDT", 100)["bids"][0] == ["99.00", "1.0"]
+
+
+def test_klines_are_pushed_every_two_seconds_and_once_when_they_close() -> None:
+    """An open kline is pushed while it changes; the complete one once, with x true."""
+    events = [
+        (T0 + i * SECOND, "btcusdt@trade", trade(i + 1, f"{100 + i}.00000000", "1.00000000", T0 + i * SECOND))
+        for i in range(70)
+    ]
+    pushed = only(run(events, {"btcusdt@kline_1m"}), "btcusdt@kline_1m")
+    closed = [p["k"] for p in pushed if p["k"]["x"]]
+    assert [(k["t"], k["n"], k["o"], k["c"]) for k in closed] == [(T0, 60, "100.00000000", "159.00000000")]
+    assert 30 <= len(pushed) <= 37
+    assert pushed[-1]["k"]["t"] == T0 + 60 * SECOND
+
+
+@pytest.mark.parametrize(("own", "expected"), [(True, 0), (False, 1)])
+def test_native_klines_pass_only_where_times_are_kept(*, own: bool, expected: int) -> None:
+    """With rewritten times the venue's klines come from its trades; the source's would contradict them."""
+    data = InstrumentData("X", "BTCUSDT", "binance", 2, 5, "0.01", "0.00001", channels=("trade", "bar"))
+    market = VenueMarket([data], own_klines=own)
+    native = {"e": "kline", "E": T0, "s": "BTCUSDT", "k": {"t": T0, "T": T0 + 59_999_999, "i": "1m"}}
+    assert len(market.apply(T0, "btcusdt@kline_1m", native, Everything())) == expected
+
+
+def test_without_depth_the_best_prices_answer() -> None:
+    """A recording of quotes alone answers a depth request with one level of each side."""
+    market = VenueMarket([BTC])
+    market.apply(
+        T0, "btcusdt@bookTicker", {"u": 9, "s": "BTCUSDT", "b": "1", "B": "2", "a": "3", "A": "4"}, ()
+    )
+    assert market.depth("BTCUSDT", 5) == {"lastUpdateId": 9, "bids": [["1", "2"]], "asks": [["3", "4"]]}
+
+
+def test_streams_of_unknown_symbols_are_passed_on() -> None:
+    """What the venue has no definition of is sent to who asks for it, and otherwise left alone."""
+    payload = {"e": "trade", "s": "ZZZ"}
+    assert run([(T0, "zzz@trade", payload)], {"zzz@trade"}) == [("zzz@trade", payload)]

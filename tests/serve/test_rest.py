@@ -1,0 +1,187 @@
+"""REST answers as tables: content, weights, units, and the venue's errors."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from engine.serve.market import VenueMarket
+from engine.serve.rest import Reply, RestApi
+from engine.serve.synthetic import SyntheticMarket, model_of
+
+NOW = 1_717_232_405_000_000  # five seconds into a minute
+
+
+@pytest.fixture(scope="module")
+def market() -> VenueMarket:
+    """Two seconds of the synthetic market."""
+    source = SyntheticMarket(7, rate=5)
+    made = VenueMarket(source.instruments)
+    for time_ns, stream, payload in source.events():
+        if time_ns > source.start_ns + 2_000_000_000:
+            break
+        made.apply(time_ns // 1_000, stream, payload, ())
+    return made
+
+
+def get(market: VenueMarket, target: str, *, method: str = "GET", unit: str = "") -> Reply:
+    headers = {"X-MBX-TIME-UNIT": unit} if unit else {}
+    return RestApi(market).answer(method, target, headers, NOW)
+
+
+def body(market: VenueMarket, target: str, **how: str) -> Any:
+    reply = get(market, target, **how)
+    assert reply.status == 200, reply.body
+    return json.loads(reply.body)
+
+
+def test_ping_and_time(market: VenueMarket) -> None:
+    """An empty object, and the time that came in, in the unit that was asked for."""
+    assert body(market, "/api/v3/ping") == {}
+    assert body(market, "/api/v3/time") == {"serverTime": NOW // 1_000}
+    assert body(market, "/api/v3/time", unit="MICROSECOND") == {"serverTime": NOW}
+
+
+@pytest.mark.parametrize(
+    ("query", "symbols"),
+    [
+        ("", ["BTCUSDT", "ETHUSDT"]),
+        ("?symbol=ETHUSDT", ["ETHUSDT"]),
+        ('?symbols=["ETHUSDT","BTCUSDT"]', ["ETHUSDT", "BTCUSDT"]),
+        ("?symbols=%5B%22BTCUSDT%22%5D", ["BTCUSDT"]),
+    ],
+)
+def test_exchange_info_names_the_symbols(market: VenueMarket, query: str, symbols: list[str]) -> None:
+    """All symbols, one, or those of a JSON list."""
+    info = body(market, "/api/v3/exchangeInfo" + query)
+    assert [s["symbol"] for s in info["symbols"]] == symbols
+    assert {limit["rateLimitType"] for limit in info["rateLimits"]} >= {"REQUEST_WEIGHT", "ORDERS"}
+
+
+def test_exchange_info_gives_increments_with_eight_decimals(market: VenueMarket) -> None:
+    """Filters carry tick, lot and minimum as the venue writes them."""
+    (entry,) = body(market, "/api/v3/exchangeInfo?symbol=ETHUSDT")["symbols"]
+    filters = {f["filterType"]: f for f in entry["filters"]}
+    assert (entry["baseAsset"], entry["quoteAsset"], entry["status"]) == ("ETH", "USDT", "TRADING")
+    assert filters["PRICE_FILTER"]["tickSize"] == "0.01000000"
+    assert filters["LOT_SIZE"]["stepSize"] == "0.00010000"
+    assert filters["NOTIONAL"]["minNotional"] == "5.00000000"
+
+
+def test_depth_is_sorted_and_limited(market: VenueMarket) -> None:
+    """Best prices first, at most `limit` of each side, at the last update id."""
+    whole = body(market, "/api/v3/depth?symbol=BTCUSDT&limit=5000")
+    few = body(market, "/api/v3/depth?symbol=BTCUSDT&limit=3")
+    assert few["bids"] == whole["bids"][:3]
+    assert few["lastUpdateId"] == whole["lastUpdateId"] > 0
+    prices = [float(p) for p, _ in whole["bids"]]
+    assert prices == sorted(prices, reverse=True)
+    assert prices[0] < float(whole["asks"][0][0])
+
+
+def test_trades_are_the_last_ones(market: VenueMarket) -> None:
+    """Oldest first, ids contiguous, the quote quantity the exact product."""
+    trades = body(market, "/api/v3/trades?symbol=BTCUSDT&limit=3")
+    assert [t["id"] for t in trades] == list(range(trades[0]["id"], trades[0]["id"] + 3))
+    assert float(trades[0]["quoteQty"]) == pytest.approx(float(trades[0]["price"]) * float(trades[0]["qty"]))
+    assert (
+        trades[0]["time"]
+        < 10**13
+        < body(market, "/api/v3/trades?symbol=BTCUSDT", unit="microsecond")[0]["time"]
+    )
+
+
+def test_klines_have_twelve_fields_and_a_range(market: VenueMarket) -> None:
+    """Rows of the interval, restricted by startTime, endTime and limit."""
+    rows = body(market, "/api/v3/klines?symbol=BTCUSDT&interval=1s")
+    assert {len(row) for row in rows} == {12}
+    first = rows[0][0]
+    assert body(market, f"/api/v3/klines?symbol=BTCUSDT&interval=1s&endTime={first}") == rows[:1]
+    assert body(market, f"/api/v3/klines?symbol=BTCUSDT&interval=1s&startTime={first + 1}") == rows[1:]
+    assert body(market, "/api/v3/klines?symbol=BTCUSDT&interval=1s&limit=1") == rows[-1:]
+    assert body(market, "/api/v3/klines?symbol=BTCUSDT&interval=1M")[0][0] == 1_717_200_000_000
+
+
+MISSING = "Mandatory parameter '{}' was not sent, was empty/null, or malformed."
+ERRORS: list[tuple[str, int, int, str]] = [
+    ("/api/v3/depth", 400, -1102, MISSING.format("symbol")),
+    ("/api/v3/depth?symbol=", 400, -1102, MISSING.format("symbol")),
+    ("/api/v3/depth?symbol=NOPE", 400, -1121, "Invalid symbol."),
+    ("/api/v3/trades?symbol=NOPE", 400, -1121, "Invalid symbol."),
+    ("/api/v3/exchangeInfo?symbol=NOPE", 400, -1121, "Invalid symbol."),
+    ('/api/v3/exchangeInfo?symbols=["BTCUSDT","NOPE"]', 400, -1121, "Invalid symbol."),
+    ("/api/v3/exchangeInfo?symbols=BTCUSDT", 400, -1100, "Illegal characters found in parameter 'symbols'"),
+    ('/api/v3/exchangeInfo?symbols=["BTCUSDT","BTCUSDT"]', 400, -1151, "Symbol is present multiple times"),
+    (
+        "/api/v3/exchangeInfo?symbol=BTCUSDT&symbols=[]",
+        400,
+        -1128,
+        "Combination of optional parameters invalid.",
+    ),
+    ("/api/v3/depth?symbol=btcusdt", 400, -1100, "Illegal characters found in parameter 'symbol'"),
+    ("/api/v3/depth?symbol=BTCUSDT&limit=many", 400, -1100, "Illegal characters found in parameter 'limit'"),
+    ("/api/v3/depth?symbol=BTCUSDT&limit=0", 400, -1130, "Data sent for parameter 'limit' is not valid."),
+    ("/api/v3/depth?symbol=BTCUSDT&limit=", 400, -1105, "Parameter 'limit' was empty."),
+    ("/api/v3/depth?symbol=BTCUSDT&x=1", 400, -1104, "read '1' parameter(s) but was sent '2'."),
+    ("/api/v3/depth?symbol=BTCUSDT&symbol=ETHUSDT", 400, -1101, "Duplicate values for a parameter detected."),
+    ("/api/v3/ping?x=1", 400, -1101, "Too many parameters; expected '0' and received '1'."),
+    ("/api/v3/klines?symbol=BTCUSDT", 400, -1102, MISSING.format("interval")),
+    ("/api/v3/klines?symbol=BTCUSDT&interval=7m", 400, -1120, "Invalid interval."),
+    ("/api/v3/account", 404, -1000, "is not part of this local venue"),
+]
+
+
+@pytest.mark.parametrize(("target", "status", "code", "message"), ERRORS, ids=[e[0] for e in ERRORS])
+def test_errors_are_the_venues_own(
+    market: VenueMarket, target: str, status: int, code: int, message: str
+) -> None:
+    """Status, code and text of every request that cannot be answered."""
+    reply = get(market, target)
+    assert (reply.status, json.loads(reply.body)["code"]) == (status, code)
+    assert message in json.loads(reply.body)["msg"]
+
+
+def test_other_methods_are_refused(market: VenueMarket) -> None:
+    """Market data is read with GET."""
+    assert get(market, "/api/v3/ping", method="POST").status == 405
+
+
+@pytest.mark.parametrize(
+    ("target", "weight"),
+    [
+        ("/api/v3/ping", 1),
+        ("/api/v3/time", 1),
+        ("/api/v3/exchangeInfo", 20),
+        ("/api/v3/depth?symbol=BTCUSDT", 5),
+        ("/api/v3/depth?symbol=BTCUSDT&limit=101", 25),
+        ("/api/v3/depth?symbol=BTCUSDT&limit=1000", 50),
+        ("/api/v3/depth?symbol=BTCUSDT&limit=9999", 250),
+        ("/api/v3/trades?symbol=BTCUSDT", 25),
+        ("/api/v3/klines?symbol=BTCUSDT&interval=1m", 2),
+        ("/api/v3/depth?symbol=NOPE", 1),
+    ],
+)
+def test_weights_are_counted(market: VenueMarket, target: str, weight: int) -> None:
+    """Each request costs what the venue documents, and the header says so."""
+    assert dict(get(market, target).headers)["X-MBX-USED-WEIGHT-1M"] == str(weight)
+
+
+def test_too_much_weight_is_refused_until_the_minute_is_over(market: VenueMarket) -> None:
+    """429 with Retry-After to the end of the minute; then the count begins anew."""
+    api = RestApi(market, weight_limit=3)
+    statuses = [api.answer("GET", "/api/v3/ping", {}, NOW).status for _ in range(4)]
+    refused = api.answer("GET", "/api/v3/ping", {}, NOW)
+    assert statuses == [200, 200, 200, 429]
+    assert json.loads(refused.body)["code"] == -1003
+    assert dict(refused.headers)["Retry-After"] == "55"
+    assert api.answer("GET", "/api/v3/ping", {}, NOW + 55_000_000).status == 200
+
+
+def test_a_venue_without_events_still_answers() -> None:
+    """Before the first event a book is empty, trades and klines are empty lists."""
+    empty = VenueMarket([model_of("BTCUSDT").instrument()])
+    assert body(empty, "/api/v3/depth?symbol=BTCUSDT") == {"lastUpdateId": 0, "bids": [], "asks": []}
+    assert body(empty, "/api/v3/trades?symbol=BTCUSDT") == []
+    assert body(empty, "/api/v3/klines?symbol=BTCUSDT&interval=1d") == []
