@@ -28,6 +28,8 @@ SCRIPTS = {"nautilus_trader": "with_nautilus.py", "hftbacktest": "with_hftbackte
 EVENTS = {"w1": 2_000_000, "w2": 3_000_000, "w3": 5_418_607}
 # Zero latency, and the last trade of W1 included or not, everyone must come to these.
 ORDERS = {"w1": 8_264, "w2": 4_039, "w3": 1_816}
+# As the peers are set up: no latency, makers free, takers 1 basis point.
+OPTIONS = ("--latency", "0", "--maker-fee-bp", "0", "--taker-fee-bp", "1")
 NAMES = {
     "ours": "engine, Python strategy",
     "nautilus_trader": f"nautilus_trader {PEERS['nautilus_trader']}, Python strategy",
@@ -58,7 +60,7 @@ def run_peer(peer: str, work: str) -> dict[str, Any]:
 
 def run_ours(work: str) -> dict[str, Any]:
     """One run of the engine in a fresh process."""
-    return _checked("ours", work, backtest(log_of(work), "--latency", "0"))
+    return _checked("ours", work, backtest(log_of(work), *OPTIONS))
 
 
 def _checked(who: str, work: str, result: dict[str, Any]) -> dict[str, Any]:
