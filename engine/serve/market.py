@@ -90,6 +90,7 @@ class _Symbol:
         self.book = Book()
         self.quote: dict[str, Any] | None = None
         self.trades: deque[dict[str, Any]] = deque(maxlen=_TRADES_KEPT)
+        self.aggregates: deque[dict[str, Any]] = deque(maxlen=_TRADES_KEPT)
         self.candles = CandleSeries()
         self.aggregate: dict[str, Any] | None = None
         self.aggregate_id = 0
@@ -133,12 +134,7 @@ class VenueMarket:
             return messages
         if stream in wanted:
             messages.append((stream, payload))
-        if channel == "trade":
-            _take_trade(symbol, payload)
-        elif channel == "bookTicker":
-            symbol.quote = payload
-        elif channel == "depth@100ms" and symbol.book.apply(payload):
-            _derive_depth(symbol, payload, wanted, messages)
+        _take(symbol, channel, payload, wanted, messages)
         return messages
 
     def depth(self, symbol: str, limit: int) -> dict[str, Any]:
@@ -154,6 +150,10 @@ class VenueMarket:
     def trades(self, symbol: str, limit: int) -> list[dict[str, Any]]:
         """The last trades' payloads, oldest first."""
         return list(self._symbols[symbol.lower()].trades)[-limit:]
+
+    def aggregates(self, symbol: str) -> list[dict[str, Any]]:
+        """The last aggregate trades' payloads, oldest first."""
+        return list(self._symbols[symbol.lower()].aggregates)
 
     def candles(self, symbol: str) -> CandleSeries:
         """The symbol's candles."""
@@ -174,6 +174,24 @@ class VenueMarket:
         return messages
 
 
+def _take(
+    symbol: _Symbol,
+    channel: str,
+    payload: dict[str, Any],
+    wanted: Container[str],
+    messages: list[Message],
+) -> None:
+    """Remember what a source's message says, and derive from diffs."""
+    if channel == "trade":
+        _take_trade(symbol, payload)
+    elif channel == "aggTrade":
+        symbol.aggregates.append(payload)
+    elif channel == "bookTicker":
+        symbol.quote = payload
+    elif channel == "depth@100ms" and symbol.book.apply(payload):
+        _derive_depth(symbol, payload, wanted, messages)
+
+
 def _take_trade(symbol: _Symbol, payload: dict[str, Any]) -> None:
     symbol.trades.append(payload)
     buyer_takes = not payload["m"]
@@ -182,7 +200,7 @@ def _take_trade(symbol: _Symbol, payload: dict[str, Any]) -> None:
         return
     if symbol.aggregate is None:
         symbol.aggregate_id += 1
-        symbol.aggregate = dict(payload, e="aggTrade", f=payload["t"], l=payload["t"])
+        symbol.aggregate = dict(payload, e="aggTrade", f=payload["t"], l=payload["t"], M=True)
     else:  # _flush_aggregate left it standing, so this trade belongs to it
         total = Decimal(symbol.aggregate["q"]) + Decimal(payload["q"])
         symbol.aggregate.update(q=str(total), l=payload["t"], E=payload["E"])
@@ -198,11 +216,12 @@ def _flush_aggregate(
     if payload.get("e") == "trade" and all(payload[k] == pending[k] for k in ("p", "T", "m")):
         return
     symbol.aggregate = None
+    pending["a"] = symbol.aggregate_id
+    complete = {name: pending[name] for name in ("e", "E", "s", "a", "p", "q", "f", "l", "T", "m", "M")}
+    symbol.aggregates.append(complete)
     stream = symbol.prefix + "@aggTrade"
     if stream in wanted:
-        order = ("e", "E", "s", "a", "p", "q", "f", "l", "T", "m", "M")
-        pending["a"] = symbol.aggregate_id
-        messages.append((stream, {name: pending.get(name, True) for name in order}))
+        messages.append((stream, complete))
 
 
 def _derive_depth(

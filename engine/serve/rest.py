@@ -1,7 +1,7 @@
 """Binance's REST market data, the venue's side: a request target in, status, headers and body out.
 
-What a client needs to begin: ping, time, exchangeInfo, depth, trades, klines; each with its request
-weight, which is counted per minute and announced in `X-MBX-USED-WEIGHT-1M`, and with the venue's own
+What a client needs to begin: ping, time, exchangeInfo, depth, trades, aggTrades, klines; each with its
+request weight, which is counted per minute and announced in `X-MBX-USED-WEIGHT-1M`, and with the venue's own
 JSON errors. Depth answers stand at the update id that the diff stream has reached, so that a client's
 synchronisation works at any moment. Nothing here reads a clock; `now_us` comes in.
 """
@@ -69,6 +69,10 @@ class RestApi:
             ),
             "/api/v3/depth": (("symbol", "limit"), self._depth),
             "/api/v3/trades": (("symbol", "limit"), self._trades),
+            "/api/v3/aggTrades": (
+                ("symbol", "fromId", "startTime", "endTime", "limit"),
+                self._aggregate_trades,
+            ),
             "/api/v3/klines": (("symbol", "interval", "limit", "startTime", "endTime"), self._klines),
         }
 
@@ -158,6 +162,22 @@ class RestApi:
             }
             for trade in self._market.trades(symbol, limit)
         ]
+
+    def _aggregate_trades(self, request: _Request) -> Any:
+        symbol = self._symbol(request)
+        limit, first = request.limit(500, 1_000), request.number("fromId")
+        begin, end = request.time("startTime"), request.time("endTime")
+        found = self._market.aggregates(symbol)
+        if first is not None:
+            found = [a for a in found if a["a"] >= first]
+        if begin is not None:
+            found = [a for a in found if a["T"] >= begin]
+        if end is not None:
+            found = [a for a in found if a["T"] <= end]
+        self._used += 4
+        chosen = found[-limit:] if first is None and begin is None else found[:limit]
+        names = ("a", "p", "q", "f", "l", "T", "m", "M")
+        return [{n: request.stamp(a[n]) if n == "T" else a[n] for n in names} for a in chosen]
 
     def _klines(self, request: _Request) -> Any:
         symbol = self._symbol(request)

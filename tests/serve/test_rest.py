@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -93,6 +94,18 @@ def test_trades_are_the_last_ones(market: VenueMarket) -> None:
     )
 
 
+def test_aggregate_trades_have_a_range(market: VenueMarket) -> None:
+    """Ids contiguous; fromId, startTime, endTime and limit restrict; fields as the venue names them."""
+    found = body(market, "/api/v3/aggTrades?symbol=BTCUSDT")
+    ids = [a["a"] for a in found]
+    assert ids == list(range(ids[0], ids[0] + len(ids)))
+    assert list(found[0]) == ["a", "p", "q", "f", "l", "T", "m", "M"]
+    assert all(later["f"] == earlier["l"] + 1 for earlier, later in pairwise(found))
+    assert body(market, f"/api/v3/aggTrades?symbol=BTCUSDT&fromId={ids[3]}&limit=2") == found[3:5]
+    assert body(market, "/api/v3/aggTrades?symbol=BTCUSDT&limit=2") == found[-2:]
+    assert body(market, f"/api/v3/aggTrades?symbol=BTCUSDT&endTime={found[0]['T'] - 1}") == []
+
+
 def test_klines_have_twelve_fields_and_a_range(market: VenueMarket) -> None:
     """Rows of the interval, restricted by startTime, endTime and limit."""
     rows = body(market, "/api/v3/klines?symbol=BTCUSDT&interval=1s")
@@ -159,6 +172,7 @@ def test_other_methods_are_refused(market: VenueMarket) -> None:
         ("/api/v3/depth?symbol=BTCUSDT&limit=1000", 50),
         ("/api/v3/depth?symbol=BTCUSDT&limit=9999", 250),
         ("/api/v3/trades?symbol=BTCUSDT", 25),
+        ("/api/v3/aggTrades?symbol=BTCUSDT", 4),
         ("/api/v3/klines?symbol=BTCUSDT&interval=1m", 2),
         ("/api/v3/depth?symbol=NOPE", 1),
     ],
