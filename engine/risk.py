@@ -106,8 +106,10 @@ def reference_price(s: Any, index: int) -> int:
 
 @jit.helper
 def lock_of(s: Any, index: int, side: int, size: int, price: int, kind: int) -> int:
-    """Money that an open order locks in a cash account: its notional and fee; a market order's at the
-    far side of the collar. Nothing for sells."""
+    """Money that an open order locks in a cash account: its notional and fee; nothing for sells.
+
+    A market order's is counted at the far side of the collar.
+    """
     if side < 0:
         return 0
     record = instruments_at(s.instruments, s.instrument_count)[index]

@@ -38,9 +38,11 @@ class LazyGroup(click.Group):
         self.table = table
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
+        """Names, in the order of the table."""
         return list(self.table)
 
     def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command's module and take the command out of it."""
         entry = self.table.get(cmd_name)
         if entry is None:
             return None
@@ -48,6 +50,7 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list from the table alone."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry[2]) for name, entry in self.table.items()])
 

@@ -16,23 +16,49 @@ F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_STRATEGY = "ema_cross"
 
 _RUN_OPTIONS = [
-    click.option("--strategy", default=DEFAULT_STRATEGY, show_default=True, help="A shipped name or a file.py[:Class]."),
+    click.option(
+        "--strategy", default=DEFAULT_STRATEGY, show_default=True, help="A shipped name or a file.py[:Class]."
+    ),
     click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a strategy parameter."),
-    click.option("--config", "config_file", metavar="FILE", help="TOML with a [strategy] table of parameters."),
-    click.option("--latency", default="20ms", show_default=True, help="All three latencies, or feed,entry,response."),
-    click.option("--maker-fee-bp", default="10", show_default=True, help="Maker fee, basis points of notional."),
-    click.option("--taker-fee-bp", default="10", show_default=True, help="Taker fee, basis points of notional."),
-    click.option("--account", type=click.Choice(["research", "cash"]), default="research", show_default=True,
-                 help="research: unlimited. cash: nothing goes negative."),
+    click.option(
+        "--config", "config_file", metavar="FILE", help="TOML with a [strategy] table of parameters."
+    ),
+    click.option(
+        "--latency", default="20ms", show_default=True, help="All three latencies, or feed,entry,response."
+    ),
+    click.option(
+        "--maker-fee-bp", default="10", show_default=True, help="Maker fee, basis points of notional."
+    ),
+    click.option(
+        "--taker-fee-bp", default="10", show_default=True, help="Taker fee, basis points of notional."
+    ),
+    click.option(
+        "--account",
+        type=click.Choice(["research", "cash"]),
+        default="research",
+        show_default=True,
+        help="research: unlimited. cash: nothing goes negative.",
+    ),
     click.option("--capital", default="100000", show_default=True, help="Starting cash."),
-    click.option("--currency", default="", help="Of the capital; default: what the first instrument is quoted in."),
+    click.option(
+        "--currency", default="", help="Of the capital; default: what the first instrument is quoted in."
+    ),
     click.option("--max-position", default="", metavar="SIZE", help="Position cap per symbol, base units."),
-    click.option("--collar", default="0.5", show_default=True, metavar="PERCENT",
-                 help="Refuse limit prices further than this beyond mid; 0: off."),
-    click.option("--slippage-ticks", default=1, show_default=True, help="Of a taker where only trades are known."),
+    click.option(
+        "--collar",
+        default="0.5",
+        show_default=True,
+        metavar="PERCENT",
+        help="Refuse limit prices further than this beyond mid; 0: off.",
+    ),
+    click.option(
+        "--slippage-ticks", default=1, show_default=True, help="Of a taker where only trades are known."
+    ),
     click.option("--seed", default=0, show_default=True, help="Of ctx.random."),
-    click.option("--runs", "runs_folder", default="runs", show_default=True, help="Where the run's folder goes."),
-]  # fmt: skip
+    click.option(
+        "--runs", "runs_folder", default="runs", show_default=True, help="Where the run's folder goes."
+    ),
+]
 
 
 def run_options(function: F) -> F:

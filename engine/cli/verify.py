@@ -59,8 +59,12 @@ def diff(left: Path, right: Path, *, as_json: bool) -> int:
     from engine.report.verify import diff_runs
 
     found = diff_runs(left, right)
-    result = {"left": relative(left), "right": relative(right), "same": found is None}
-    result["divergence"] = _divergence_record(found)  # type: ignore[assignment]  # one object for --json
+    result = {
+        "left": relative(left),
+        "right": relative(right),
+        "same": found is None,
+        "divergence": _divergence_record(found),
+    }
     emit(
         result,
         as_json=as_json,
@@ -109,6 +113,5 @@ def _divergence_text(found: Any, left: str, right: str) -> str:
     ]
     for name, record in ((left, found.left), (right, found.right)):
         lines.append(f"  {name:<{width}}  {decision_text(record) if record else '(no such decision)'}")
-    for cause in found.causes:
-        lines.append("  cause\n" + message_text(cause, "    "))
+    lines += ["  cause\n" + message_text(cause, "    ") for cause in found.causes]
     return "\n".join(lines)

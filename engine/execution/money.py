@@ -26,8 +26,8 @@ _TOP = np.uint64(63)
 _MAX = np.uint64(2**63 - 1)
 
 
-@jit.helper
-def _multiply(a: int, b: int) -> tuple[int, int]:
+@jit.exact_helper
+def _multiply(a: np.uint64, b: np.uint64) -> tuple[np.uint64, np.uint64]:
     """High and low 64 bits of the product of two uint64."""
     a_low = a & _MASK
     a_high = a >> _HALF
@@ -40,8 +40,8 @@ def _multiply(a: int, b: int) -> tuple[int, int]:
     return high, (cross << _HALF) | (low & _MASK)
 
 
-@jit.helper
-def _divide(high: int, low: int, divisor: int) -> tuple[int, int]:
+@jit.exact_helper
+def _divide(high: np.uint64, low: np.uint64, divisor: np.uint64) -> tuple[np.uint64, np.uint64]:
     """Quotient and remainder of a 128-bit by a 64-bit number below 2**63; needs high < divisor."""
     if high == _ZERO:
         return low // divisor, low % divisor
@@ -59,7 +59,10 @@ def _divide(high: int, low: int, divisor: int) -> tuple[int, int]:
 
 @jit.helper
 def scale_product(a: int, b: int, decimals: int) -> int:
-    """a * b / 10**decimals for non-negative a and b, half to even; decimals in -18..36, else OVERFLOW."""
+    """Product a * b / 10**decimals of non-negative a and b, half to even.
+
+    OVERFLOW when it does not fit, or decimals are not in -18..18.
+    """
     x = np.uint64(a)
     y = np.uint64(b)
     if x == _ZERO or y == _ZERO:
@@ -71,7 +74,7 @@ def scale_product(a: int, b: int, decimals: int) -> int:
         high, low = _multiply(low, _POWERS[-decimals])
         if high != _ZERO or low > _MAX:
             return OVERFLOW
-        return np.int64(low)
+        return int(low)
     first = decimals if decimals <= 18 else 18
     divisor = _POWERS[first]
     if decimals > 18:
@@ -85,7 +88,7 @@ def scale_product(a: int, b: int, decimals: int) -> int:
         quotient = quotient + _ONE
     if quotient > _MAX:
         return OVERFLOW
-    return np.int64(quotient)
+    return int(quotient)
 
 
 @jit.inlined

@@ -18,11 +18,15 @@ import numpy as np
 
 
 class OrderKind(IntEnum):
+    """How an order names its price."""
+
     MARKET = 1
     LIMIT = 2
 
 
 class TimeInForce(IntEnum):
+    """How long an order lives."""
+
     GTC = 1
     IOC = 2
     FOK = 3

@@ -7,6 +7,8 @@ object.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from engine.model import jit
@@ -213,7 +215,7 @@ class JournalKind:
     CANCELLED = 7
     EXPIRED = 8
     CANCEL_REJECTED = 9
-    NAMES = {
+    NAMES: ClassVar[dict[int, str]] = {
         1: "submit",
         2: "cancel",
         3: "refused",

@@ -28,8 +28,8 @@ import numpy as np
 from engine import __version__
 from engine.config import RunConfig
 from engine.live.clock import OffsetLevel, Sequencer
-from engine.live.tap import Tap, TapConfig
 from engine.live.tally import Tally
+from engine.live.tap import Tap, TapConfig
 from engine.log.journal import Journal
 from engine.log.schema import FIXED, Batch, LogHeader
 from engine.log.segments import free_space

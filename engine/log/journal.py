@@ -189,7 +189,7 @@ class Journal:
     def _write(self, content: bytes | pa.Buffer) -> None:
         view = memoryview(content)
         try:
-            while len(view):
+            while view.nbytes:
                 view = view[os.write(self._file, view) :]
         except OSError as error:
             raise EngineError(f"{self.path}: the journal cannot be written: {error.strerror}") from None

@@ -4,9 +4,10 @@ Python may be ahead of the state: while nothing is working and nothing is due, e
 straight from the columns (`Delivery`). Whoever looks at the state (`_touch`) brings it up to the event in
 hand first; whoever changes it (`_act`) also ends the run-ahead after the message in hand.
 
-`target` lives here: it compares with the position and its own unfilled target order, cancels when the
-wish has changed, waits until that is final, then sends one order for the rest. A target whose order was
-refused, rejected or found nothing to trade with is not tried again before a second of loop time has passed or another size is asked for.
+`target` lives here: it compares with the position and its own unfilled target order, cancels when the wish
+has changed, waits until that is final, then sends one order for the rest. A target whose order was refused,
+rejected or found nothing to trade with is not tried again before a second of loop time has passed or
+another size is asked for.
 """
 
 from __future__ import annotations
@@ -230,7 +231,7 @@ class LoopContext:
             words,
         )
 
-    def _send(
+    def _send(  # noqa: PLR0913  one argument per field of an order
         self,
         instrument: Instrument,
         side: int,
@@ -295,7 +296,7 @@ class LoopContext:
 
     def target(self, instrument: Instrument | str, size: float, price: float | None = None) -> None:
         """Bring the position to `size`; see the module's docstring."""
-        wish = self.targets.get(instrument)  # type: ignore[call-overload]  # a str is not in it
+        wish = self.targets.get(instrument)  # type: ignore[arg-type]  # a str is not in it
         if wish is not None and wish.settled == (size, price):
             return
         self._retarget(self._resolve(instrument), size, price)

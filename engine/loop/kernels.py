@@ -266,7 +266,7 @@ def submit(
         item.generation = order.generation
         item.event = EV_REFUSED
         item.reason = refusal
-        return slot
+        return int(slot)
     record(s, J_SUBMIT, slot)
     target = instruments_at(s.instruments, s.instrument_count)[instrument]
     order.counted = size
@@ -280,7 +280,7 @@ def submit(
     item = push(s, s.now + s.feed_latency + s.entry_latency, RANK_ARRIVAL, ITEM_ORDER)
     item.slot = slot
     item.generation = order.generation
-    return slot
+    return int(slot)
 
 
 @jit.entry("int64(int64,int64)")
@@ -293,7 +293,7 @@ def cancel(address: int, slot: int) -> int:
         s.out_need = 64
         return -GROW_ITEMS
     order = orders_at(s.orders, s.order_capacity)[slot]
-    if order.state == S_CANCELLING or order.venue_state == VENUE_DONE and order.state == S_SUBMITTED:
+    if order.state == S_CANCELLING or (order.venue_state == VENUE_DONE and order.state == S_SUBMITTED):
         return 1
     state = ORDER_TABLE[order.state, EV_CANCEL_SENT]
     if state < 0:
@@ -322,4 +322,4 @@ def add_timer(address: int, due: int, number: int) -> int:
 def next_due(address: int) -> int:
     """When the first item of the agenda is due, or NULL_TIME when there is none."""
     s = state_at(address, 1)[0]
-    return first_due(s) if s.agenda_count > 0 else NULL_TIME
+    return int(first_due(s)) if s.agenda_count > 0 else NULL_TIME

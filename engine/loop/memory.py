@@ -158,7 +158,8 @@ class Memory:
         size_steps = after.size_decimals - before.size_decimals
         if price_steps < 0 or size_steps < 0:
             raise InputError(
-                f"instrument {after.key}: version {after.version} has fewer decimals than version {before.version}",
+                f"instrument {after.key}: version {after.version} has fewer decimals than "
+                f"version {before.version}",
                 hint="a definition may only gain decimals within a run",
             )
         price, size = 10**price_steps, 10**size_steps

@@ -24,7 +24,6 @@ import numpy as np
 from engine.config import RunConfig
 from engine.execution.accounting import Ledger
 from engine.execution.orders import FIRST_FINAL, Event, Reason, State, reason_name
-from engine.execution.state import STATE
 from engine.log.journal import Journal
 from engine.log.schema import Batch
 from engine.loop import kernels
@@ -52,7 +51,7 @@ from engine.loop.memory import FIELD, Memory
 from engine.model.errors import InputError, InternalError, StrategyError, UsageError
 from engine.model.instruments import Instrument, Registry
 from engine.model.kinds import CommandData, InstrumentData, Kind, NewsData, SourceData, StatusData
-from engine.model.units import MAX_INT64, NULL_TIME, POWERS_OF_TEN, format_time
+from engine.model.units import NULL_TIME, POWERS_OF_TEN, format_time
 from engine.strategy import sandbox
 from engine.strategy.api import Fill, News, OrderUpdate, Status
 from engine.strategy.loader import LoadedStrategy, explain_failure
@@ -247,7 +246,7 @@ class Runner:
             else:
                 self._make_room(code)
 
-    def _run_ahead(self) -> bool:
+    def _run_ahead(self) -> bool:  # noqa: C901  the hot path: a call more would cost
         """Hand out events from the columns; False when there is none that may be."""
         scalars = self.memory.scalars
         first = scalars[_NEXT]
@@ -272,7 +271,7 @@ class Runner:
         try:
             if self._uniform:
                 handler = self._handlers[self._uniform]
-                assert handler is not None  # noqa: S101  only wanted events are indexed
+                assert handler is not None  # only wanted events are indexed
                 for event in delivery.iterator:
                     handler(context, event)
             else:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from engine.log.schema import COLUMNS, Batch
+from engine.log.schema import Batch
 from engine.model.errors import InputError
 from engine.model.kinds import Flag, InstrumentData, Kind
 
@@ -127,15 +128,15 @@ def merge(streams: list[Iterator[Batch]]) -> Iterator[tuple[Batch, int]]:
             return
         first = min(alive, key=lambda i: (int(heads[i].ts[0]), i))  # type: ignore[union-attr]
         head = heads[first]
-        assert head is not None  # noqa: S101  chosen among the living
+        assert head is not None  # chosen among the living
         # Up to where another file has an earlier row (or an equal one and stands earlier).
         stop = head.count
         for i in alive:
             other = heads[i]
             if i == first or other is None:
                 continue
-            side = "right" if first < i else "left"
-            stop = min(stop, int(np.searchsorted(head.ts, other.ts[0], side=side)))
+            side: Literal["left", "right"] = "right" if first < i else "left"
+            stop = min(stop, int(head.ts.searchsorted(other.ts[0], side=side)))
         stop = max(stop, _message_end(head, 0))
         if stop >= head.count:
             yield head, first

@@ -48,10 +48,7 @@ def content_key() -> str:
 def cache_folder() -> Path:
     """Where compiled kernels live: $ENGINE_CACHE, else the user's cache folder. May be deleted any time."""
     base = os.environ.get("ENGINE_CACHE")
-    if base:
-        root = Path(base)
-    else:
-        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "engine"
+    root = Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "engine"
     return root / "kernels" / content_key()
 
 
@@ -79,20 +76,55 @@ def _numba() -> Any:
 
 def entry(signature: str) -> Callable[[F], F]:
     """Decorator of an entry point: explicit integer signature, cached, without the interpreter's lock."""
-    decorate: Callable[[F], F] = _numba().njit(signature, cache=True, nogil=True, error_model="numpy")
+    options = {"cache": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+    decorate: Callable[[F], F] = _numba().njit(signature, **options)
     return decorate
 
 
 def helper(function: F) -> F:
-    """Decorator of a function that kernels call; compiled as part of them."""
-    compiled: F = _numba().njit(nogil=True, error_model="numpy")(function)
+    """Decorator of a function that kernels call; compiled as part of them, for one kind of integer.
+
+    Whatever integers it is called with, literals included, it is compiled for int64 alone: Numba would
+    make a version for each combination, which made the first compile several times as long.
+    """
+    compiled: F = _one_integer(_numba().njit(nogil=True, error_model="numpy", **_NO_WRAPPERS)(function))
     return compiled
 
 
 def inlined(function: F) -> F:
     """As `helper`, inlined by LLVM where it is called: for functions of a few instructions."""
-    compiled: F = _numba().njit(nogil=True, error_model="numpy", forceinline=True)(function)
+    options = {"nogil": True, "error_model": "numpy", "forceinline": True, **_NO_WRAPPERS}
+    compiled: F = _one_integer(_numba().njit(**options)(function))
     return compiled
+
+
+def exact_helper(function: F) -> F:
+    """As `helper`, for functions over unsigned integers: compiled for the types it is called with."""
+    compiled: F = _numba().njit(nogil=True, error_model="numpy", **_NO_WRAPPERS)(function)
+    return compiled
+
+
+# Helpers are called by kernels only, never from Python or C.
+_NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
+def _one_integer(dispatcher: Any) -> Any:
+    from numba.core import types
+
+    original = dispatcher.get_call_template
+
+    def normalised(kind: Any) -> Any:
+        kind = types.unliteral(kind)
+        return types.int64 if isinstance(kind, types.Integer) else kind
+
+    def get_call_template(arguments: Any, keywords: Any) -> Any:
+        return original(
+            tuple(normalised(kind) for kind in arguments),
+            {name: normalised(kind) for name, kind in keywords.items()},
+        )
+
+    dispatcher.get_call_template = get_call_template
+    return dispatcher
 
 
 def records_at(dtype: Any) -> Any:
@@ -107,7 +139,7 @@ def records_at(dtype: Any) -> Any:
     pointer = types.CPointer(numba.from_dtype(dtype))
     carray = numba.carray
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def to_pointer(_typing_context: Any, _address: Any) -> Any:
         def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
             return builder.inttoptr(arguments[0], context.get_value_type(pointer))
@@ -115,6 +147,6 @@ def records_at(dtype: Any) -> Any:
         return pointer(types.int64), generate
 
     def at(address: int, count: int) -> Any:
-        return carray(to_pointer(address), count)
+        return carray(to_pointer(address), count)  # type: ignore[call-arg]  # Numba adds the context
 
-    return numba.njit(nogil=True, forceinline=True)(at)
+    return _one_integer(numba.njit(nogil=True, forceinline=True, **_NO_WRAPPERS)(at))

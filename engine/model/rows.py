@@ -39,7 +39,7 @@ ROW = np.dtype(
 )
 ROW_BYTES = ROW.itemsize
 _PACK = Struct("<qqqqQqiIHHBBbx")
-assert _PACK.size == ROW_BYTES == 64  # noqa: S101  the canonical encoding depends on it
+assert _PACK.size == ROW_BYTES == 64
 
 _FLAGS_OFFSET = ROW.fields["flags"][1]  # type: ignore[index]  # a structured dtype has fields
 _LAST = int(Flag.LAST)

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Self, TextIO
 
 import msgspec
 import numpy as np
@@ -28,7 +28,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pa_dataset
 
-from engine.ingest.views import NAME, VIEWS, ViewReader, definitions_of
+from engine.ingest.view_reader import ViewReader, definitions_of
+from engine.ingest.views import NAME, VIEWS
 from engine.log.reader import LogReader
 from engine.log.schema import TIMESTAMP
 from engine.model.errors import EngineError, UsageError
@@ -66,7 +67,7 @@ class LogDataset(pa_dataset.Dataset):  # type: ignore[misc]  # pyarrow has no ty
     """One view over one or several logs, as a dataset that reads what a scan asks for."""
 
     def __init__(self, readers: Sequence[tuple[str, ViewReader]]) -> None:
-        """`readers` come with the name that the `file` column shows. The error of a scan is kept in `failure`."""
+        """`readers` come with the name that `file` shows. The error of a scan is kept in `failure`."""
         self._readers = readers
         self.failure: EngineError | None = None
 
@@ -79,7 +80,10 @@ class LogDataset(pa_dataset.Dataset):  # type: ignore[misc]  # pyarrow has no ty
         return pa.schema(fields)
 
     def scanner(
-        self, columns: Sequence[str] | None = None, filter: pc.Expression | None = None, **_: Any  # noqa: A002
+        self,
+        columns: Sequence[str] | None = None,
+        filter: pc.Expression | None = None,  # noqa: A002  the name of pyarrow's own argument
+        **_: Any,
     ) -> _Scanner:
         """A fresh scan of these columns (None: all), of rows for which `filter` holds."""
         schema = self.schema
@@ -144,7 +148,7 @@ class Query:
         self._connection.close()
         del self._connection
 
-    def __enter__(self) -> Query:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -196,7 +200,6 @@ class Query:
                 break
         return QueryResult(names, types, rows, more, self.warnings)
 
-
     def write_csv(self, sql: str, to: TextIO, limit: int | None = None) -> int:
         """Write the result (None: all of it) as CSV, streaming; returns the number of rows."""
         writer = csv.writer(to, lineterminator="\n")
@@ -238,17 +241,19 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Decimal):
         return f"{value:f}"
     if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            return base64.b64encode(value).decode()
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
+        return _bytes_as_text(value)
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
-    return str(value)
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def _bytes_as_text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return base64.b64encode(value).decode()
 
 
 def as_table(result: QueryResult) -> str:
@@ -261,9 +266,7 @@ def as_table(result: QueryResult) -> str:
     ]
 
     def line(row: Sequence[str]) -> str:
-        parts = (
-            text.rjust(w) if r else text.ljust(w) for text, w, r in zip(row, widths, right, strict=True)
-        )
+        parts = (text.rjust(w) if r else text.ljust(w) for text, w, r in zip(row, widths, right, strict=True))
         return "  ".join(parts).rstrip()
 
     body = [line(result.columns), line(["─" * w for w in widths]), *(line(row) for row in cells)]

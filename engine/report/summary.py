@@ -209,7 +209,10 @@ def table(summary: Summary) -> str:
         ("span", f"{s.first} to {s.last}"),
         (
             "events",
-            f"{s.events:,} rows in {s.messages:,} messages, {s.seconds:.3f} s, {s.events_per_second:,.0f} rows/s",
+            (
+                f"{s.events:,} rows in {s.messages:,} messages, {s.seconds:.3f} s, "
+                f"{s.events_per_second:,.0f} rows/s"
+            ),
         ),
         ("journal", f"{s.decisions:,} decisions, hash {s.journal_hash[:16]}…"),
     ]

@@ -1,0 +1,140 @@
+"""`engine demo`: the whole path on one machine, offline, in under a minute.
+
+A local venue with an invented market is started; everything else is what a user would type, run as
+commands of their own, so that the demo shows the product and nothing made for it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from engine.cli.common import emit, json_option, note, relative
+from engine.model.errors import EngineError, UsageError
+
+STARTS_WITHIN_S = 20.0
+SPEED = "10"  # the market runs ten times as fast, so that a few seconds hold something to trade on
+STRATEGY = ("--strategy", "ema_cross", "--set", "fast=10", "--set", "slow=40")
+
+
+@click.command()
+@click.option("--folder", default="demo", show_default=True, help="Where its recordings and runs go.")
+@click.option("--seconds", default=8, show_default=True, type=click.IntRange(2, 600), help="Of each session.")
+@click.option("--seed", default=7, show_default=True, help="Of the invented market.")
+@json_option
+def demo(*, folder: str, seconds: int, seed: int, as_json: bool) -> None:
+    """Record, backtest, paper-trade and verify against a local venue with an invented market."""
+    from engine.cli.options import prepare_kernels
+
+    base = Path(folder)
+    _make_way(base)
+    began = time.perf_counter()
+    prepare_kernels()
+    recordings, runs = base / "recordings", base / "runs"
+    with _venue(seed) as address:
+        note(f"1/5 a local venue is listening at {address['ws']} (an invented market, seed {seed})")
+        note(f"2/5 recording it for {seconds} s …")
+        listen = ("--symbols", "BTCUSDT,ETHUSDT", "--url", address["http"])
+        recorded = _engine("record", *listen, "--for", f"{seconds}s", "--to", str(recordings))
+        log = recorded["files"][0]
+        note("3/5 backtesting the recording …")
+        tested = _engine("backtest", log, *STRATEGY, "--runs", str(runs))
+        note(f"4/5 paper-trading for {seconds} s …")
+        paper = _engine("live", "--paper", *listen, "--for", f"{seconds}s", *STRATEGY, "--runs", str(runs))
+    note("5/5 running both again in other processes, decision by decision …")
+    proofs = [_engine("verify", run["run_dir"]) for run in (tested, paper)]
+    total = time.perf_counter() - began
+    result = {
+        "seconds": round(total, 1),
+        "recording": recorded,
+        "backtest": tested,
+        "paper": paper,
+        "verified": [proof["same"] for proof in proofs],
+    }
+    emit(result, as_json=as_json, text=lambda: _text(result, proofs, total))
+
+
+def _make_way(base: Path) -> None:
+    """Each demo starts anew; only a folder that a demo made is taken away."""
+    marker = base / "made-by-engine-demo"
+    if base.exists():
+        if not marker.exists():
+            raise UsageError(f"{relative(base)}: exists, and no demo made it", hint="name another --folder")
+        shutil.rmtree(base)
+    base.mkdir(parents=True)
+    marker.touch()
+
+
+@contextmanager
+def _venue(seed: int) -> Iterator[dict[str, Any]]:
+    """`engine serve` in a process of its own; its address."""
+    command = [
+        *(sys.executable, "-m", "engine", "serve", "--synthetic", "--seed", str(seed)),
+        *("--port", "0", "--speed", SPEED, "--json"),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # noqa: S603  our own
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            _, error = process.communicate(timeout=STARTS_WITHIN_S)
+            raise EngineError(f"engine serve did not start: {error.decode().strip()}")
+        yield msgspec.json.decode(line)
+    finally:
+        process.terminate()
+        process.communicate(timeout=STARTS_WITHIN_S)
+
+
+def _engine(*arguments: str) -> dict[str, Any]:
+    """Run one command as a user would, with --json; its error is the demo's error."""
+    done = subprocess.run(  # noqa: S603  our own command
+        [sys.executable, "-m", "engine", *arguments, "--json"], capture_output=True, check=False
+    )
+    if not done.stdout:
+        words = " ".join(arguments)
+        raise EngineError(f"engine {words} failed:\n{done.stderr.decode().strip()}")
+    found: dict[str, Any] = msgspec.json.decode(done.stdout)
+    return found
+
+
+def _text(result: dict[str, Any], proofs: list[dict[str, Any]], total: float) -> str:
+    recorded, tested, paper = result["recording"], result["backtest"], result["paper"]
+    rows = [("", "rows", "orders", "fills", "P&L", "verified", "files")]
+    rows.append(("recording", f"{recorded['rows']:,}", "", "", "", "", recorded["files"][0]))
+    for name, run, proof in (("backtest", tested, proofs[0]), ("paper", paper, proofs[1])):
+        rows.append(
+            (
+                name,
+                f"{run['events']:,}",
+                f"{run['orders']:,}",
+                f"{run['fills']:,}",
+                f"{run['pnl']:+,.2f} {run['currency']}",
+                "the same" if proof["same"] else "NOT the same",
+                run["run_dir"],
+            )
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+    log = recorded["files"][0]
+    lines += [
+        "",
+        f"{total:.0f} s in all. The market is invented; the loss is mostly fees, as it should be. Try next:",
+        f"  engine log info {log}",
+        f'  engine log query {log} "SELECT symbol, count(*), min(price), max(price) FROM trades GROUP BY symbol"',
+        f"  engine backtest {log} --strategy imbalance",
+        f"  engine why {tested['run_dir']} 1",
+        f"  engine diff {tested['run_dir']} {paper['run_dir']}",
+        "  engine backtest recordings/2024-06-01.arrow --set fast=20",
+    ]
+    return "\n".join(lines)
