@@ -78,10 +78,9 @@ def read_lines(path: Path, time_unit: str = "auto") -> Iterator[Line]:
 
 
 def _open(path: Path) -> BinaryIO:
-    file = path.open("rb")
-    start = file.read(2)
-    file.seek(0)
-    return cast("BinaryIO", gzip.open(file)) if start == _GZIP else file
+    with path.open("rb") as file:
+        start = file.read(2)
+    return cast("BinaryIO", gzip.open(path)) if start == _GZIP else path.open("rb")
 
 
 def _line(text: bytes, number: int, time_unit: str, path: Path) -> Line | None:

@@ -12,6 +12,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from difflib import SequenceMatcher
+from itertools import zip_longest
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -150,32 +153,39 @@ class _Rebuild:
         self._before = replay if replay.rotated else None
 
     def _differ(self, old: list[tuple[int, Row]], now: list[Row]) -> None:
-        """Compare one message: what begins and ends alike is paired, then what lies between."""
+        """Compare one message: rows that state the same are paired, and what lies between them in order."""
         was = [row for _, row in old]
         if was == now:
             return
-        shorter = min(len(was), len(now))
-        start = end = 0
-        while start < shorter and was[start] == now[start]:
-            start += 1
-        while end < shorter - start and was[-1 - end] == now[-1 - end]:
-            end += 1
-        first = old[start][0] if start < len(old) else old[-1][0] + 1
-        was, now = was[start : len(was) - end], now[start : len(now) - end]
-        for index in range(max(len(was), len(now))):
-            if index >= len(was):
-                self._add(first + len(was), "row", None, _row_text(now[index]))
-            elif index >= len(now):
-                self._add(first + index, "row", _row_text(was[index]), None)
-            else:
-                for column, before, after in zip(CONTENT, was[index], now[index], strict=True):
-                    if before != after:
-                        self._add(first + index, column, _cell(before), _cell(after))
+        matcher = SequenceMatcher(None, [_fact(r) for r in was], [_fact(r) for r in now], autojunk=False)
+        for _, start, end, now_start, now_end in matcher.get_opcodes():
+            for before, after in zip_longest(range(start, end), range(now_start, now_end)):
+                if after is None:
+                    self._add(old[before][0], "row", _row_text(was[before]), None)
+                elif before is None:
+                    seq = old[end][0] if end < len(old) else old[-1][0] + 1
+                    self._add(seq, "row", None, _row_text(now[after]))
+                else:
+                    self._cells(old[before][0], was[before], now[after])
+
+    def _cells(self, seq: int, was: Row, now: Row) -> None:
+        for column, before, after in zip(CONTENT, was, now, strict=True):
+            if before != after:
+                self._add(seq, column, _cell(before), _cell(after))
 
     def _add(self, seq: int, column: str, was: Cell, now: Cell) -> None:
         self._columns[column] += 1
         if len(self._differences) < LISTED:
             self._differences.append(Difference(seq, column, was, now))
+
+
+_FACT = itemgetter(*(CONTENT.index(name) for name in ("kind", "part", "side", "price", "size", "id")))
+
+
+def _fact(row: Row) -> Row:
+    """What makes two rows of one message the same fact, though other columns may differ."""
+    fact: Row = _FACT(row)
+    return fact
 
 
 def _cell(value: Any) -> Cell:
