@@ -23,6 +23,7 @@ from engine.model.errors import EngineError, UsageError
 
 STARTS_WITHIN_S = 20.0
 SPEED = "10"  # the market runs ten times as fast, so that a few seconds hold something to trade on
+QUERY = "SELECT symbol, count(*), min(price), max(price) FROM trades GROUP BY symbol"
 STRATEGY = ("--strategy", "ema_cross", "--set", "fast=10", "--set", "slow=40")
 
 
@@ -131,7 +132,7 @@ def _text(result: dict[str, Any], proofs: list[dict[str, Any]], total: float) ->
         "",
         f"{total:.0f} s in all. The market is invented; the loss is mostly fees, as it should be. Try next:",
         f"  engine log info {log}",
-        f'  engine log query {log} "SELECT symbol, count(*), min(price), max(price) FROM trades GROUP BY symbol"',
+        f'  engine log query {log} "{QUERY}"',
         f"  engine backtest {log} --strategy imbalance",
         f"  engine why {tested['run_dir']} 1",
         f"  engine diff {tested['run_dir']} {paper['run_dir']}",
