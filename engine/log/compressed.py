@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from engine.log.encode import batch_metadata
 from engine.log.framing import (
     CHECKSUM_EMPTY,
     END_OF_STREAM,
@@ -28,7 +29,7 @@ from engine.log.framing import (
     sign_message,
 )
 from engine.log.schema import SCHEMA, Batch, Chain, LogHeader, header_metadata, record_of
-from engine.log.writer import batch_metadata, file_start, sync_folder
+from engine.log.writer import file_start, sync_folder
 from engine.model.errors import EngineError
 from engine.model.kinds import Flag, encode_canonical
 

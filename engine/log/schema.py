@@ -133,6 +133,21 @@ class Batch:
     wire: pa.LargeBinaryArray | None
     _texts: tuple[TextParts, TextParts]
 
+    if not TYPE_CHECKING:  # for mypy, every attribute above is simply there
+
+        def __getattr__(self, name: str) -> pa.Array:
+            """`data` and `wire` of a batch being written become Arrow arrays when somebody asks: few do."""
+            if name not in {"data", "wire"}:
+                raise AttributeError(name)
+            kind = pa.string() if name == "data" else pa.large_binary()
+            array = _text_array(*self._texts[name == "wire"], kind)
+            setattr(self, name, array)
+            return array
+
+    def set_texts(self, data: TextParts, wire: TextParts) -> None:
+        """Give the batch both text columns in their canonical parts."""
+        self._texts = (data, wire)
+
     def data_at(self, row: int) -> bytes | None:
         """The row's `data` text as bytes, or None."""
         if self.data is None:
@@ -173,25 +188,20 @@ def batch_of_buffer(rows: RowBuffer, first_seq: int) -> Batch:
     batch.rows = packed
     for name in FIXED:
         setattr(batch, name, np.ascontiguousarray(packed[name]))
-    data = (packed["data_length"].astype(np.int64), b"".join(rows.data))
-    wire = (packed["wire_length"].astype(np.int64), b"".join(rows.wire))
-    batch._texts = (data, wire)  # noqa: SLF001  the batch is being made here
-    batch.data = _text_array(*data, len(rows.data), pa.string())
-    batch.wire = _text_array(*wire, len(rows.wire), pa.large_binary())
+    batch.set_texts(
+        (packed["data_length"].astype(np.int64), b"".join(rows.data)),
+        (packed["wire_length"].astype(np.int64), b"".join(rows.wire)),
+    )
     return batch
 
 
-def _text_array(lengths: npt.NDArray[np.int64], content: bytes, filled: int, kind: pa.DataType) -> pa.Array:
+def _text_array(lengths: npt.NDArray[np.int64], content: bytes | memoryview, kind: pa.DataType) -> pa.Array:
     count = len(lengths)
-    nulls = count - filled
+    present = lengths >= 0
+    nulls = count - int(np.count_nonzero(present))
     offsets = np.zeros(count + 1, dtype=np.int32 if kind == pa.string() else np.int64)
-    valid = None
-    if nulls:
-        present = lengths >= 0
-        valid = pa.py_buffer(np.packbits(present, bitorder="little"))
-        np.cumsum(np.where(present, lengths, 0), out=offsets[1:])
-    else:
-        np.cumsum(lengths, out=offsets[1:])
+    np.cumsum(np.maximum(lengths, 0), out=offsets[1:])
+    valid = pa.py_buffer(np.packbits(present, bitorder="little")) if nulls else None
     return pa.Array.from_buffers(kind, count, [valid, pa.py_buffer(offsets), pa.py_buffer(content)], nulls)
 
 

@@ -17,25 +17,11 @@ from __future__ import annotations
 
 import fcntl
 import os
-from io import BytesIO
 from typing import TYPE_CHECKING, Self
 
-import pyarrow as pa
-
-from engine.log.framing import CHECKSUM_EMPTY, CHECKSUM_KEY, MAGIC, sign_message
-from engine.log.schema import (
-    CHAIN_KEY,
-    CRC_KEY,
-    SCHEMA,
-    SEQ_KEY,
-    Batch,
-    Chain,
-    LogHeader,
-    batch_of_buffer,
-    crc_text,
-    header_metadata,
-    record_of,
-)
+from engine.log.encode import BatchEncoder
+from engine.log.framing import MAGIC, sign_message
+from engine.log.schema import SCHEMA, Batch, Chain, LogHeader, header_metadata
 from engine.model.errors import EngineError, InternalError, UsageError
 from engine.model.kinds import EndData, Flag, Kind, encode_canonical
 from engine.model.rows import RowBuffer
@@ -45,7 +31,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _LAST = int(Flag.LAST)
-_EMPTY = pa.RecordBatch.from_pylist([], schema=SCHEMA)
 
 
 class LogWriter:
@@ -93,7 +78,7 @@ class LogWriter:
             return None
         if self._failed is not None:
             raise self._write_error(self._failed)
-        batch = batch_of_buffer(rows, self.seq)
+        batch, message = self._encoder.layout(rows, self.seq)
         if not int(batch.flags[-1]) & _LAST:
             raise InternalError(
                 f"{self.path}: a batch holds whole messages, but row {self.seq + batch.count - 1} has no LAST"
@@ -101,7 +86,8 @@ class LogWriter:
         chain = self.chain.copy()
         chain.update(batch)
         head = chain.head()
-        self._write(self._encoder.encode(batch, head))
+        self._encoder.sign(message, batch, head)
+        self._write(message)
         if self._fsync:
             self._sync()
         self.chain, self.chain_head = chain, head
@@ -170,38 +156,6 @@ class LogWriter:
             # What the system could not store, it may have dropped: nothing after this can be trusted.
             self._failed = error
             raise self._write_error(error) from None
-
-
-class BatchEncoder:
-    """Batches to signed Arrow messages, through one Arrow writer that is kept."""
-
-    def __init__(self, options: pa.ipc.IpcWriteOptions | None = None) -> None:
-        self._sink = BytesIO()
-        self._writer = pa.ipc.new_stream(
-            self._sink, SCHEMA, options=options or pa.ipc.IpcWriteOptions(use_threads=False)
-        )
-        # The first batch takes the schema message along with it: let that be an empty one, and forget it.
-        self._writer.write_batch(_EMPTY)
-
-    def encode(self, batch: Batch, chain_head: str) -> bytearray:
-        """The batch as one message, ready to be written."""
-        sink = self._sink
-        sink.seek(0)
-        sink.truncate()
-        self._writer.write_batch(record_of(batch), custom_metadata=batch_metadata(batch, chain_head))
-        message = bytearray(sink.getbuffer())
-        sign_message(message)
-        return message
-
-
-def batch_metadata(batch: Batch, chain_head: str) -> dict[bytes, bytes]:
-    """The custom metadata of a batch whose rows the chain has just taken."""
-    return {
-        SEQ_KEY: b"%d" % batch.first_seq,
-        CRC_KEY: crc_text(batch),
-        CHAIN_KEY: chain_head.encode(),
-        CHECKSUM_KEY: CHECKSUM_EMPTY,
-    }
 
 
 def _create(path: Path) -> int:
