@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: help demo test lint long bench sample golden clean
+.PHONY: help demo test lint long bench sample clean
 
 help:
 	@echo "make demo    install into $(VENV) and show the whole path, offline, in under a minute"
@@ -13,7 +13,6 @@ help:
 	@echo "make long    the tests that take minutes"
 	@echo "make bench   the figures of the README, measured on this machine"
 	@echo "make sample  make recordings/2024-06-01.arrow again, bit for bit"
-	@echo "make golden  write the tests' expectations again; review the difference"
 
 # One stamp per set of extras: an environment that is there is not made twice.
 $(BIN)/python:
@@ -51,9 +50,6 @@ bench: $(VENV)/.installed-dev
 
 sample: $(VENV)/.installed
 	$(BIN)/python -m engine.serve.sample recordings/2024-06-01.arrow
-
-golden: $(VENV)/.installed-dev
-	$(BIN)/pytest -q --update-golden
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis bench/.cache
