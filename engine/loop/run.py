@@ -398,6 +398,8 @@ class Runner:
             # Until the next snapshot the book is not what the venue has.
             source = self._sources.get((self._file, int(self._batch.source[row])))
             for who in self.registry.instruments:
+                if self.memory.of_instrument(who.index, "match_on") != MATCH_BOOK:
+                    continue  # a quote or a trade is a whole picture: the next one needs no snapshot
                 if who == instrument or (instrument is None and source and source.venue == who.venue):
                     self.memory.set_of_instrument(who.index, "book_bad", 1)
         if data.event in _HALTING_EVENTS and not self.context.stopped:

@@ -64,7 +64,6 @@ from engine.loop.codes import (
     EV_REFUSED,
     FINAL,
     GROW_LEVELS,
-    IGNORED,
     J_ACCEPTED,
     J_CANCEL_REJECTED,
     J_CANCELLED,
@@ -218,10 +217,12 @@ def apply_message(s: Any, first: int, last: int) -> None:
             number = np_int(numbers[i])
             instrument = instruments[number]
             flag = flags[i]
+            if instrument.match_on != MATCH_BOOK:
+                continue
             if flag & MAYBE_BAD:
                 instrument.book_bad = 1
                 continue
-            if flag & IGNORED or instrument.match_on != MATCH_BOOK:
+            if flag & NEVER_MATCH:
                 continue
             if touched != number:
                 several = several or touched >= 0
