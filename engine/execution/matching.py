@@ -447,7 +447,7 @@ def arrive(s: Any, slot: int) -> None:
     if order.venue_filled == order.size:
         return
     if order.tif == T_IOC or order.tif == T_FOK:
-        finish(s, slot, E_EXPIRED, R_IOC)
+        finish(s, slot, E_CANCELLED, R_IOC)
         return
     rest(s, slot)
 
