@@ -293,7 +293,8 @@ def cancel(address: int, slot: int) -> int:
         s.out_need = 64
         return -GROW_ITEMS
     order = orders_at(s.orders, s.order_capacity)[slot]
-    if order.state == S_CANCELLING or (order.venue_state == VENUE_DONE and order.state == S_SUBMITTED):
+    # A refused order is counted nowhere. What the venue has done with it meanwhile must not be asked here.
+    if order.state == S_CANCELLING or (order.state == S_SUBMITTED and order.counted == 0):
         return 1
     state = ORDER_TABLE[order.state, EV_CANCEL_SENT]
     if state < 0:
