@@ -9,10 +9,10 @@ and a ping. No pong, or still no frame after five times as long: the connection 
 that nobody trades is silent and well; its socket answers, so it is left alone for a while.) Pings of the
 venue are answered by `websockets` itself.
 
-The receive loop is as short as it can be. `recv` of a queue that is not empty does not suspend, so one
-wake-up drains all frames that one read of the socket brought, and work that a frame schedules with
-`loop.call_soon` runs when the queue is empty. `max_queue=None` because frames never stay in the queue: they
-are worked on before the socket is read again, so the back-pressure is the kernel's.
+The way of a frame is as short as it can be (see engine.live.transport): all frames that one read of the
+socket brought are worked on before the event loop goes on, and work that a frame schedules with
+`loop.call_soon` runs after the last of them. `max_queue=None` because frames never stay in a queue; the
+back-pressure is the kernel's, since nothing is read meanwhile.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ from engine.model.errors import VenueError
 from engine.model.kinds import StatusData
 
 if TYPE_CHECKING:
-    from websockets.asyncio.client import ClientConnection
     from websockets.exceptions import ConnectionClosed
+
+    from engine.live.transport import DirectConnection
 
 FRAME_BYTES_MAX = 64 << 20  # a whole book in one frame may be several MB; the default, 1 MiB, kills it
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -85,7 +86,7 @@ class Connection:
         self._messages = messages
         self._subscribed = subscribed
         self._timeouts = timeouts or Timeouts()
-        self._websocket: ClientConnection | None = None
+        self._websocket: DirectConnection | None = None
         self._leaving: tuple[Event, str] | None = None  # why we close the socket ourselves
         self._closing: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
@@ -122,16 +123,18 @@ class Connection:
         for status in self.machine.on(event, now_s, detail, retry_after_s=retry_after_s):
             self._hooks.on_status(status)
 
-    async def _open(self) -> ClientConnection | None:
+    async def _open(self) -> DirectConnection | None:
         """The open socket, or None when the attempt failed or was stopped; the machine knows which."""
         from websockets.asyncio.client import connect
         from websockets.exceptions import InvalidHandshake, InvalidURI
 
+        from engine.live.transport import DirectConnection
+
         timeouts = self._timeouts
 
-        async def attempt() -> ClientConnection:
+        async def attempt() -> DirectConnection:
             # Awaited, `connect` makes one attempt: its own way of reconnecting would leave no rows.
-            return await connect(
+            opened = await connect(
                 self.url,
                 compression=None,
                 max_size=FRAME_BYTES_MAX,
@@ -140,7 +143,10 @@ class Connection:
                 close_timeout=timeouts.close_s,
                 ping_interval=None,
                 proxy=None if is_loopback(self.url) else True,
+                create_connection=DirectConnection,
             )
+            assert isinstance(opened, DirectConnection)
+            return opened
 
         opening = asyncio.ensure_future(attempt())
         stopping = asyncio.ensure_future(self._stopping.wait())
@@ -163,7 +169,7 @@ class Connection:
         self.opened.set()
         return websocket
 
-    async def _live(self, websocket: ClientConnection) -> None:
+    async def _live(self, websocket: DirectConnection) -> None:
         """One life of the socket, from opened to closed."""
         from websockets.exceptions import ConnectionClosed
 
@@ -193,14 +199,23 @@ class Connection:
         event, words = self._leaving or (Event.LOST, words)
         self._tell(event, words)
 
-    async def _receive(self, websocket: ClientConnection) -> None:
-        receive, on_frame = websocket.recv, self._hooks.on_frame
-        while True:
-            frame = await receive(False)  # decode=False: bytes
+    async def _receive(self, websocket: DirectConnection) -> None:
+        on_frame = self._hooks.on_frame
+
+        def take(frame: bytes) -> None:
             self.frames += 1
             on_frame(frame)
 
-    async def _watch(self, websocket: ClientConnection) -> None:
+        websocket.listen(take)
+        try:
+            while True:
+                take(await websocket.recv(decode=False))
+                websocket.taken()
+        finally:
+            if websocket.failure is not None:
+                raise websocket.failure
+
+    async def _watch(self, websocket: DirectConnection) -> None:
         """Notice a stream that has gone silent, and give up one that stays so."""
         seen = self.frames
         silences = 0
@@ -221,7 +236,7 @@ class Connection:
                 self._leave(Event.DEAD, f"silence: {words}{suffix}")
                 return
 
-    async def _answers(self, websocket: ClientConnection) -> bool:
+    async def _answers(self, websocket: DirectConnection) -> bool:
         """Whether the other side answers a ping in time."""
         from websockets.exceptions import ConnectionClosed
 

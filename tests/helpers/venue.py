@@ -90,6 +90,12 @@ class FakeVenue:
                 with suppress(ConnectionClosed):  # it went away; the frame counts as sent
                     await client.send(frame)
 
+    async def send_in_fragments(self, parts: list[str]) -> None:
+        """Send one message in pieces."""
+        self.sent.append("".join(parts))
+        for client in tuple(self._clients):
+            await client.send(parts)
+
     async def drop(self) -> None:
         """Cut every connection without a word."""
         for client in tuple(self._clients):

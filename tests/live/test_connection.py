@@ -96,6 +96,59 @@ def test_every_frame_arrives_in_order_and_as_sent() -> None:
     assert watched.rows[-1].detail == "stopped"
 
 
+def test_messages_in_fragments_keep_their_place() -> None:
+    """Fragments are joined, and what is sent whole between them never overtakes."""
+    expected: list[bytes] = []
+
+    async def story(venue: FakeVenue, watched: Watched) -> None:
+        await watched.until(lambda: "subscribed" in watched.events)
+        for number in range(30):
+            whole, parts = f"whole {number}", [f"frag{number}", "", "ment"]
+            await venue.send(whole, whole)
+            await venue.send_in_fragments(parts)
+            await venue.send(whole)
+            expected.extend(text.encode() for text in (whole, whole, "".join(parts), whole))
+        await watched.until(lambda: len(watched.frames) == len(expected))
+
+    assert play(story).frames == expected
+
+
+def test_frames_take_the_short_way() -> None:
+    """The library still calls the hook that spares frames its queue: nothing comes through `recv`."""
+
+    async def story(venue: FakeVenue, watched: Watched) -> None:
+        await watched.until(lambda: "subscribed" in watched.events)
+        await venue.send(*(venue.trade("BTCUSDT") for _ in range(50)))
+        await watched.until(lambda: len(watched.frames) == 50)
+        websocket = watched.connection._websocket
+        assert websocket is not None
+        assert websocket._queued == 0
+
+    play(story)
+
+
+def test_a_bug_behind_a_frame_is_not_a_lost_connection() -> None:
+    """What `on_frame` raises ends the connection and comes out of `run`; nothing reconnects over it."""
+
+    async def run() -> Watched:
+        def broken(_frame: bytes) -> None:
+            raise ZeroDivisionError("a bug")
+
+        venue = FakeVenue()
+        async with venue.running():
+            watched = Watched(venue.url)
+            watched.connection._hooks = Hooks(broken, watched._status, watched._lost)
+            running = asyncio.ensure_future(watched.connection.run())
+            await watched.until(lambda: "subscribed" in watched.events)
+            await venue.send(venue.trade("BTCUSDT"))
+            async with asyncio.timeout(LIMIT_S):
+                with pytest.raises(ZeroDivisionError, match="a bug"):
+                    await running
+        return watched
+
+    assert asyncio.run(run()).events == ["connecting", "connected", "subscribed"]
+
+
 @pytest.mark.parametrize("how", ["cut", "closed"])
 def test_a_lost_connection_comes_back(how: str) -> None:
     """Cut off or closed by the venue: a row with the reason, a wait, and a new life with all frames."""
