@@ -38,6 +38,7 @@ class FakeVenue:
         self.answers_pings = True
         self._clients: set[ServerConnection] = set()
         self._changed = asyncio.Condition()
+        self._asked = asyncio.Event()
         self._update_id = dict.fromkeys(self.symbols, 1_000)
         self._trade_id = dict.fromkeys(self.symbols, 500)
         self._book: dict[str, tuple[dict[str, str], dict[str, str]]] = {
@@ -76,6 +77,13 @@ class FakeVenue:
         """Wait until `count` connections have been opened in all, and one is open."""
         async with asyncio.timeout(timeout_s), self._changed:
             await self._changed.wait_for(lambda: self.connects >= count and bool(self._clients))
+
+    async def asked(self, path: str, count: int, *, timeout_s: float = 10.0) -> None:
+        """Wait until a REST path has been asked for so often."""
+        async with asyncio.timeout(timeout_s):
+            while sum(request.startswith(path) for request in self.requests) < count:
+                self._asked.clear()
+                await self._asked.wait()
 
     async def disconnected(self, *, timeout_s: float = 10.0) -> None:
         """Wait until nobody is connected."""
@@ -191,6 +199,7 @@ class FakeVenue:
                 return None
             return _response(*self.refuse_websocket)
         self.requests.append(request.path)
+        self._asked.set()
         if self.html:
             return _response(200, "text/html", "<!doctype html><title>Welcome</title>")
         query = parse_qs(parts.query)
