@@ -31,7 +31,7 @@ def _log_with_ends(path: Path, messages: int, seed: int) -> tuple[int, list[tupl
 def test_every_cut_of_an_unsealed_log_reads_to_the_last_whole_batch(tmp_path: Path) -> None:
     """At each byte: exactly the batches that end before the cut, and a tail unless the cut is at an end."""
     path = tmp_path / "a.arrow"
-    header_end, ends = _log_with_ends(path, messages=4, seed=11)
+    header_end, ends = _log_with_ends(path, messages=3, seed=11)
     whole, rows = path.read_bytes(), read_rows(path)
     cut_file = tmp_path / "cut.arrow"
     for cut in range(len(whole) + 1):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.log.check import check
+from engine.log.decode import SMALL_BODY_BYTES
 from engine.log.reader import LogReader
 from engine.model.errors import DamagedLog
 from tests.helpers.logs import make_log, market, read_rows, rows_of
@@ -70,6 +71,31 @@ def test_a_flipped_bit_is_named_and_changes_no_row(tmp_path: Path, sealed: bool,
         assert offset is not None, where
         assert offset <= at, where
         assert text, where
+
+
+@pytest.mark.parametrize("seed", [24, 25])
+def test_flips_in_large_batches_are_found_column_by_column(tmp_path: Path, seed: int) -> None:
+    """In large batches a reader verifies only the columns that it reads, and check everything."""
+    path = make_log(tmp_path / "a.arrow", market(12_000, seed), per_batch=10**9, sealed=True)
+    whole = bytearray(path.read_bytes())
+    assert next(LogReader(path).messages()).body + SMALL_BODY_BYTES < len(whole)
+    some = ("ts", "kind", "price")
+    true = _columns_of(path, some)
+    chance = random.Random(seed)
+    flipped = tmp_path / "flipped.arrow"
+    untouched = 0
+    for _ in range(150):
+        at, bit = chance.randrange(len(whole)), chance.randrange(8)
+        whole[at] ^= 1 << bit
+        flipped.write_bytes(whole)
+        whole[at] ^= 1 << bit
+        found = _columns_of(flipped, some)
+        assert found in ([], true), at
+        untouched += found == true
+        offset, text = _damage(flipped)
+        assert offset is not None, at
+        assert text, at
+    assert 0 < untouched < 150  # some flips hit columns that were not read
 
 
 @pytest.mark.long
