@@ -74,9 +74,7 @@ def run_json(command: Sequence[str | Path], **options: Any) -> Any:
 def engine_command(*arguments: str | Path) -> list[str]:
     """The engine of this environment, as a user starts it; of this checkout where none is installed."""
     script = Path(sys.executable).with_name("engine")
-    start = (
-        [str(script)] if script.exists() else [sys.executable, "-c", "from engine.cli.main import run; run()"]
-    )
+    start = [str(script)] if script.exists() else [sys.executable, "-m", "engine"]
     return [*start, *map(str, arguments)]
 
 
