@@ -98,6 +98,25 @@ def test_flips_in_large_batches_are_found_column_by_column(tmp_path: Path, seed:
     assert 0 < untouched < 150  # some flips hit columns that were not read
 
 
+def test_padding_between_columns_is_covered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where values are verified by column, check names a change in the bytes between them."""
+    monkeypatch.setattr("engine.log.decode.SMALL_BODY_BYTES", 0)
+    path = make_log(tmp_path / "a.arrow", market(12, seed=26), sealed=True)
+    whole, rows = bytearray(path.read_bytes()), read_rows(path)
+    message = next(LogReader(path).messages())
+    flipped = tmp_path / "flipped.arrow"
+    harmless = 0
+    for at in range(message.body, message.end):
+        whole[at] ^= 1
+        flipped.write_bytes(whole)
+        whole[at] ^= 1
+        assert _damage(flipped)[0] == message.offset, at
+        found = _rows_before_damage(flipped)
+        assert found in ([], rows), at
+        harmless += found == rows
+    assert harmless  # there is padding, and it was tried
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("sealed", [False, True], ids=["unsealed", "sealed"])
 def test_each_single_byte_is_covered(tmp_path: Path, sealed: bool) -> None:  # noqa: FBT001
