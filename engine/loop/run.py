@@ -24,6 +24,7 @@ import numpy as np
 from engine.config import RunConfig
 from engine.execution.accounting import Ledger
 from engine.execution.orders import FIRST_FINAL, Event, Reason, State, reason_name
+from engine.execution.state import MATCH_BOOK
 from engine.log.journal import Journal
 from engine.log.schema import Batch
 from engine.loop import kernels
