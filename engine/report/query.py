@@ -97,15 +97,18 @@ class LogDataset(pa_dataset.Dataset):  # type: ignore[misc]  # pyarrow has no ty
     def _scan(
         self, wanted: list[str], chosen: list[str], condition: pc.Expression | None
     ) -> Iterator[pa.RecordBatch]:
+        # A batch without columns has no rows: at least one is read, `seq`, which costs nothing.
+        columns = [name for name in wanted if name != "file"] or ["seq"]
+        wanted = [*(["file"] if "file" in wanted else []), *columns]
         schema = pa.schema([self.schema.field(name) for name in wanted])
         try:
             for name, reader in self._readers:
-                for batch in reader.batches(wanted):
-                    columns = [c.view(_STAMP) if c.type == TIMESTAMP else c for c in batch.columns]
+                for batch in reader.batches(columns):
+                    arrays = [c.view(_STAMP) if c.type == TIMESTAMP else c for c in batch.columns]
                     if "file" in wanted:
                         same = pa.array(np.zeros(batch.num_rows, dtype=np.int32))
-                        columns.insert(0, pa.DictionaryArray.from_arrays(same, pa.array([name])))
-                    table = pa.table(columns, schema=schema)
+                        arrays.insert(0, pa.DictionaryArray.from_arrays(same, pa.array([name])))
+                    table = pa.table(arrays, schema=schema)
                     if condition is not None:
                         table = table.filter(condition)
                     yield from table.select(chosen).combine_chunks().to_batches()
@@ -155,12 +158,12 @@ class Query:
         self.close()
 
     @contextmanager
-    def _stream(self, sql: str) -> Iterator[pa.RecordBatchReader]:
+    def _stream(self, sql: str, batch_rows: int) -> Iterator[pa.RecordBatchReader]:
         try:
             relation = self._connection.sql(sql)
             if relation is None:
                 raise UsageError("the statement returns no rows", hint="write a SELECT")
-            reader = relation.to_arrow_reader(_BATCH_ROWS)
+            reader = relation.to_arrow_reader(batch_rows)
             try:
                 yield reader
             finally:
@@ -179,9 +182,12 @@ class Query:
         columns = "; ".join(f"{view} has {', '.join(self.datasets[view].schema.names)}" for view in named)
         return UsageError(f"SQL: {said}", hint=columns or f"the views are {', '.join(QUERY_VIEWS)}")
 
-    def batches(self, sql: str) -> Iterator[pa.RecordBatch]:
-        """The result as a stream of batches. Raises UsageError for SQL that DuckDB refuses."""
-        with self._stream(sql) as reader:
+    def batches(self, sql: str, limit: int | None = None) -> Iterator[pa.RecordBatch]:
+        """The result as a stream of batches, small ones when only `limit` rows are of interest.
+
+        Raises UsageError for SQL that DuckDB refuses.
+        """
+        with self._stream(sql, _BATCH_ROWS if limit is None else min(limit + 1, _BATCH_ROWS)) as reader:
             empty = pa.RecordBatch.from_pylist([], schema=reader.schema)
             yield empty  # so that the columns are known even of a result without rows
             yield from reader
@@ -192,7 +198,7 @@ class Query:
         types: list[str] = []
         rows: list[list[Any]] = []
         more = False
-        for batch in self.batches(sql):
+        for batch in self.batches(sql, limit):
             names, types = batch.schema.names, [_type_name(t) for t in batch.schema.types]
             rows += plain_rows(batch)
             if limit is not None and len(rows) > limit:
@@ -204,7 +210,7 @@ class Query:
         """Write the result (None: all of it) as CSV, streaming; returns the number of rows."""
         writer = csv.writer(to, lineterminator="\n")
         written = 0
-        for number, batch in enumerate(self.batches(sql)):
+        for number, batch in enumerate(self.batches(sql, limit)):
             if number == 0:
                 writer.writerow(batch.schema.names)
             rows = plain_rows(batch)
