@@ -13,10 +13,10 @@ import numpy as np
 
 from engine.model import jit
 
-_COLUMNS = ("ts", "ts_venue", "kind", "flags", "instrument", "side", "price", "size", "id", "part")
+COLUMNS = ("ts", "ts_venue", "kind", "flags", "instrument", "side", "price", "size", "id", "part")
 
 STATE = np.dtype(
-    [(f"column_{name}", "<i8") for name in _COLUMNS]
+    [(f"column_{name}", "<i8") for name in COLUMNS]
     + [
         (name, "<i8")
         for name in (

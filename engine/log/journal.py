@@ -62,6 +62,7 @@ JOURNAL_SCHEMA = pa.schema(
         pa.field("text", pa.string()),  # a refusal's words, or the strategy's own line (kind 0)
     ]
 )
+_COLUMNS = tuple((field.name, field.type) for field in JOURNAL_SCHEMA)
 HASH_FIELDS = (*_SAME, "instrument")
 STRATEGY_LINE = 0
 _INTEGERS = tuple(f.name for f in JOURNAL_SCHEMA if f.name not in ("instrument", "text"))
@@ -79,9 +80,7 @@ class JournalHash:
         """Take records whose `instrument` is an index into `keys`."""
         numbers = records["instrument"]
         start = 0
-        ordinal_of = np.full(len(keys), -1, dtype=np.int32)
-        for index, key in enumerate(keys):
-            ordinal_of[index] = self._ordinals.get(key, -1)
+        ordinal_of = np.array([self._ordinals.get(key, -1) for key in keys], dtype=np.int32)
         while True:
             fresh = np.flatnonzero(ordinal_of[numbers[start:]] < 0)
             stop = start + int(fresh[0]) if len(fresh) else len(records)
@@ -156,17 +155,24 @@ class Journal:
 
     def record_batch(self, records: npt.NDArray[np.void], keys: Sequence[str]) -> pa.RecordBatch:
         """The records as the file's columns."""
+        count = len(records)
         columns: list[pa.Array] = []
-        for field in JOURNAL_SCHEMA:
-            if field.name == "instrument":
-                columns.append(pa.array([keys[i] for i in records["instrument"].tolist()], pa.string()))
-            elif field.name == "text":
-                numbers = records["number"].tolist()
-                texts = [self._texts.pop(n, None) for n in numbers] if self._texts else [None] * len(numbers)
-                columns.append(pa.array(texts, pa.string()))
+        # From buffers: a live session writes a batch of one or two records at every turn, and
+        # pa.array() would look at each column's type again and again.
+        for name, kind in _COLUMNS:
+            if name == "instrument":
+                columns.append(pa.array([keys[i] for i in records["instrument"].tolist()], kind))
+            elif name == "text":
+                columns.append(self._text_column(records, count))
             else:
-                columns.append(pa.array(np.ascontiguousarray(records[field.name]), field.type))
+                values = np.ascontiguousarray(records[name])
+                columns.append(pa.Array.from_buffers(kind, count, [None, pa.py_buffer(values)], 0))
         return pa.RecordBatch.from_arrays(columns, schema=JOURNAL_SCHEMA)
+
+    def _text_column(self, records: npt.NDArray[np.void], count: int) -> pa.Array:
+        if not self._texts:
+            return pa.nulls(count, pa.string())
+        return pa.array([self._texts.pop(n, None) for n in records["number"].tolist()], pa.string())
 
     def _write_lines(self) -> None:
         if not self._lines:

@@ -40,7 +40,12 @@ class Backtest:
     @property
     def warnings(self) -> list[str]:
         """What a user should know of the inputs."""
-        return [f"{i.path}: {i.tail}" for i in self.inputs if i.tail]
+        return [
+            f"{i.path}: not sealed; it was run up to its last good batch, {i.rows:,} rows"
+            + (f" ({i.tail})" if i.tail else "")
+            for i in self.inputs
+            if not i.sealed
+        ]
 
 
 def run_backtest(

@@ -6,8 +6,8 @@ hand first; whoever changes it (`_act`) also ends the run-ahead after the messag
 
 `target` lives here: it compares with the position and its own unfilled target order, cancels when the wish
 has changed, waits until that is final, then sends one order for the rest. A target whose order was refused,
-rejected or found nothing to trade with is not tried again before a second of loop time has passed or
-another size is asked for.
+rejected or ended by the venue is not tried again before a second of loop time has passed or another size
+is asked for; one whose order the strategy itself cancelled, not before it is asked for again.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 from engine.config import parse_duration
 from engine.execution.money import MONEY_DECIMALS
 from engine.execution.orders import OrderKind, Reason, State, TimeInForce, reason_name
+from engine.execution.state import MATCH_BOOK
 from engine.loop import kernels
 from engine.loop.codes import DRAIN_JOURNAL, GROW_ITEMS, GROW_ORDERS
 from engine.loop.memory import Memory
@@ -33,7 +34,6 @@ from engine.strategy.api import Book, OpenOrder, Quote
 _TIF = {"gtc": TimeInForce.GTC, "ioc": TimeInForce.IOC, "fok": TimeInForce.FOK}
 _MARKET, _LIMIT = int(OrderKind.MARKET), int(OrderKind.LIMIT)
 RETRY_NS = SECOND_NS
-_NOTHING_TO_HAVE = (int(Reason.NO_LIQUIDITY), int(Reason.INSUFFICIENT_FUNDS))
 _TOLERANCE = 1e-6
 _STATE_NAMES = {
     State.SUBMITTED: "submitted",
@@ -63,14 +63,17 @@ class LiveOrder:
 class Target:
     """What `target` wants of one instrument, and the order it has out for it."""
 
-    __slots__ = ("failed_at", "order", "price", "settled", "size")
+    __slots__ = ("changing", "failed_at", "order", "price", "settled", "size", "unfit", "unfit_at")
 
     def __init__(self) -> None:
         self.size: int | None = None
         self.price: int = 0
         self.order = 0  # number of the target order that is out, 0: none
+        self.changing = False  # its order is being cancelled because the wish has changed
         self.settled: tuple[float, float | None] | None = None  # asked for, and nothing left to do
         self.failed_at: int | None = None
+        self.unfit: tuple[float, float | None] | None = None  # asked for last that is off the increments
+        self.unfit_at = 0
 
 
 class Delivery:
@@ -306,20 +309,15 @@ class LoopContext:
         if wish is None:
             wish = self.targets[instrument] = Target()
         lots, problem = to_increments(abs(size), instrument.lot, instrument.size_decimals)
-        if problem:
-            # The order call words the refusal, journals and delivers it, once per wish.
-            if wish.settled != (size, price):
-                self._order(instrument, size, price, "gtc", post_only=False, reduce_only=False)
-                wish.settled = (size, price)
-            return
         mantissa = 0
-        if price is not None:
+        if price is not None and not problem:
             mantissa, problem = to_increments(price, instrument.tick, instrument.price_decimals)
-            if problem:
-                if wish.settled != (size, price):
-                    self._order(instrument, size, price, "gtc", post_only=False, reduce_only=False)
-                    wish.settled = (size, price)
-                return
+        if problem:
+            # The order call words the refusal, journals and delivers it.
+            if wish.unfit != (size, price) or self.now >= wish.unfit_at + RETRY_NS:
+                wish.unfit, wish.unfit_at = (size, price), self.now
+                self._order(instrument, size, price, "gtc", post_only=False, reduce_only=False)
+            return
         wanted = lots if size >= 0 else -lots
         if (wish.size, wish.price) != (wanted, mantissa):
             wish.size, wish.price, wish.failed_at = wanted, mantissa, None
@@ -343,12 +341,14 @@ class LoopContext:
             side = 1 if rest > 0 else -1
             kind = _LIMIT if wish.price else _MARKET
             tif = int(TimeInForce.GTC if wish.price else TimeInForce.IOC)
+            wish.changing = False
             wish.order = self._send(instrument, side, abs(rest), wish.price, kind, tif, 0)
             return True
         pending = live.side * (live.size - live.filled)
         same = abs(position + pending - wish.size) < instrument.lot and live.price == wish.price
-        if not same and live.state != State.CANCELLING:
-            self.cancel(live.number)
+        if not same:
+            wish.changing = True
+            self.cancel(live.number)  # nothing, when a cancel is on its way already
         return True
 
     def after_report(self, number: int, instrument: Instrument, state: str, reason: int = 0) -> None:
@@ -357,15 +357,15 @@ class LoopContext:
         if wish is None:
             return
         wish.settled = None
-        if number != wish.order:
+        if number != wish.order or number in self.live:
             return
-        failed = state in ("refused", "rejected") or reason in _NOTHING_TO_HAVE
-        if failed:
-            wish.failed_at = self.now
-        if number not in self.live:
-            wish.order = 0
-            if not failed and not self.stopped:
+        wish.order = 0
+        changing, wish.changing = wish.changing, False
+        if changing or state == "filled":
+            if not self.stopped:
                 self._pursue(instrument, wish)
+        elif reason != Reason.REQUESTED:
+            wish.failed_at = self.now
 
     # --- what is known ---
 
@@ -459,6 +459,8 @@ class LoopContext:
         """The best `depth` levels of each side, None when none has come."""
         self._touch()
         who = self._resolve(instrument)
+        if self._memory.of_instrument(who.index, "match_on") != MATCH_BOOK:
+            return None  # what quotes and own orders leave there is no book of the venue's
         bids, asks = self._levels(who, 0, depth), self._levels(who, 1, depth)
         if not bids and not asks:
             return None

@@ -27,6 +27,8 @@ _bar_decoder = msgspec.json.Decoder(BarData)
 
 def build(batch: Batch, deliveries: npt.NDArray[np.void], instruments: Sequence[Instrument]) -> list[Any]:
     """One event per delivery; None where Python has to read the row itself (news, status, engine)."""
+    if len(deliveries) == 1 and deliveries[0]["handler"] == H_TRADE:
+        return [_trade(batch, int(deliveries[0]["first"]), instruments)]
     handlers = deliveries["handler"]
     first = int(handlers[0])
     if first in _BUILDERS and (handlers == first).all():
@@ -39,6 +41,22 @@ def build(batch: Batch, deliveries: npt.NDArray[np.void], instruments: Sequence[
             for place, event in zip(places.tolist(), built, strict=True):
                 events[place] = event
     return events
+
+
+def _trade(batch: Batch, row: int, instruments: Sequence[Instrument]) -> Trade:
+    """One trade alone: what a live session gets most of the time."""
+    who = instruments[batch.instrument.item(row)]
+    stamp = batch.ts_venue.item(row)
+    return Trade(
+        who,
+        to_float(batch.price.item(row), who.price_decimals),
+        to_float(batch.size.item(row), who.size_decimals),
+        batch.side.item(row),
+        batch.ts.item(row),
+        None if stamp == NULL_TIME else stamp,
+        batch.id.item(row),
+        batch.flags.item(row),
+    )
 
 
 def _trades(batch: Batch, deliveries: npt.NDArray[np.void], instruments: Sequence[Instrument]) -> list[Any]:

@@ -15,6 +15,7 @@ from engine.config import RunConfig
 from engine.execution.money import MONEY_DECIMALS, OVERFLOW
 from engine.execution.state import (
     ASSET,
+    COLUMNS,
     DELIVERY,
     EQUITY,
     INSTRUMENT,
@@ -28,15 +29,18 @@ from engine.execution.state import (
     ORDER,
     STATE,
 )
+from engine.log.schema import Batch
 from engine.market.book import LEVEL, LOWEST_KEY, SIDE
 from engine.model.errors import EngineError, InputError, UsageError
 from engine.model.instruments import Instrument
+from engine.model.rows import ROW
 from engine.model.units import SECOND_NS, parse_decimal
 
 FIELD = {name: i for i, name in enumerate(STATE.names or ())}
 INSTRUMENT_FIELD = {name: i for i, name in enumerate(INSTRUMENT.names or ())}
 INSTRUMENT_WIDTH = len(INSTRUMENT_FIELD)
 
+SMALL_ROWS = 256
 _FAR = 2**62
 
 
@@ -61,6 +65,8 @@ class Memory:
         self.equity = np.zeros(8192, EQUITY)
         self.deliveries = np.zeros(0, DELIVERY)
         self.columns: tuple[Any, ...] = ()
+        self._small = tuple(np.zeros(SMALL_ROWS, ROW.fields[name][0]) for name in COLUMNS)  # type: ignore[index]
+        self._at_home = False
         state = self.state[0]
         state["order_free"] = -1
         state["item_free"] = -1
@@ -79,6 +85,29 @@ class Memory:
         self.grow_orders()
         self.grow_items(64)
         self.grow_deliveries(4096)
+
+    # --- input ---
+
+    def take_columns(self, batch: Batch) -> None:
+        """Let the kernels see a batch's columns; they stay alive until the next call.
+
+        Small batches are copied to where the last ones stood, so that no address changes: a live session
+        has thousands of them a second.
+        """
+        count = batch.count
+        if count <= SMALL_ROWS:
+            for name, home in zip(COLUMNS, self._small, strict=True):
+                home[:count] = getattr(batch, name)
+            if self._at_home:
+                return
+            columns = self._small
+        else:
+            columns = tuple(np.ascontiguousarray(getattr(batch, name)) for name in COLUMNS)
+        self._at_home = count <= SMALL_ROWS
+        self.columns = columns
+        state = self.state[0]
+        for name, column in zip(COLUMNS, columns, strict=True):
+            state[f"column_{name}"] = column.ctypes.data
 
     # --- instruments ---
 

@@ -58,12 +58,12 @@ from engine.strategy.api import Fill, News, OrderUpdate, Status
 from engine.strategy.loader import LoadedStrategy, explain_failure
 
 CHUNK = 1024  # events built at a time
-COLUMNS = ("ts", "ts_venue", "kind", "flags", "instrument", "side", "price", "size", "id", "part")
 
 _REPORT = Struct("<14q")
 _REPORT_AT = FIELD["out_event"] * 8
 _REFERENCE = (int(Kind.SOURCE), int(Kind.INSTRUMENT))
 _ROW, _ROWS, _NEXT, _COUNT = FIELD["row"], FIELD["rows"], FIELD["delivery_next"], FIELD["delivery_count"]
+_FIRST_SEQ, _FILE = FIELD["first_seq"], FIELD["file"]
 _VENUE_ITEMS, _LIVE, _AGENDA = FIELD["venue_items"], FIELD["live_orders"], FIELD["agenda_count"]
 _TRIGGER, _TRIGGER_ID = FIELD["trigger"], FIELD["trigger_id"]
 _OUT_FIRST, _OUT_LAST, _OUT_TIMER, _OUT_DUE = (
@@ -161,15 +161,12 @@ class Runner:
         self._batch = batch
         self._file = file
         memory = self.memory
-        state = memory.state[0]
-        columns = tuple(np.ascontiguousarray(getattr(batch, name)) for name in COLUMNS)
-        memory.columns = columns  # alive as long as kernels may read them
-        for name, column in zip(COLUMNS, columns, strict=True):
-            state[f"column_{name}"] = column.ctypes.data
-        state["rows"] = batch.count
-        state["row"] = 0
-        state["first_seq"] = batch.first_seq
-        state["file"] = file
+        memory.take_columns(batch)
+        scalars = memory.scalars
+        scalars[_ROWS] = batch.count
+        scalars[_ROW] = 0
+        scalars[_FIRST_SEQ] = batch.first_seq
+        scalars[_FILE] = file
         need = kernels.index(memory.address)
         if need:
             memory.grow_deliveries(need)

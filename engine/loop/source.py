@@ -84,7 +84,8 @@ class Numbering:
                     grown[: len(self.table)] = self.table
                     self.table = grown
                 self.table[number] = index
-                one = with_instruments(one, np.array([index], np.uint32))
+                one.instrument = np.array([index], np.uint32)
+                one.rows = None
             # A reference row is a message of its own here, whatever stood beside it in the file.
             one.flags = one.flags | np.uint16(Flag.LAST)
             yield one
@@ -98,7 +99,10 @@ class Numbering:
         unknown = (mapped == _NONE) & ((numbers != 0) | (part.kind < Kind.NEWS))
         if unknown.any():
             self._unknown(part, int(numbers[np.flatnonzero(unknown)[0]]))
-        return with_instruments(part, mapped)
+        # In place: the batch was read for this run, and copying its slots costs more than a turn's work.
+        part.instrument = mapped
+        part.rows = None
+        return part
 
     def _unknown(self, part: Batch, number: int) -> None:
         row = part.first_seq + int(np.flatnonzero(part.instrument == number)[0])
@@ -106,14 +110,6 @@ class Numbering:
             f"{self.name}: row {row}: instrument {number} is used before it is defined",
             hint="the file lacks its INSTRUMENT row: engine log check says more",
         )
-
-
-def with_instruments(batch: Batch, indexes: npt.NDArray[np.uint32]) -> Batch:
-    """The same rows with other instrument numbers."""
-    changed = batch.slice(0, batch.count)
-    changed.instrument = indexes
-    changed.rows = None
-    return changed
 
 
 def merge(streams: list[Iterator[Batch]]) -> Iterator[tuple[Batch, int]]:
