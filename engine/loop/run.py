@@ -258,6 +258,9 @@ class Runner:
             place = bisect_left(self._special, low)
             if place < len(self._special):
                 high = self._special[place]
+                # A message that Python has to read a row of is applied and delivered whole, not ahead.
+                while high > low and self._ends[high - 1] == self._ends[high]:
+                    high -= 1
         if scalars[_AGENDA]:
             high = bisect_left(self._stamps, kernels.next_due(self.memory.address), low, high)
         if high <= low:
