@@ -83,7 +83,7 @@ def test_a_broken_file_is_named(tmp_path: Path, entry: bytes, message: str) -> N
     [
         INFO,
         INFO + b"\n",
-        gzip.compress(INFO),
+        gzip.compress(INFO, mtime=0),
         b"https://api.example/api/v3/exchangeInfo -> 1633998511.1: " + INFO + b"\nconfiguration: {}\n",
         msgspec.json.format(INFO, indent=2),
     ],
@@ -96,7 +96,7 @@ def test_exchange_info_files(tmp_path: Path, content: bytes) -> None:
     assert read_exchange_info(path)["BTCUSDT"].price_increment == "0.01"
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>", b"{}", gzip.compress(INFO)[:-9]])
+@pytest.mark.parametrize("content", [b"", b"<html>", b"{}", gzip.compress(INFO, mtime=0)[:-9]])
 def test_what_is_no_exchange_info_file(tmp_path: Path, content: bytes) -> None:
     """Refused with the file's name."""
     path = tmp_path / "info"
