@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.execution.matching import best_price
-from engine.execution.money import OVERFLOW, fee_of, notional_of
+from engine.execution.money import MAX_BALANCE, OVERFLOW, fee_of, notional_of
 from engine.execution.orders import OrderKind, Reason
 from engine.execution.state import (
     MATCH_BARS,
@@ -75,9 +75,11 @@ def check(s: Any, index: int, side: int, size: int, price: int, kind: int) -> in
             + (reference % MILLION) * s.collar_millionths // MILLION
         ):
             return R_COLLAR
-    reducing = record.position * side < 0 and size <= abs(record.position)
+    pending = record.open_buy if side > 0 else record.open_sell
+    if size > MAX_BALANCE - pending:
+        return R_OVERFLOW
+    reducing = record.position * side < 0 and pending + size <= abs(record.position)
     if record.position_cap > 0 and not reducing:
-        pending = record.open_buy if side > 0 else record.open_sell
         if abs(record.position + side * (pending + size)) > record.position_cap:
             return R_POSITION_CAP
     if s.account_type == 1:

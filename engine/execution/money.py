@@ -16,6 +16,7 @@ ROUNDING = "half_even"
 RATE_DECIMALS = 9  # fee rates are integers of 1e-9: 1 basis point is 100_000
 RATE_UNIT = 10**RATE_DECIMALS
 OVERFLOW = -(2**63)
+MAX_BALANCE = 2**62  # of cash or a position: one more amount cannot wrap it
 
 _POWERS = np.array([10**n for n in range(19)], dtype=np.uint64)
 _MASK = np.uint64(0xFFFFFFFF)
