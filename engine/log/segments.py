@@ -21,10 +21,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from engine.log.opening import map_file, open_header
-from engine.log.reader import LogReader
 from engine.log.schema import LogHeader
-from engine.model.errors import DamagedLog, InputError, UsageError
+from engine.model.errors import InputError, UsageError
 from engine.model.units import SECOND_NS, format_time
 
 DAY_NS = 86_400 * SECOND_NS
@@ -122,63 +120,11 @@ class End(NamedTuple):
     chain: str
 
 
-def end_of(path: Path) -> End:
-    """Rows and chain head of a file's good part, sealed or not; a torn tail is not part of it.
-
-    Raises InputError when the file is no log, DamagedLog when it is damaged.
-    """
-    reader = LogReader(path, ("flags",))
-    if reader.sealed:
-        return End(path, reader.header, reader.header.sealed_rows, reader.header.sealed_chain)
-    for _batch in reader.batches():
-        pass
-    return End(path, reader.header, reader.next_seq, reader.chain_head)
-
-
-def latest(folder: Path) -> Path | None:
-    """The newest segment in a folder, by name; None when there is none."""
-    segments = [path for path in folder.glob("*.arrow") if _NAME.fullmatch(path.name)]
-    return max(segments, key=segment_order, default=None)
-
-
-def latest_end(folder: Path) -> End | None:
-    """Where the newest readable recording in a folder ends, to go on from after a restart; None: nowhere.
-
-    A file whose header never got written, or is damaged, is passed over: nothing can follow it.
-    """
-    segments = [path for path in folder.glob("*.arrow") if _NAME.fullmatch(path.name)]
-    for path in sorted(segments, key=segment_order, reverse=True):
-        try:
-            return end_of(path)
-        except InputError:
-            continue
-    return None
-
-
 def following(header: LogHeader, end: End) -> LogHeader:
     """`header` for the segment that follows `end`."""
     return msgspec.structs.replace(
         header, segment=end.header.segment + 1, previous_file=end.path.name, previous_chain=end.chain
     )
-
-
-def header_at(path: Path) -> LogHeader:
-    """A file's header; raises as LogReader does."""
-    return open_header(memoryview(map_file(path)), str(path))[0]
-
-
-def successor(path: Path, chain: str, candidates: Iterable[Path]) -> Path | None:
-    """The segment among `candidates` that says it follows `path` with this chain head; None: not there."""
-    for other in candidates:
-        if other.name == path.name:
-            continue
-        try:
-            header = header_at(other)
-        except (InputError, DamagedLog):
-            continue  # not a log, or its header is not written yet
-        if header.previous_file == path.name and header.previous_chain == chain:
-            return other
-    return None
 
 
 def expand(patterns: Iterable[str]) -> list[Path]:

@@ -17,10 +17,11 @@ from engine.log.check import check
 from engine.log.reader import LogReader
 from engine.log.recover import recover
 from engine.log.schema import LogHeader
-from engine.log.segments import end_of, following, latest, next_path
+from engine.log.segments import following, next_path
 from engine.log.writer import LogWriter
 from engine.model.errors import EngineError
 from tests.helpers.logs import START, at, market, read_rows, trade, write_log
+from tests.helpers.segment_writer import end_of, latest_end
 
 # Writes a segment for ever, and says after each flush how many rows are safe.
 WRITER = """
@@ -28,9 +29,10 @@ import os, sys
 from itertools import count
 from pathlib import Path
 from engine.log.schema import LogHeader
-from engine.log.segments import following, latest_end, next_path
+from engine.log.segments import following, next_path
 from engine.log.writer import LogWriter
 from tests.helpers.logs import START, Message, definitions, market
+from tests.helpers.segment_writer import latest_end
 
 folder, seed = Path(sys.argv[1]), int(sys.argv[2])
 before = latest_end(folder)
@@ -60,7 +62,7 @@ def _kill_writers(folder: Path, seed: int, times: int) -> None:
             acknowledged.append(max([safe, *map(int, process.stdout.read().split())]))
     paths = sorted(folder.glob("*.arrow"), key=lambda path: LogReader(path).header.segment)
     assert len(paths) == times
-    assert latest(folder) == paths[-1]
+    assert latest_end(folder) == end_of(paths[-1])
     for path, safe in zip(paths, acknowledged, strict=True):
         rows = read_rows(path)
         assert len(rows) >= safe

@@ -12,10 +12,11 @@ import pytest
 
 from engine.log.schema import LogHeader
 from engine.log.seal import seal
-from engine.log.segments import ROTATION, end_of, following
+from engine.log.segments import ROTATION, following
 from engine.log.tail import LogTail
 from engine.model.errors import DamagedLog, InputError
 from tests.helpers.logs import at, make_log, market, read_rows, rows_of, trade, write_log
+from tests.helpers.segment_writer import end_of
 
 Rows = list[tuple[object, ...]]
 
@@ -185,9 +186,9 @@ from itertools import count
 from pathlib import Path
 from engine.log.schema import LogHeader
 from engine.log.seal import seal
-from engine.log.segment_writer import SegmentWriter
 from engine.log.segments import Rotation
 from tests.helpers.logs import START, Message, definitions, market
+from tests.helpers.segment_writer import SegmentWriter
 
 clock = count(START, 1000)
 def define(rows):

@@ -1,4 +1,4 @@
-"""A recording that goes on from file to file: rotation, and continuation after a restart.
+"""A recorder without a venue: writes from file to file, rotates, and goes on after a restart.
 
 Whoever appends rows keeps one RowBuffer for all of it. At a rotation the file gets its END row (reason
 "rotation") and the next one begins with the definitions again, since numbers are local to a file.
@@ -9,10 +9,35 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from engine.log.reader import LogReader
 from engine.log.schema import Batch, LogHeader
-from engine.log.segments import DAILY, ROTATION, End, Rotation, following, next_path
+from engine.log.segments import DAILY, ROTATION, End, Rotation, following, next_path, segment_order
 from engine.log.writer import LogWriter
+from engine.model.errors import InputError
 from engine.model.rows import RowBuffer
+
+
+def end_of(path: Path) -> End:
+    """Rows and chain head of a file's good part, sealed or not; a torn tail is not part of it.
+
+    Raises InputError when the file is no log, DamagedLog when it is damaged.
+    """
+    reader = LogReader(path, ("flags",))
+    if reader.sealed:
+        return End(path, reader.header, reader.header.sealed_rows, reader.header.sealed_chain)
+    for _batch in reader.batches():
+        pass
+    return End(path, reader.header, reader.next_seq, reader.chain_head)
+
+
+def latest_end(folder: Path) -> End | None:
+    """Where the newest readable recording in a folder ends; a file without a whole header is passed over."""
+    for path in sorted(folder.glob("*.arrow"), key=segment_order, reverse=True):
+        try:
+            return end_of(path)
+        except InputError:
+            continue
+    return None
 
 
 class SegmentWriter:
@@ -30,7 +55,7 @@ class SegmentWriter:
         previous: End | None = None,
         fsync: bool = False,
     ) -> None:
-        """Begin the first segment, after `previous` if there is one (see `segments.end_of`).
+        """Begin the first segment, after `previous` if there is one (see `end_of`).
 
         stamp: the sequencer's. define: appends the SOURCE and INSTRUMENT rows that a file begins with.
         closed: called with each file that a rotation has ended, for instance `seal_in_background`.
