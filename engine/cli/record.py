@@ -113,7 +113,7 @@ async def _status_line(recorder: Recorder) -> None:
         prices = "  ".join(f"{symbol} {price}" for symbol, price in sorted(tally.last_prices.items()))
         words = (
             f"{recorder.seconds:,.0f} s  {tally.rows:,} rows  {rate:,.0f} messages/s  "
-            f"{tally.events['gap']} gaps  {tally.events['disconnected']} disconnects  "
+            f"{tally.events['gap']} gaps  {tally.disconnects} disconnects  "
             f"{recorder.bytes_written / 1e6:,.1f} MB  {prices}"
         )
         sys.stderr.write("\r\x1b[K" + words[: shutil.get_terminal_size().columns - 1])
@@ -133,6 +133,8 @@ def _result(summary: Summary, *, sealed: bool) -> dict[str, Any]:
         "bytes": sum(Path(path).stat().st_size for path in summary.files),
         "kinds": summary.kinds,
         "events": summary.events,
+        "gaps": summary.gaps,
+        "disconnects": summary.disconnects,
         "last_prices": summary.last_prices,
     }
 
@@ -140,15 +142,16 @@ def _result(summary: Summary, *, sealed: bool) -> dict[str, Any]:
 def _text(result: dict[str, Any], *, sealed: bool) -> str:
     if not result["files"]:
         return f"nothing was recorded (ended by {result['reason']})"
-    events = result["events"]
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in result["kinds"].items())
-    troubles = ", ".join(
-        f"{count} {name}" for name, count in events.items() if name in {"gap", "disconnected", "silence"}
-    )
+    silences = result["events"].get("silence", 0)
+    malformed = result["kinds"].get("malformed", 0)
     lines = [
         f"{result['messages']:,} messages in {result['seconds']:,.1f} s, ended by {result['reason']}",
         f"  rows     {result['rows']:,}: {kinds}",
-        f"  trouble  {troubles or 'none'}",
+        (
+            f"  trouble  {result['gaps']} gaps, {result['disconnects']} disconnects, "
+            f"{silences} silences, {malformed} malformed"
+        ),
         *(f"  file     {path}" for path in result["files"]),
         f"  size     {result['bytes'] / 1e6:,.2f} MB{', sealed' if sealed else ', not sealed'}",
         f"next: engine log info {result['files'][-1]}",

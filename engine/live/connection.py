@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from engine.live.machine import Event, Machine, State
+from engine.live.machine import STOPPED, Event, Machine, State
 from engine.model.errors import VenueError
 from engine.model.kinds import StatusData
 
@@ -112,7 +112,7 @@ class Connection:
     def stop(self) -> None:
         """End the connection; `run` returns soon after, with the last frames handed on."""
         self._stopping.set()
-        self._leave(Event.STOP, "stopped")
+        self._leave(Event.STOP, STOPPED)
 
     def shut_down(self, detail: str) -> None:
         """The venue announced that it will close: leave, and come back at once."""
@@ -185,7 +185,7 @@ class Connection:
                 await websocket.send(message)
             self._tell(Event.SUBSCRIBED, self._subscribed)
             if self._stopping.is_set():
-                self._leave(Event.STOP, "stopped")
+                self._leave(Event.STOP, STOPPED)
             watch = asyncio.ensure_future(self._watch(websocket))
             await self._receive(websocket)
         except ConnectionClosed as error:

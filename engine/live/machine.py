@@ -80,6 +80,8 @@ _ROW_OF_ENTRY: dict[tuple[State | None, State], str] = {
     (None, State.QUIET): "silence",
 }
 
+STOPPED = "stopped"  # the detail of a disconnect that we wanted
+
 # States in which a socket is open, so that leaving them is a disconnect.
 _OPEN = (State.SUBSCRIBING, State.STREAMING, State.QUIET)
 
@@ -137,7 +139,7 @@ class Machine:
         if after is State.STREAMING and before is State.SUBSCRIBING:
             self._streaming_since = now_s
         if after is State.STOPPED and before in _OPEN:
-            return (StatusData(event="disconnected", detail=detail or "stopped"),)
+            return (StatusData(event="disconnected", detail=detail or STOPPED),)
         word = _ROW_OF_ENTRY.get((before, after)) or _ROW_OF_ENTRY.get((None, after))
         if word is None:
             return ()

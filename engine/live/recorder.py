@@ -74,6 +74,8 @@ class Summary(msgspec.Struct, frozen=True):
     bytes: int
     kinds: dict[str, int]
     events: dict[str, int]
+    gaps: int
+    disconnects: int
     last_prices: dict[str, str]
 
 
@@ -159,6 +161,8 @@ class Recorder:
             bytes=self.bytes_written,
             kinds=self.tally.kinds,
             events=dict(sorted(self.tally.events.items())),
+            gaps=self.tally.events["gap"],
+            disconnects=self.tally.disconnects,
             last_prices=self.tally.last_prices,
         )
 

@@ -7,6 +7,7 @@ from collections import Counter
 import msgspec
 import numpy as np
 
+from engine.live.machine import STOPPED
 from engine.log.schema import Batch
 from engine.model.kinds import Flag, InstrumentData, Kind, StatusData
 from engine.model.rows import kind_name
@@ -23,6 +24,7 @@ class Tally:
         self.rows = 0
         self.messages = 0
         self.events: Counter[str] = Counter()  # STATUS rows by event
+        self.disconnects = 0  # while it was recording: neither what came before it nor its own end
         self.last_prices: dict[str, str] = {}  # symbol to decimal text
         self._kinds = np.zeros(256, dtype=np.int64)
         self._definitions: dict[int, InstrumentData] = {}
@@ -57,7 +59,10 @@ class Tally:
         if int(batch.kind[row]) == _INSTRUMENT:
             self._definitions[int(batch.instrument[row])] = msgspec.json.decode(data, type=InstrumentData)
         else:
-            self.events[msgspec.json.decode(data, type=StatusData).event] += 1
+            status = msgspec.json.decode(data, type=StatusData)
+            self.events[status.event] += 1
+            own = status.detail == STOPPED or bool(status.first)
+            self.disconnects += status.event == "disconnected" and not own
 
     def _prices(self, batch: Batch) -> None:
         trades = np.flatnonzero(batch.kind == _TRADE)

@@ -172,8 +172,8 @@ def test_a_disconnect_in_the_middle_is_accounted_for(tmp_path: Path) -> None:
     rows = read(recorder.files[0])
     assert wires(rows, SOCKET) == venue.sent
     assert_book_is(rows, venue)
-    assert summary.events["disconnected"] == 2
-    assert summary.events["gap"] == 2
+    assert summary.events["disconnected"] == 2, "the cut, and its own end"
+    assert (summary.disconnects, summary.gaps) == (1, 2)
     assert summary.events["synchronised"] == 4
 
 
