@@ -39,6 +39,7 @@ def push(s: Any, due: int, rank: int, kind: int) -> Any:
     item.maker = 0
     item.size = 0
     item.price = 0
+    item.total = 0
     item.fee = 0
     item.notional = 0
     item.id = 0

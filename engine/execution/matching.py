@@ -95,8 +95,10 @@ def report(s: Any, slot: int, event: int, reason: int) -> Any:
     """Put a report on the agenda; due when it can have reached us."""
     delay = s.response_latency - s.feed_latency
     item = push(s, s.now + (delay if delay > 0 else 0), RANK_REPORT, ITEM_REPORT)
+    order = orders_at(s.orders, s.order_capacity)[slot]
     item.slot = slot
-    item.generation = orders_at(s.orders, s.order_capacity)[slot].generation
+    item.generation = order.generation
+    item.total = order.venue_size
     item.event = event
     item.reason = reason
     return item
@@ -124,7 +126,7 @@ def fill(s: Any, slot: int, price: int, size: int, reason: int, maker: int) -> b
     order.venue_filled += size
     asset.venue_cash -= notional * order.side + fee
     instrument.venue_position += size * order.side
-    done = order.venue_filled == order.size
+    done = order.venue_filled == order.venue_size
     if done:
         order.venue_state = VENUE_DONE
     item = report(s, slot, E_FILL_ALL if done else E_FILL, reason)
@@ -321,20 +323,20 @@ def take(s: Any, slot: int, limit_key: int) -> bool:
         price = instrument.last_price + order.side * instrument.slippage_ticks * instrument.tick
         if price * sign < limit_key:
             price = limit_key * sign  # never worse than the limit
-        return affordable_fill(s, slot, price, order.size - order.venue_filled)
+        return affordable_fill(s, slot, price, order.venue_size - order.venue_filled)
     side = side_of(s, order.instrument, sign)
     levels = levels_at(side.levels, side.capacity)
     i = best_of(levels, side.count)
     if i < 0:
         return True
     best_price = levels[i].price
-    while i >= 0 and order.venue_filled < order.size:
+    while i >= 0 and order.venue_filled < order.venue_size:
         level = levels[i]
         if level.price * sign < limit_key:
             break
         left = level.size - level.consumed
         if left > 0:
-            wanted = order.size - order.venue_filled
+            wanted = order.venue_size - order.venue_filled
             size = wanted if wanted < left else left
             filled = order.venue_filled
             if not affordable_fill(s, slot, level.price, size):
@@ -342,9 +344,9 @@ def take(s: Any, slot: int, limit_key: int) -> bool:
                 return False
             level.consumed += size
         i -= 1
-    if instrument.match_on == MATCH_QUOTES and order.kind == K_MARKET and order.venue_filled < order.size:
+    if instrument.match_on == MATCH_QUOTES and order.kind == K_MARKET and order.venue_filled < order.venue_size:
         worse = best_price - sign * instrument.tick
-        return affordable_fill(s, slot, worse, order.size - order.venue_filled)
+        return affordable_fill(s, slot, worse, order.venue_size - order.venue_filled)
     return True
 
 
@@ -412,8 +414,8 @@ def arrive(s: Any, slot: int) -> None:
         if position >= 0:
             finish(s, slot, E_REJECTED, R_REDUCE)
             return
-        if order.size > -position:
-            order.size = -position
+        if order.venue_size > -position:
+            order.venue_size = -position
     opposite = side_of(s, order.instrument, -order.side)
     if instrument.match_on == MATCH_TRADES:
         empty = instrument.last_price == 0
@@ -425,7 +427,7 @@ def arrive(s: Any, slot: int) -> None:
             return
         report(s, slot, E_ACCEPTED, R_NONE)
         complete = take(s, slot, LOWEST_KEY)
-        if order.venue_filled < order.size:
+        if order.venue_filled < order.venue_size:
             finish(s, slot, E_CANCELLED, R_NO_LIQUIDITY if complete else R_FUNDS)
         return
     matches = not empty and would_match(s, slot)
@@ -436,7 +438,7 @@ def arrive(s: Any, slot: int) -> None:
     if order.tif == T_FOK:
         enough = matches
         if matches and instrument.match_on != MATCH_TRADES:
-            enough = available_within(opposite, -order.side, order.price, order.size) >= order.size
+            enough = available_within(opposite, -order.side, order.price, order.venue_size) >= order.venue_size
         if not enough:
             finish(s, slot, E_EXPIRED, R_FOK)
             return
@@ -444,7 +446,7 @@ def arrive(s: Any, slot: int) -> None:
     if matches and not take(s, slot, limit_key):
         finish(s, slot, E_CANCELLED, R_FUNDS)
         return
-    if order.venue_filled == order.size:
+    if order.venue_filled == order.venue_size:
         return
     if order.tif == T_IOC or order.tif == T_FOK:
         finish(s, slot, E_CANCELLED, R_IOC)
@@ -543,7 +545,7 @@ def match_crossed(s: Any, index: int, reason: int) -> None:
             while slot >= 0:
                 following = orders[slot].next
                 order = orders[slot]
-                open_size = order.size - order.venue_filled
+                open_size = order.venue_size - order.venue_filled
                 got = 0
                 j = other.count - 1
                 while j >= 0 and got < open_size and price * sign >= other_levels[j].price * sign:
@@ -582,7 +584,7 @@ def match_trade(s: Any, index: int, aggressor: int, price: int, size: int, shown
         while slot >= 0 and remaining > 0:
             order = orders[slot]
             following = order.next
-            part = order.size - order.venue_filled
+            part = order.venue_size - order.venue_filled
             if remaining < part:
                 part = remaining
             remaining -= part
@@ -607,7 +609,7 @@ def match_trade(s: Any, index: int, aggressor: int, price: int, size: int, shown
             excess = size - order.front - ours
             order.front = order.front - size if order.front > size else 0
             if excess > 0:
-                part = order.size - order.venue_filled
+                part = order.venue_size - order.venue_filled
                 if excess < part:
                     part = excess
                 ours += part

@@ -144,7 +144,17 @@ ASSET = np.dtype([(name, "<i8") for name in ("cash", "venue_cash", "locked", "fe
 ORDER = np.dtype(
     [
         (name, "<i8")
-        for name in ("number", "price", "size", "venue_filled", "filled", "front", "locked", "counted")
+        for name in (
+            "number",
+            "price",
+            "size",  # as reported last; what a reduce-only order is cut to at the venue is not known before
+            "venue_size",
+            "venue_filled",
+            "filled",
+            "front",
+            "locked",
+            "counted",
+        )
     ]
     + [(name, "<i4") for name in ("instrument", "next", "previous", "generation")]
     + [
@@ -156,7 +166,7 @@ ORDER = np.dtype(
 VENUE_TRAVELLING, VENUE_WAITING, VENUE_WORKING, VENUE_DONE = range(4)
 
 ITEM = np.dtype(
-    [(name, "<i8") for name in ("due", "creation", "size", "price", "fee", "notional", "id")]
+    [(name, "<i8") for name in ("due", "creation", "size", "price", "total", "fee", "notional", "id")]
     + [(name, "<i4") for name in ("slot", "generation", "next", "reason")]
     + [(name, "u1") for name in ("rank", "kind", "event", "maker")]
     + [("pad", "<u4")]

@@ -239,6 +239,7 @@ def submit(
     order.number = s.order_number
     order.price = price
     order.size = size
+    order.venue_size = size
     order.venue_filled = 0
     order.filled = 0
     order.front = 0

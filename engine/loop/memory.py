@@ -209,13 +209,13 @@ class Memory:
             if order["state"] and order["instrument"] == after.index:
                 slots.add(slot)
                 _scale(order, ("price",), price, after.key)
-                _scale(order, ("size", "venue_filled", "filled", "counted"), size, after.key)
+                _scale(order, ("size", "venue_size", "venue_filled", "filled", "counted"), size, after.key)
                 _scale(order, ("front",), size, after.key, unknown=-1)
         for i in range(int(self.state[0]["agenda_count"])):
             item = self.items[self.heap[i]]
             if int(item["slot"]) in slots:
                 _scale(item, ("price",), price, after.key)
-                _scale(item, ("size",), size, after.key)
+                _scale(item, ("size", "total"), size, after.key)
 
     # --- growth ---
 
@@ -269,6 +269,11 @@ class Memory:
         state["delivery_capacity"] = len(self.deliveries)
 
     # --- reads ---
+
+    def has_book(self, instrument: Instrument) -> bool:
+        """Whether depth of this instrument has been applied."""
+        sides = self.sides[2 * instrument.index : 2 * instrument.index + 2]
+        return self.of_instrument(instrument.index, "match_on") == MATCH_BOOK and bool(sides["count"].any())
 
     def get(self, name: str) -> int:
         """A field of the state record."""

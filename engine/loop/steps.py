@@ -335,6 +335,8 @@ def hear(s: Any, item: Any) -> int:
     instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
     asset = assets_at(s.assets, s.asset_count)[instrument.asset]
     order.state = state
+    if event != EV_REFUSED:
+        order.size = item.total
     if event == E_FILL or event == E_FILL_ALL:
         order.filled += item.size
         instrument.position += item.size * order.side
