@@ -13,7 +13,7 @@ import numpy as np
 
 from engine.model import jit
 
-COLUMNS = ("ts", "ts_venue", "kind", "flags", "instrument", "side", "price", "size", "id", "part")
+COLUMNS = ("ts", "ts_venue", "kind", "flags", "instrument", "side", "price", "size", "id", "part", "source")
 
 STATE = np.dtype(
     [(f"column_{name}", "<i8") for name in COLUMNS]

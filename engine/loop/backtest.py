@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from engine.config import RunConfig
 from engine.log.journal import Journal
 from engine.log.reader import LogReader
 from engine.log.schema import Batch, LogHeader
 from engine.loop.run import Runner
-from engine.loop.source import NEEDED, Numbering, merge, rechunk
+from engine.loop.source import NEEDED, Numbering, Stream, merge, rechunk
 from engine.model.errors import InputError
+from engine.model.kinds import InstrumentData, Kind
 from engine.strategy.loader import LoadedStrategy
 
 PREFETCH = 2  # batches that are read and verified ahead, in a thread beside the loop
@@ -63,39 +66,92 @@ def run_backtest(
     what was decided before.
     """
     runner = Runner(config, loaded, journal)
-    result = Backtest(runner)
-    readers = [LogReader(path, NEEDED) for path in paths]
+    files = [_File(path, runner, batch_rows) for path in paths]
+    result = Backtest(runner, [file.input for file in files])
+    with_rows = [file for file in files if file.first_ts is not None]
+    ended: set[str] = set()
+    for file in sorted(with_rows, key=lambda f: f.first_ts or 0):
+        for data in file.opening:
+            runner.foresee(data)
     try:
-        streams: list[Iterator[Batch]] = []
-        for reader in readers:
-            result.inputs.append(Input(reader.path, reader.header, reader.sealed))
-            batches = reader.batches(prefetch=PREFETCH)
-            if batch_rows:
-                batches = rechunk(batches, batch_rows)
-            streams.append(_numbered(Numbering(str(reader.path), runner.define), batches))
-        try:
-            for batch, file in merge(streams):
-                runner.feed(batch, file)
-                if progress is not None:
-                    progress(runner.rows)
-            if not runner.rows:
-                names = ", ".join(str(p) for p in paths)
-                raise InputError(
-                    f"{names}: no rows to run over", hint="engine log check says what is in a file"
-                )
-            runner.finish()
-        finally:
-            runner.flush_journal()
-        for entry, reader in zip(result.inputs, readers, strict=True):
-            entry.rows = reader.next_seq
-            entry.chain = reader.chain_head
-            entry.tail = reader.tail
+        for batch, place in merge([Stream(file.first_ts or 0, file.batches) for file in with_rows]):
+            file = with_rows[place]
+            if not file.begun:
+                file.begin(ended)
+            for part in file.numbering.split(batch):
+                runner.feed(part, files.index(file))
+            if file.reader.next_seq == batch.first_seq + batch.count:
+                ended.add(file.reader.chain_head)
+            if progress is not None:
+                progress(runner.rows)
+        if not runner.rows:
+            names = ", ".join(str(p) for p in paths)
+            raise InputError(f"{names}: no rows to run over", hint="engine log check says what is in a file")
+        runner.finish()
     finally:
-        for reader in readers:
-            reader.close()
+        runner.flush_journal()
+        for file in files:
+            file.close()
     return result
 
 
-def _numbered(numbering: Numbering, batches: Iterator[Batch]) -> Iterator[Batch]:
-    for batch in batches:
-        yield from numbering.split(batch)
+class _File:
+    """One input while it is read."""
+
+    def __init__(self, path: Path, runner: Runner, batch_rows: int) -> None:
+        self.reader = LogReader(path, NEEDED)
+        self.input = Input(self.reader.path, self.reader.header, self.reader.sealed)
+        self.numbering = Numbering(str(path), self._define)
+        self.begun = False
+        self._runner = runner
+        self._batch_rows = batch_rows
+        self._continues = False
+        self._keys: set[str] = set()
+        self.first_ts: int | None = None
+        # What the file's head defines is known when the run begins, so that on_start sees every
+        # instrument; a segment that goes on with a recording has nothing to add.
+        self.opening: list[InstrumentData] = []
+        with LogReader(path, ("ts", "kind", "data")) as peek:
+            first = next(peek.batches(join_rows=0), None)
+            if first is not None:
+                self.first_ts = int(first.ts[0])
+                if not self.reader.header.previous_chain:
+                    self.opening = _definitions(first)
+
+    def batches(self) -> Iterator[Batch]:
+        """The file's batches, read ahead."""
+        batches = self.reader.batches(prefetch=PREFETCH)
+        return rechunk(batches, self._batch_rows) if self._batch_rows else batches
+
+    def begin(self, ended: set[str]) -> None:
+        """The file's first row is next; `ended` holds the chain heads of files that were read whole."""
+        self.begun = True
+        self._continues = self.reader.header.previous_chain in ended
+
+    def _define(self, data: InstrumentData) -> int:
+        # Between files that are not one recording anything may have happened to a book.
+        interrupted = not self._continues and data.key not in self._keys
+        self._keys.add(data.key)
+        return self._runner.define(data, interrupted=interrupted)
+
+    def close(self) -> None:
+        """Note what was read, and let go of the file."""
+        self.input.rows = self.reader.next_seq
+        self.input.chain = self.reader.chain_head
+        self.input.tail = self.reader.tail
+        self.reader.close()
+
+
+def _definitions(batch: Batch) -> list[InstrumentData]:
+    """The instruments that the reference rows at a batch's beginning define."""
+    found = []
+    for row in range(batch.count):
+        kind = int(batch.kind[row])
+        if kind == Kind.INSTRUMENT:
+            try:
+                found.append(msgspec.json.decode(batch.data_at(row) or b"", type=InstrumentData))
+            except msgspec.DecodeError:
+                break  # said with file and row when the run gets there
+        elif kind != Kind.SOURCE:
+            break
+    return found

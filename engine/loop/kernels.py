@@ -88,6 +88,7 @@ def index(address: int) -> int:
     flags = uint16_at(s.column_flags, n)
     numbers = uint32_at(s.column_instrument, n)
     sides = int8_at(s.column_side, n)
+    sources = uint16_at(s.column_source, n)
     instruments = instruments_at(s.instruments, s.instrument_count)
     out = deliveries_at(s.deliveries, s.delivery_capacity)
     count = 0
@@ -112,7 +113,9 @@ def index(address: int) -> int:
             elif kind == BOOK:
                 while j < end and kinds[j + 1] == BOOK and numbers[j + 1] == numbers[j]:
                     j += 1
-                if (instruments[numbers[j]].want >> H_BOOK) & 1 and not flags[j] & (IGNORED | MAYBE_BAD):
+                # Source 0 is the engine itself, which only restates a book at the head of a segment.
+                told = sources[j] != 0 and not flags[j] & (IGNORED | MAYBE_BAD)
+                if (instruments[numbers[j]].want >> H_BOOK) & 1 and told:
                     handler = H_BOOK
             elif kind == QUOTE:
                 if j < end and kinds[j + 1] == QUOTE and numbers[j + 1] == numbers[j] and sides[j] > 0:

@@ -188,10 +188,16 @@ class Runner:
         due = kernels.next_due(self.memory.address)
         return None if due == NULL_TIME else due
 
-    def define(self, data: InstrumentData) -> int:
-        """Take an instrument's definition before its row is fed; its run-wide index."""
+    def define(self, data: InstrumentData, *, interrupted: bool = False) -> int:
+        """Take an instrument's definition before its row is fed; its run-wide index.
+
+        `interrupted`: rows may be missing since the last one of this instrument, so that a book of it that
+        is there waits for a snapshot.
+        """
         instrument, before = self.registry.define(data)
         self.memory.define(instrument, before)
+        if before is not None and interrupted and self.memory.has_book(instrument):
+            self.memory.set_of_instrument(instrument.index, "book_bad", 1)
         if before is None:
             self._keys.append(instrument.key)
         else:
@@ -199,6 +205,11 @@ class Runner:
                 instrument if seen.index == instrument.index else seen for seen in self.context.visible
             )
         return instrument.index
+
+    def foresee(self, data: InstrumentData) -> None:
+        """Take the definition of an instrument that will come, if its key is new; on_start sees it."""
+        if data.key not in self._keys:
+            self._announce(self.define(data))
 
     def finish(self) -> None:
         """The input has ended: on_stop, and the journal is complete. Nothing fires because of it."""
@@ -244,7 +255,7 @@ class Runner:
             else:
                 self._make_room(code)
 
-    def _run_ahead(self) -> bool:  # noqa: C901  the hot path: a call more would cost
+    def _run_ahead(self) -> bool:  # noqa: C901, PLR0912  the hot path: a call more would cost
         """Hand out events from the columns; False when there is none that may be."""
         scalars = self.memory.scalars
         first = scalars[_NEXT]

@@ -8,7 +8,7 @@ wherever a file was cut into batches, the runner sees the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -112,34 +112,54 @@ class Numbering:
         )
 
 
-def merge(streams: list[Iterator[Batch]]) -> Iterator[tuple[Batch, int]]:
+@dataclass
+class Stream:
+    """One file's batches, opened when the run's time reaches its first row."""
+
+    first_ts: int
+    open: Callable[[], Iterator[Batch]]
+
+
+def merge(streams: Sequence[Stream]) -> Iterator[tuple[Batch, int]]:
     """Batches of several files in order of (ts, argument order), each with its file's index.
 
-    Every batch holds whole messages of one file. Files that do not overlap come through untouched.
+    Every batch holds whole messages of one file. Files that do not overlap come through untouched, and are
+    opened one after the other.
     """
-    heads: list[Batch | None] = [next(stream, None) for stream in streams]
-    while True:
-        alive = [i for i, head in enumerate(heads) if head is not None]
-        if not alive:
-            return
-        first = min(alive, key=lambda i: (int(heads[i].ts[0]), i))  # type: ignore[union-attr]
+    waiting = sorted(range(len(streams)), key=lambda i: (streams[i].first_ts, i))
+    opened: dict[int, Iterator[Batch]] = {}
+    heads: dict[int, Batch] = {}
+    while waiting or heads:
+        starts = [(int(head.ts[0]), i) for i, head in heads.items()]
+        starts += [(streams[i].first_ts, i) for i in waiting]
+        _, first = min(starts)
+        if first not in heads:
+            waiting.remove(first)
+            opened[first] = streams[first].open()
+            _advance(heads, opened, first)
+            continue
         head = heads[first]
-        assert head is not None  # chosen among the living
-        # Up to where another file has an earlier row (or an equal one and stands earlier).
+        # Up to where another file has an earlier row (or an equal one, and stands earlier).
         stop = head.count
-        for i in alive:
-            other = heads[i]
-            if i == first or other is None:
-                continue
-            side: Literal["left", "right"] = "right" if first < i else "left"
-            stop = min(stop, int(head.ts.searchsorted(other.ts[0], side=side)))
+        for ts, i in starts:
+            if i != first:
+                side: Literal["left", "right"] = "right" if first < i else "left"
+                stop = min(stop, int(head.ts.searchsorted(ts, side=side)))
         stop = max(stop, _message_end(head, 0))
         if stop >= head.count:
             yield head, first
-            heads[first] = next(streams[first], None)
+            _advance(heads, opened, first)
         else:
             yield head.slice(0, stop), first
             heads[first] = head.slice(stop, head.count)
+
+
+def _advance(heads: dict[int, Batch], opened: dict[int, Iterator[Batch]], number: int) -> None:
+    following = next(opened[number], None)
+    if following is None:
+        heads.pop(number, None)
+    else:
+        heads[number] = following
 
 
 def _message_end(batch: Batch, row: int) -> int:

@@ -207,10 +207,12 @@ def apply_message(s: Any, first: int, last: int) -> None:
     prices = int64_at(s.column_price, n)
     sizes = int64_at(s.column_size, n)
     stamps = int64_at(s.column_ts_venue, n)
+    ids = int64_at(s.column_id, n)
     instruments = instruments_at(s.instruments, s.instrument_count)
     trades = 0
     touched = -1
     several = False
+    restated = -1  # an instrument whose book this message only says again
     for i in range(first, last + 1):
         kind = kinds[i]
         if kind == BOOK:
@@ -224,6 +226,13 @@ def apply_message(s: Any, first: int, last: int) -> None:
                 continue
             if flag & NEVER_MATCH:
                 continue
+            if flag & CLEAR:
+                # A segment begins with the books carried into it: for a run that comes from the segment
+                # before, that is what it has. Update numbers decide.
+                same = ids[i] != 0 and ids[i] == instrument.depth_id
+                restated = number if same and not instrument.book_bad else -1
+            if restated == number:
+                continue
             if touched != number:
                 several = several or touched >= 0
                 touched = number
@@ -233,6 +242,7 @@ def apply_message(s: Any, first: int, last: int) -> None:
                 instrument.touched = 2
             if row_sides[i] != 0:
                 set_level(s, number, row_sides[i], prices[i], sizes[i])
+            instrument.depth_id = ids[i]
             if stamps[i] != NULL_TIME:
                 instrument.depth_ts_venue = stamps[i]
         elif kind == TRADE:

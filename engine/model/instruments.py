@@ -53,6 +53,9 @@ class Instrument(msgspec.Struct, frozen=True, gc=False, eq=False):
     def __str__(self) -> str:
         return self.key
 
+    def __repr__(self) -> str:
+        return f"<{self.key}>"
+
 
 def from_data(data: InstrumentData, index: int) -> Instrument:
     """The Instrument of a definition; raises InputError when the definition contradicts itself."""

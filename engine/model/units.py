@@ -28,7 +28,9 @@ def parse_decimal(text: str, decimals: int) -> int:
     Raises DecimalError when the text is no plain decimal ("1e5", "1,000", "", "nan"), has non-zero
     digits beyond `decimals`, or does not fit 64 bits.
     """
-    whole, _, fraction = text.partition(".")
+    whole, point, fraction = text.partition(".")
+    if point and (not fraction or whole in {"", "-"}):
+        _check_digits(text)
     if len(fraction) > decimals:
         if fraction[decimals:].strip("0"):
             _check_digits(text)
