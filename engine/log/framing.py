@@ -64,6 +64,23 @@ class Damage(Exception):
         self.torn = torn
 
 
+class Layout(NamedTuple):
+    """Where a batch's head has what differs from batch to batch.
+
+    All batches of a writer have heads of one layout, so parsing one of them is parsing all: `fixed` are the
+    parts that another head has to share for that to hold.
+    """
+
+    fixed: tuple[tuple[int, int, bytes], ...]  # start, stop, what stands there
+    length: int  # where the body's length stands
+    checksum: int
+    values: dict[bytes, slice]  # custom metadata
+
+    def fits(self, head: bytes) -> bool:
+        """Whether this head, of the same length, is laid out like that."""
+        return all(head[start:stop] == content for start, stop, content in self.fixed)
+
+
 class Message(NamedTuple):
     """One verified message: bytes offset..body are prefix and head, body..end the body."""
 
@@ -73,19 +90,16 @@ class Message(NamedTuple):
     kind: int
     body_crc: int
     head: bytes
-    pairs: int  # where the head's vector of custom metadata stands; 0: none
+    values: dict[bytes, slice]
 
     def value(self, key: bytes) -> bytes | None:
-        """The custom metadata of this key, or None. Looked up when asked: most are not."""
-        if not self.pairs:
-            return None
-        head = self.head
-        vector = _target(head, self.pairs)
-        for i in range(_UINT32.unpack_from(head, vector)[0]):
-            pair = _target(head, vector + 4 + 4 * i)
-            if _text(head, _field(head, pair, 0)) == key:
-                return _text(head, _field(head, pair, 1))
-        return None
+        """The custom metadata of this key, or None."""
+        place = self.values.get(key)
+        return None if place is None else self.head[place]
+
+
+_layouts: dict[int, Layout] = {}  # by length of head; what was parsed once is not parsed again
+_MAX_LAYOUTS = 16
 
 
 def read_message(source: memoryview, offset: int) -> Message | None:
@@ -96,7 +110,9 @@ def read_message(source: memoryview, offset: int) -> Message | None:
     head = _whole_head(source, offset)
     if head is None:
         return None
-    at = head.find(_MARKER)
+    layout = _layouts.get(len(head))
+    known = layout is not None and layout.fits(head)
+    at = layout.checksum if layout is not None and known else head.find(_MARKER)
     if at < 0:
         raise Damage(offset, "the message head carries no checksum")
     crc_at = at + _HEAD_AT
@@ -105,16 +121,20 @@ def read_message(source: memoryview, offset: int) -> Message | None:
         raise Damage(offset, "the checksum of the message head does not fit")
     # From here on the head is what was written.
     try:
-        kind, body_bytes, pairs = _parse_head(head)
+        if layout is not None and known:
+            kind, length, values = BATCH_MESSAGE, layout.length, layout.values
+        else:
+            kind, length, values = _parse_head(head, at)
+        body_bytes = _INT64.unpack_from(head, length)[0] if length else 0
         body_crc = int(head[at + _BODY_AT : at + _BODY_AT + 8], 16)
     except (StructError, ValueError, IndexError):
         raise Damage(offset, "the message head is not an Arrow message") from None
     body = offset + len(head)
     end = body + body_bytes
-    if end > len(source):
+    if not body <= end <= len(source):
         there = len(source) - offset
         raise Damage(offset, f"a message of {end - offset} bytes, of which {there} are there", torn=True)
-    return Message(offset, body, end, kind, body_crc, head, pairs)
+    return Message(offset, body, end, kind, body_crc, head, values)
 
 
 def _whole_head(source: memoryview, offset: int) -> bytes | None:
@@ -143,15 +163,43 @@ def verify_body(source: memoryview, message: Message) -> None:
         raise Damage(message.offset, "the checksum of the message body does not fit")
 
 
-def _parse_head(head: bytes) -> tuple[int, int, int]:
+def _parse_head(head: bytes, checksum: int) -> tuple[int, int, dict[bytes, slice]]:
+    """Kind, where the body's length stands (0: nowhere), custom metadata. Remembers a batch's layout."""
     # Flatbuffers: a table begins with the distance back to its vtable, which lists its fields' offsets.
-    table = PREFIX_BYTES + _UINT32.unpack_from(head, PREFIX_BYTES)[0]
-    kind = _field(head, table, 1)
+    table = _target(head, PREFIX_BYTES)
+    kind_at = _field(head, table, 1)
+    kind = head[kind_at] if kind_at else 0
     length = _field(head, table, 3)
-    body_bytes = _INT64.unpack_from(head, length)[0] if length else 0
-    if body_bytes < 0:
-        raise ValueError
-    return head[kind] if kind else 0, body_bytes, _field(head, table, 4)
+    values: dict[bytes, slice] = {}
+    pairs = _field(head, table, 4)
+    if pairs:
+        vector = _target(head, pairs)
+        for i in range(_UINT32.unpack_from(head, vector)[0]):
+            pair = _target(head, vector + 4 + 4 * i)
+            values[head[_text(head, _field(head, pair, 0))]] = _text(head, _field(head, pair, 1))
+    if kind == BATCH_MESSAGE and length:
+        batch = _target(head, _field(head, table, 2))
+        count = _field(head, batch, 0)
+        varying = [slice(length, length + 8), slice(count, count + 8), *values.values()]
+        for field in (1, 2):  # nodes and buffers, two int64 each
+            vector = _target(head, _field(head, batch, field))
+            varying.append(slice(vector + 4, vector + 4 + 16 * _UINT32.unpack_from(head, vector)[0]))
+        if len(_layouts) >= _MAX_LAYOUTS:
+            _layouts.clear()
+        _layouts[len(head)] = Layout(_between(head, varying), length, checksum, values)
+    return kind, length, values
+
+
+def _between(head: bytes, varying: list[slice]) -> tuple[tuple[int, int, bytes], ...]:
+    """The parts of a head that lie between the varying ones; its marker is part of the checksum's text."""
+    fixed = []
+    start = PREFIX_BYTES
+    for part in sorted(varying, key=lambda part: part.start):
+        if part.start > start:
+            fixed.append((start, part.start, head[start : part.start]))
+        start = max(start, part.stop)
+    fixed.append((start, len(head), head[start:]))
+    return tuple(fixed)
 
 
 def _field(head: bytes, table: int, number: int) -> int:
@@ -167,11 +215,11 @@ def _target(head: bytes, at: int) -> int:
     return at + int(_UINT32.unpack_from(head, at)[0])
 
 
-def _text(head: bytes, at: int) -> bytes:
+def _text(head: bytes, at: int) -> slice:
     if not at:
-        return b""
+        return slice(0, 0)
     start = _target(head, at)
-    return head[start + 4 : start + 4 + _UINT32.unpack_from(head, start)[0]]
+    return slice(start + 4, start + 4 + _UINT32.unpack_from(head, start)[0])
 
 
 def sign_message(buffer: bytearray, offset: int = 0) -> None:

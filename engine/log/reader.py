@@ -35,6 +35,7 @@ from engine.log.schema import COLUMNS, Batch, Chain, LogHeader, batch_of_record
 from engine.model.errors import DamagedLog, InputError
 
 JOIN_ROWS = 16_384  # small batches are handed out in groups of about this many rows
+JOIN_BATCHES = 256
 
 
 class LogReader:
@@ -115,10 +116,13 @@ class LogReader:
             waiting.append(record)
             rows += record.num_rows
             if rows >= join_rows:
-                yield _join(waiting, first)
+                yield batch_of_record(pa.concat_batches(waiting), first)
                 waiting = []
+            elif len(waiting) == JOIN_BATCHES:
+                # A small batch takes a hundred times its rows' bytes: thousands must not wait as they are.
+                waiting = [pa.concat_batches(waiting)]
         if waiting:
-            yield _join(waiting, first)
+            yield batch_of_record(pa.concat_batches(waiting), first)
         damage = self.tail_damage
         if damage is not None and self.sealed:
             raise DamagedLog(
@@ -194,11 +198,6 @@ class LogReader:
         if self.chain_head != header.sealed_chain:
             raise Damage(offset, "the chain of the last batch is not the one that was sealed")
         self.good_bytes = len(self.source)
-
-
-def _join(records: list[pa.RecordBatch], first_seq: int) -> Batch:
-    record = records[0] if len(records) == 1 else pa.concat_batches(records)
-    return batch_of_record(record, first_seq)
 
 
 def _ahead(batches: Iterator[Batch], count: int) -> Iterator[Batch]:
