@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.execution.matching import best_price
-from engine.execution.money import MAX_BALANCE, OVERFLOW, fee_of, notional_of
+from engine.execution.matching import best_price, resting_cost
+from engine.execution.money import MAX_BALANCE, OVERFLOW, cost_of, notional_of
 from engine.execution.orders import OrderKind, Reason
 from engine.execution.state import (
     MATCH_BARS,
@@ -68,12 +68,7 @@ def check(s: Any, index: int, side: int, size: int, price: int, kind: int) -> in
     if kind == K_LIMIT and s.collar_millionths > 0:
         # On the aggressive side only: far passive orders harm nobody.
         beyond = (price - reference) * side
-        if (
-            beyond > 0
-            and beyond
-            > reference // MILLION * s.collar_millionths
-            + (reference % MILLION) * s.collar_millionths // MILLION
-        ):
+        if beyond > 0 and beyond > collar_of(s, reference):
             return R_COLLAR
     pending = record.open_buy if side > 0 else record.open_sell
     if size > MAX_BALANCE - pending:
@@ -115,15 +110,17 @@ def lock_of(s: Any, index: int, side: int, size: int, price: int, kind: int) -> 
     if side < 0:
         return 0
     record = instruments_at(s.instruments, s.instrument_count)[index]
-    if kind != K_LIMIT:
-        price = best_price(s, index, -1)
-        if price == 0:
-            price = reference_price(s, index)
-        price += price // MILLION * s.collar_millionths
-    worth = notional_of(price, size, record.decimals)
-    if worth == OVERFLOW:
-        return OVERFLOW
-    fee = fee_of(worth, record.taker_rate)
-    if fee == OVERFLOW:
-        return OVERFLOW
-    return worth + (fee if fee > 0 else 0)
+    if kind == K_LIMIT:
+        return int(resting_cost(record, price, size))
+    price = best_price(s, index, -1)
+    if price == 0:
+        price = reference_price(s, index)
+    price += collar_of(s, price)
+    return int(cost_of(price, size, record.decimals, record.taker_rate if record.taker_rate > 0 else 0))
+
+
+@jit.inlined
+def collar_of(s: Any, price: int) -> int:
+    """How far the collar reaches from a price; in two parts, so that no product overflows."""
+    share = s.collar_millionths
+    return int(price // MILLION * share + (price % MILLION) * share // MILLION)

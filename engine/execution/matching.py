@@ -21,7 +21,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.execution.agenda import push
-from engine.execution.money import OVERFLOW, fee_of, notional_of
+from engine.execution.money import MAX_AMOUNT, MAX_BALANCE, OVERFLOW, cost_of, fee_of, notional_of
 from engine.execution.orders import Event, OrderKind, Reason, TimeInForce
 from engine.execution.state import (
     ITEM_REPORT,
@@ -108,7 +108,17 @@ def report(s: Any, slot: int, event: int, reason: int) -> Any:
 def finish(s: Any, slot: int, event: int, reason: int) -> None:
     """The order is over at the venue, without a (further) fill."""
     orders_at(s.orders, s.order_capacity)[slot].venue_state = VENUE_DONE
+    unlock(s, slot, 0)
     report(s, slot, event, reason)
+
+
+@jit.helper
+def unlock(s: Any, slot: int, keep: int) -> None:
+    """What a resting order holds back becomes `keep`."""
+    order = orders_at(s.orders, s.order_capacity)[slot]
+    instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
+    assets_at(s.assets, s.asset_count)[instrument.asset].venue_locked -= order.venue_locked - keep
+    order.venue_locked = keep
 
 
 @jit.helper
@@ -118,17 +128,22 @@ def fill(s: Any, slot: int, price: int, size: int, reason: int, maker: int) -> b
     instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
     asset = assets_at(s.assets, s.asset_count)[instrument.asset]
     notional = notional_of(price, size, instrument.decimals)
-    if notional == OVERFLOW:
+    if notional == OVERFLOW or abs(notional) > MAX_AMOUNT:
         return False
     fee = fee_of(notional, instrument.maker_rate if maker else instrument.taker_rate)
-    if fee == OVERFLOW:
+    if fee == OVERFLOW or abs(fee) > MAX_AMOUNT:
         return False
+    cash = asset.venue_cash - (notional * order.side + fee)
+    position = instrument.venue_position + size * order.side
+    if abs(cash) > MAX_BALANCE or abs(position) > MAX_BALANCE:
+        return False
+    asset.venue_cash = cash
+    instrument.venue_position = position
     order.venue_filled += size
-    asset.venue_cash -= notional * order.side + fee
-    instrument.venue_position += size * order.side
     done = order.venue_filled == order.venue_size
     if done:
         order.venue_state = VENUE_DONE
+        unlock(s, slot, 0)
     item = report(s, slot, E_FILL_ALL if done else E_FILL, reason)
     item.price = price
     item.size = size
@@ -139,6 +154,59 @@ def fill(s: Any, slot: int, price: int, size: int, reason: int, maker: int) -> b
 
 
 # --- resting orders ------------------------------------------------------------------------------
+
+
+@jit.helper
+def free_cash(s: Any, slot: int) -> int:
+    """Cash of the order's account at the venue that no resting order holds back."""
+    index = orders_at(s.orders, s.order_capacity)[slot].instrument
+    asset = instruments_at(s.instruments, s.instrument_count)[index].asset
+    record = assets_at(s.assets, s.asset_count)[asset]
+    return int(record.venue_cash - record.venue_locked)
+
+
+@jit.helper
+def resting_cost(instrument: Any, price: int, size: int) -> int:
+    """What a resting buy holds back: its notional and the dearer of the two fees."""
+    rate = instrument.maker_rate if instrument.maker_rate > instrument.taker_rate else instrument.taker_rate
+    return int(cost_of(price, size, instrument.decimals, rate if rate > 0 else 0))
+
+
+@jit.helper
+def lock(s: Any, slot: int) -> bool:
+    """In a cash account, hold back what a resting buy may cost; False when there is not as much."""
+    order = orders_at(s.orders, s.order_capacity)[slot]
+    if s.account_type != 1 or order.side < 0:
+        return True
+    instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
+    cost = resting_cost(instrument, order.price, order.venue_size - order.venue_filled)
+    if cost == OVERFLOW or cost > free_cash(s, slot):
+        return False
+    unlock(s, slot, cost)
+    return True
+
+
+@jit.helper
+def make(s: Any, slot: int, size: int, reason: int) -> None:
+    """Fill a resting order at its own limit; what cannot be counted, or paid, is cancelled."""
+    order = orders_at(s.orders, s.order_capacity)[slot]
+    refusal = R_OVERFLOW
+    if s.account_type == 1 and order.side > 0:
+        instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
+        cost = cost_of(order.price, size, instrument.decimals, instrument.maker_rate)
+        # Parts are rounded each by itself: they may cost a hair more than was held back for the whole.
+        if cost > free_cash(s, slot) + order.venue_locked:
+            refusal = R_FUNDS
+        elif cost != OVERFLOW:
+            left = order.venue_size - order.venue_filled - size
+            keep = resting_cost(instrument, order.price, left) if left > 0 else 0
+            if keep > order.venue_locked - cost:
+                keep = order.venue_locked - cost
+            unlock(s, slot, keep if keep > 0 else 0)
+    if refusal == R_FUNDS or not fill(s, slot, order.price, size, reason, 1):
+        finish(s, slot, E_CANCELLED, refusal)
+    if order.venue_state == VENUE_DONE:
+        unrest(s, slot)
 
 
 @jit.helper
@@ -310,25 +378,23 @@ def set_best(s: Any, instrument: int, sign: int, price: int, size: int) -> None:
 
 
 @jit.helper
-def take(s: Any, slot: int, limit_key: int) -> bool:
+def take(s: Any, slot: int, limit_key: int) -> int:
     """Let an order take liquidity at prices whose key (for the opposite side) is at least `limit_key`.
 
-    False when money overflows or, in a cash account, runs out.
+    0, or the Reason why it ended early: money overflows or, in a cash account, runs out.
     """
     orders = orders_at(s.orders, s.order_capacity)
     order = orders[slot]
     instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
     sign = -order.side  # of the side that is taken
     if instrument.match_on == MATCH_TRADES:
-        price = instrument.last_price + order.side * instrument.slippage_ticks * instrument.tick
-        if price * sign < limit_key:
-            price = limit_key * sign  # never worse than the limit
-        return affordable_fill(s, slot, price, order.venue_size - order.venue_filled)
+        price = slipped_price(instrument, order.side, limit_key)
+        return int(affordable_fill(s, slot, price, order.venue_size - order.venue_filled))
     side = side_of(s, order.instrument, sign)
     levels = levels_at(side.levels, side.capacity)
     i = best_of(levels, side.count)
     if i < 0:
-        return True
+        return 0
     best_price = levels[i].price
     while i >= 0 and order.venue_filled < order.venue_size:
         level = levels[i]
@@ -337,53 +403,95 @@ def take(s: Any, slot: int, limit_key: int) -> bool:
         left = level.size - level.consumed
         if left > 0:
             wanted = order.venue_size - order.venue_filled
-            size = wanted if wanted < left else left
             filled = order.venue_filled
-            if not affordable_fill(s, slot, level.price, size):
-                level.consumed += order.venue_filled - filled
-                return False
-            level.consumed += size
+            ended = affordable_fill(s, slot, level.price, wanted if wanted < left else left)
+            level.consumed += order.venue_filled - filled
+            if ended != 0:
+                return int(ended)
         i -= 1
-    if instrument.match_on == MATCH_QUOTES and order.kind == K_MARKET and order.venue_filled < order.venue_size:
+    if (
+        instrument.match_on == MATCH_QUOTES
+        and order.kind == K_MARKET
+        and order.venue_filled < order.venue_size
+    ):
         worse = best_price - sign * instrument.tick
-        return affordable_fill(s, slot, worse, order.venue_size - order.venue_filled)
+        if worse < instrument.tick:
+            worse = instrument.tick
+        return int(affordable_fill(s, slot, worse, order.venue_size - order.venue_filled))
+    return 0
+
+
+@jit.helper
+def slipped_price(instrument: Any, side: int, limit_key: int) -> int:
+    """On trades alone: the last price and the slippage, no worse than the limit, never below a tick."""
+    price = instrument.last_price + side * instrument.slippage_ticks * instrument.tick
+    if price * -side < limit_key:
+        price = limit_key * -side
+    return int(price if price > instrument.tick else instrument.tick)
+
+
+@jit.helper
+def affordable_fill(s: Any, slot: int, price: int, size: int) -> int:
+    """Fill as taker; in a cash account only what the venue's own account can pay for. 0, or a Reason."""
+    order = orders_at(s.orders, s.order_capacity)[slot]
+    instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
+    most = size
+    if s.account_type == 1:
+        if order.side < 0:
+            if instrument.venue_position < size:
+                most = instrument.venue_position
+        else:
+            free = free_cash(s, slot)
+            if not _costs_at_most(instrument, price, size, free):
+                low = 0
+                high = size // instrument.lot
+                while low < high:  # the greatest number of lots that it pays for
+                    middle = (low + high + 1) >> 1
+                    if _costs_at_most(instrument, price, middle * instrument.lot, free):
+                        low = middle
+                    else:
+                        high = middle - 1
+                most = low * instrument.lot
+    if most > 0 and not fill(s, slot, price, most, R_TAKER, 0):
+        return R_OVERFLOW
+    return R_FUNDS if most < size else 0
+
+
+@jit.helper
+def can_pay(s: Any, slot: int, limit_key: int) -> bool:
+    """In a cash account, whether an order can pay for all that it would take now."""
+    order = orders_at(s.orders, s.order_capacity)[slot]
+    if s.account_type != 1:
+        return True
+    instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
+    wanted = order.venue_size - order.venue_filled
+    if order.side < 0:
+        return bool(instrument.venue_position >= wanted)
+    free = free_cash(s, slot)
+    rate = instrument.taker_rate
+    if instrument.match_on == MATCH_TRADES:
+        cost = cost_of(slipped_price(instrument, 1, limit_key), wanted, instrument.decimals, rate)
+        return bool(cost != OVERFLOW and cost <= free)
+    side = side_of(s, order.instrument, -1)
+    levels = levels_at(side.levels, side.capacity)
+    i = side.count - 1
+    while i >= 0 and wanted > 0 and levels[i].price * -1 >= limit_key:
+        left = levels[i].size - levels[i].consumed
+        if left > 0:
+            size = wanted if wanted < left else left
+            cost = cost_of(levels[i].price, size, instrument.decimals, rate)
+            if cost == OVERFLOW or cost > free:
+                return False
+            free -= cost
+            wanted -= size
+        i -= 1
     return True
 
 
 @jit.helper
-def affordable_fill(s: Any, slot: int, price: int, size: int) -> bool:
-    """Fill as taker; in a cash account only what the venue's own account can pay for."""
-    order = orders_at(s.orders, s.order_capacity)[slot]
-    instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
-    if s.account_type == 1:
-        if order.side > 0:
-            cash = assets_at(s.assets, s.asset_count)[instrument.asset].venue_cash
-            low = 0
-            high = size // instrument.lot
-            if not _costs_at_most(instrument, price, size, cash):
-                while low < high:  # the greatest number of lots that cash pays for
-                    middle = (low + high + 1) >> 1
-                    if _costs_at_most(instrument, price, middle * instrument.lot, cash):
-                        low = middle
-                    else:
-                        high = middle - 1
-                if low > 0:
-                    fill(s, slot, price, low * instrument.lot, R_TAKER, 0)
-                return False
-        elif instrument.venue_position < size:
-            if instrument.venue_position > 0:
-                fill(s, slot, price, instrument.venue_position, R_TAKER, 0)
-            return False
-    return fill(s, slot, price, size, R_TAKER, 0)
-
-
-@jit.helper
 def _costs_at_most(instrument: Any, price: int, size: int, cash: int) -> bool:
-    notional = notional_of(price, size, instrument.decimals)
-    if notional == OVERFLOW:
-        return False
-    fee = fee_of(notional, instrument.taker_rate)
-    return fee != OVERFLOW and notional + fee <= cash
+    cost = cost_of(price, size, instrument.decimals, instrument.taker_rate)
+    return bool(cost != OVERFLOW and cost <= cash)
 
 
 @jit.helper
@@ -426,9 +534,9 @@ def arrive(s: Any, slot: int) -> None:
             finish(s, slot, E_REJECTED, R_EMPTY)
             return
         report(s, slot, E_ACCEPTED, R_NONE)
-        complete = take(s, slot, LOWEST_KEY)
+        ended = take(s, slot, LOWEST_KEY)
         if order.venue_filled < order.venue_size:
-            finish(s, slot, E_CANCELLED, R_NO_LIQUIDITY if complete else R_FUNDS)
+            finish(s, slot, E_CANCELLED, ended if ended != 0 else R_NO_LIQUIDITY)
         return
     matches = not empty and would_match(s, slot)
     if matches and order.post_only:
@@ -442,14 +550,21 @@ def arrive(s: Any, slot: int) -> None:
         if not enough:
             finish(s, slot, E_EXPIRED, R_FOK)
             return
+        if not can_pay(s, slot, limit_key):
+            finish(s, slot, E_EXPIRED, R_FUNDS)
+            return
     report(s, slot, E_ACCEPTED, R_NONE)
-    if matches and not take(s, slot, limit_key):
-        finish(s, slot, E_CANCELLED, R_FUNDS)
+    ended = take(s, slot, limit_key) if matches else 0
+    if ended != 0:
+        finish(s, slot, E_CANCELLED, ended)
         return
     if order.venue_filled == order.venue_size:
         return
     if order.tif == T_IOC or order.tif == T_FOK:
         finish(s, slot, E_CANCELLED, R_IOC)
+        return
+    if not lock(s, slot):
+        finish(s, slot, E_CANCELLED, R_FUNDS)
         return
     rest(s, slot)
 
@@ -559,11 +674,7 @@ def match_crossed(s: Any, index: int, reason: int) -> None:
                         got += part
                     j -= 1
                 if got > 0:
-                    if not fill(s, slot, price, got, reason, 1):
-                        finish(s, slot, E_CANCELLED, R_OVERFLOW)
-                        unrest(s, slot)
-                    elif order.venue_state == VENUE_DONE:
-                        unrest(s, slot)
+                    make(s, slot, got, reason)
                 slot = following
             i -= 1  # a level that unresting removed leaves those below it where they were
 
@@ -579,7 +690,6 @@ def match_trade(s: Any, index: int, aggressor: int, price: int, size: int, shown
     remaining = size
     i = side.count - 1
     while i >= 0 and remaining > 0 and levels[i].price * sign > price * sign:
-        level_price = levels[i].price
         slot = levels[i].head
         while slot >= 0 and remaining > 0:
             order = orders[slot]
@@ -588,11 +698,7 @@ def match_trade(s: Any, index: int, aggressor: int, price: int, size: int, shown
             if remaining < part:
                 part = remaining
             remaining -= part
-            if not fill(s, slot, level_price, part, R_THROUGH, 1):
-                finish(s, slot, E_CANCELLED, R_OVERFLOW)
-                unrest(s, slot)
-            elif order.venue_state == VENUE_DONE:
-                unrest(s, slot)
+            make(s, slot, part, R_THROUGH)
             slot = following
         i -= 1  # a level that unresting removed leaves those below it where they were
     if shown or instrument.match_on == MATCH_TRADES:
@@ -613,11 +719,7 @@ def match_trade(s: Any, index: int, aggressor: int, price: int, size: int, shown
                 if excess < part:
                     part = excess
                 ours += part
-                if not fill(s, slot, price, part, R_QUEUE, 1):
-                    finish(s, slot, E_CANCELLED, R_OVERFLOW)
-                    unrest(s, slot)
-                elif order.venue_state == VENUE_DONE:
-                    unrest(s, slot)
+                make(s, slot, part, R_QUEUE)
         slot = following
 
 

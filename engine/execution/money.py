@@ -16,7 +16,8 @@ ROUNDING = "half_even"
 RATE_DECIMALS = 9  # fee rates are integers of 1e-9: 1 basis point is 100_000
 RATE_UNIT = 10**RATE_DECIMALS
 OVERFLOW = -(2**63)
-MAX_BALANCE = 2**62  # of cash or a position: one more amount cannot wrap it
+MAX_BALANCE = 2**62  # of cash or a position
+MAX_AMOUNT = 2**61  # of a notional or a fee: one of each more cannot wrap a balance
 
 _POWERS = np.array([10**n for n in range(19)], dtype=np.uint64)
 _MASK = np.uint64(0xFFFFFFFF)
@@ -109,3 +110,15 @@ def fee_of(notional: int, rate: int) -> int:
         value = scale_product(amount, -rate, RATE_DECIMALS)
         return value if value == OVERFLOW else -value
     return scale_product(amount, rate, RATE_DECIMALS)
+
+
+@jit.inlined
+def cost_of(price: int, size: int, decimals: int, rate: int) -> int:
+    """What buying `size` at `price` costs with its fee; OVERFLOW when that does not fit."""
+    notional = notional_of(price, size, decimals)
+    if notional == OVERFLOW or notional > MAX_AMOUNT:
+        return OVERFLOW
+    fee = fee_of(notional, rate)
+    if fee == OVERFLOW or fee > MAX_AMOUNT:
+        return OVERFLOW
+    return notional + fee

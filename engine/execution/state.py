@@ -139,7 +139,7 @@ INSTRUMENT = np.dtype(
 )
 MATCH_NONE, MATCH_BARS, MATCH_TRADES, MATCH_QUOTES, MATCH_BOOK = range(5)
 
-ASSET = np.dtype([(name, "<i8") for name in ("cash", "venue_cash", "locked", "fees")])
+ASSET = np.dtype([(name, "<i8") for name in ("cash", "venue_cash", "locked", "venue_locked", "fees")])
 
 ORDER = np.dtype(
     [
@@ -153,6 +153,7 @@ ORDER = np.dtype(
             "filled",
             "front",
             "locked",
+            "venue_locked",
             "counted",
         )
     ]

@@ -247,6 +247,7 @@ def submit(
     order.filled = 0
     order.front = 0
     order.locked = 0
+    order.venue_locked = 0
     order.counted = 0
     order.instrument = instrument
     order.next = -1
