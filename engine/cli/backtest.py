@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -36,6 +37,7 @@ def backtest(
     from engine.loop.backtest import run_backtest
     from engine.report.runs import (
         JOURNAL_FILE,
+        InputRecord,
         RunRecord,
         code_fingerprint,
         environment,
@@ -58,6 +60,8 @@ def backtest(
         engine=_version(),
         code=code_fingerprint(),
         environment=environment(),
+        # Named before the run, so that one that fails can be explained and verified as well.
+        inputs=tuple(InputRecord(os.path.relpath(path, folder)) for path in paths),
     )
     write_run(folder, record)
     journal = Journal(folder / JOURNAL_FILE)

@@ -12,9 +12,14 @@ from engine.cli.options import prepare_kernels, run_config, run_options, run_str
 from engine.model.errors import UsageError
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
     from engine.live.session import Session
+    from engine.report.runs import RunRecord
 
 STATUS_LINE_S = 0.5
+SEAL_POLL_S = 0.02
 
 
 @click.command()
@@ -50,11 +55,12 @@ def live(**options: Any) -> None:
     config = run_config(options, with_commands=True)
     loaded = run_strategy(options)
     prepare_kernels()
-    from engine.live.session import Session, SessionConfig
+    from engine.live.session import LOG_FILE, Session, SessionConfig
     from engine.live.tap import TapConfig
     from engine.log.journal import Journal
     from engine.report.runs import (
         JOURNAL_FILE,
+        InputRecord,
         RunRecord,
         code_fingerprint,
         environment,
@@ -81,6 +87,8 @@ def live(**options: Any) -> None:
         engine=_version(),
         code=code_fingerprint(),
         environment=environment(),
+        # Named before there is any, so that a killed session can be verified as well.
+        inputs=(InputRecord(LOG_FILE),),
     )
     write_run(folder, record)
     journal = Journal(folder / JOURNAL_FILE)
@@ -96,15 +104,16 @@ def live(**options: Any) -> None:
         loaded,
         journal,
     )
-    watch = time.perf_counter()
+
+    def finish(seconds: float, *, sealed: bool) -> None:
+        _finish(session, folder, record, seconds, sealed=sealed, as_json=options["as_json"])
+
     try:
-        _run(session, quiet=options["as_json"])
+        _run(session, finish, quiet=options["as_json"])
     except BaseException:
         journal.close()
         _discard_if_empty(folder, session)
         raise
-    journal.close()
-    _finish(session, folder, record, time.perf_counter() - watch, as_json=options["as_json"])
 
 
 def _discard_if_empty(folder: Path, session: Session) -> None:
@@ -115,27 +124,33 @@ def _discard_if_empty(folder: Path, session: Session) -> None:
         shutil.rmtree(folder)
 
 
-def _finish(session: Session, folder: Path, record: Any, seconds: float, *, as_json: bool) -> None:
+def _finish(
+    session: Session, folder: Path, record: RunRecord, seconds: float, *, sealed: bool, as_json: bool
+) -> None:
+    """Write what the run came to, and print it."""
     import msgspec
 
-    from engine.log.reader import LogReader
-    from engine.log.seal import seal
-    from engine.loop.backtest import Input
-    from engine.report.runs import input_record, write_run, write_summary
+    from engine.report.runs import InputRecord, write_run, write_summary
     from engine.report.summary import summarise, table
 
-    if not session.log_path.exists():
+    session.runner.journal.close()
+    header = session.log_header
+    if header is None:
         warn(f"stopped by {session.reason} before anything arrived")
+        _discard_if_empty(folder, session)
         return
-    seal(session.log_path)
-    with LogReader(session.log_path) as reader:
-        header = reader.header
-    entry = Input(session.log_path, header, True, header.sealed_rows, header.sealed_chain)
-    write_run(folder, msgspec.structs.replace(record, inputs=(input_record(entry, folder),)))
-    summary = summarise(session.runner, seconds=seconds, strategy=record.strategy.reference)
+    entry = InputRecord(session.log_path.name, session.rows, session.chain_head, header.note)
+    write_run(folder, msgspec.structs.replace(record, inputs=(entry,)))
+    summary = summarise(session.runner, seconds=seconds, strategy=session.runner.loaded.name)
     summary.inputs = [relative(session.log_path)]
     summary.run_dir = relative(folder)
     summary.stopped_by = session.reason
+    if not sealed:
+        summary.warnings.append(
+            f"{relative(session.log_path)} is not sealed: engine log seal {relative(session.log_path)}"
+        )
+    for warning in summary.warnings:
+        warn(warning)
     write_summary(folder, summary)
 
     def text() -> str:
@@ -144,24 +159,48 @@ def _finish(session: Session, folder: Path, record: Any, seconds: float, *, as_j
     emit(summary, as_json=as_json, text=text)
 
 
-def _run(session: Session, *, quiet: bool) -> None:
+def _run(session: Session, finish: Callable[..., None], *, quiet: bool) -> None:
     import asyncio
     import signal
     import sys
+    import time
+
+    hurry = asyncio.Event()
+
+    def stop(name: str) -> None:
+        if session.ended:
+            hurry.set()
+        session.stop(name)
 
     async def work() -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, session.stop, signal.Signals(number).name)
+            loop.add_signal_handler(number, stop, signal.Signals(number).name)
         line = asyncio.ensure_future(_status_line(session)) if sys.stderr.isatty() and not quiet else None
+        watch = time.perf_counter()
         try:
             await session.run()
         finally:
             if line is not None:
                 line.cancel()
                 sys.stderr.write("\r\x1b[K")
+        seconds = time.perf_counter() - watch
+        # Signals are still ours: however often Ctrl-C is pressed, what the session came to is written.
+        finish(seconds, sealed=session.log_header is not None and await _sealed(session.log_path, hurry))
 
     asyncio.run(work())
+
+
+async def _sealed(path: Path, hurry: asyncio.Event) -> bool:
+    """Seal the log in a process of its own; False when that failed, or goes on without us."""
+    import asyncio
+
+    from engine.log.seal import seal_in_background
+
+    process = seal_in_background(path)
+    while process.poll() is None and not hurry.is_set():  # noqa: ASYNC110  a process has no event
+        await asyncio.sleep(SEAL_POLL_S)
+    return process.poll() == 0
 
 
 async def _status_line(session: Session) -> None:

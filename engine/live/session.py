@@ -92,6 +92,24 @@ class Session:
         self._failure: BaseException | None = None
         self._due_timer: asyncio.TimerHandle | None = None
         self._disk_level = "ok"
+        self.ended = False  # the log is closed
+
+    # --- what it came to ---
+
+    @property
+    def log_header(self) -> LogHeader | None:
+        """The header of the session's log; None before anything has arrived."""
+        return None if self._writer is None else self._writer.header
+
+    @property
+    def rows(self) -> int:
+        """Rows in the session's log."""
+        return 0 if self._writer is None else self._writer.seq
+
+    @property
+    def chain_head(self) -> str:
+        """The chain over the rows of the session's log; sealing does not change it."""
+        return "" if self._writer is None else self._writer.chain_head
 
     # --- control ---
 
@@ -128,6 +146,7 @@ class Session:
             if self._due_timer is not None:
                 self._due_timer.cancel()
             self._close()
+            self.ended = True
         if self._failure is not None:
             raise self._failure
 

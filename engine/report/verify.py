@@ -19,7 +19,8 @@ from engine.log.journal import (
     hash_of_table,
     read_journal,
 )
-from engine.loop.backtest import run_backtest
+from engine.loop.backtest import Backtest, run_backtest
+from engine.model.errors import StrategyError
 from engine.report.explain import FoundMessage, find_messages
 from engine.report.runs import (
     JOURNAL_FILE,
@@ -109,12 +110,17 @@ def verify_run(
     if loaded.fingerprint != record.strategy.fingerprint:
         notes.append(f"strategy {record.strategy.reference} has changed since the run")
     collector = _Collector()
-    result = run_backtest(paths, record.config, loaded, collector, batch_rows=batch_rows, progress=progress)
-    for entry, before in zip(result.inputs, record.inputs, strict=True):
-        if before.chain and entry.chain != before.chain:
-            notes.append(f"input {before.path} is not the log of the run: its chain head differs")
-    notes += result.warnings
     wanted = recorded_hash(folder)
+    try:
+        result = run_backtest(
+            paths, record.config, loaded, collector, batch_rows=batch_rows, progress=progress
+        )
+    except StrategyError as failure:
+        if wanted:
+            raise
+        notes.append(f"in the replay {failure.message}")
+    else:
+        notes += _input_notes(record, result)
     stored = hash_of_table(recorded)
     replayed = collector.table()
     finished = bool(wanted)
@@ -141,6 +147,15 @@ def verify_run(
         divergence=divergence,
         notes=notes,
     )
+
+
+def _input_notes(record: RunRecord, result: Backtest) -> list[str]:
+    """What should be known of the logs that were read: other rows than the run's, torn ends."""
+    return [
+        f"input {before.path} is not the log of the run: its chain head differs"
+        for entry, before in zip(result.inputs, record.inputs, strict=True)
+        if before.chain and entry.chain != before.chain
+    ] + result.warnings
 
 
 def _strategy_reference(folder: Path, record: RunRecord) -> str:
