@@ -118,6 +118,7 @@ class Journal:
         self._lines: list[dict[str, Any]] = []
         self._texts: dict[int, str] = {}
         self._file = -1
+        self._failure: EngineError | None = None
         if path is not None:
             try:
                 self._file = os.open(
@@ -193,21 +194,30 @@ class Journal:
         self._write(record.serialize())
 
     def _write(self, content: bytes | pa.Buffer) -> None:
+        if self._failure is not None:
+            raise self._failure  # nothing may stand behind a torn batch: no reader would find it
         view = memoryview(content)
         try:
             while view.nbytes:
                 view = view[os.write(self._file, view) :]
         except OSError as error:
-            raise EngineError(f"{self.path}: the journal cannot be written: {error.strerror}") from None
+            self._failure = EngineError(
+                f"{self.path}: the journal cannot be written: {error.strerror}",
+                hint="the decisions before are in it; make room and run it again",
+            )
+            raise self._failure from None
 
     def close(self) -> str:
-        """Write what is left, end the stream, and return the hash."""
-        self._write_lines()
+        """Write what is left, end the stream, and return the hash; after a failed write, only close."""
         if self._file >= 0:
-            self._write(b"\xff\xff\xff\xff\x00\x00\x00\x00")
-            os.fsync(self._file)
-            os.close(self._file)
-            self._file = -1
+            try:
+                if self._failure is None:
+                    self._write_lines()
+                    self._write(b"\xff\xff\xff\xff\x00\x00\x00\x00")
+                    os.fsync(self._file)
+            finally:
+                os.close(self._file)
+                self._file = -1
         return self.hash.head()
 
 
@@ -215,7 +225,9 @@ def read_journal(path: Path) -> pa.Table:
     """All whole batches of a journal; InputError when it is none."""
     if not path.exists():
         raise InputError(f"{path}: no such journal", hint="name a run's folder, runs/<id>")
-    batches = []
+    batches: list[pa.RecordBatch] = []
+    if not path.stat().st_size:  # killed between its creation and its first write
+        return pa.Table.from_batches(batches, schema=JOURNAL_SCHEMA)
     try:
         with pa.ipc.open_stream(pa.memory_map(str(path))) as reader:
             if not reader.schema.equals(JOURNAL_SCHEMA):
