@@ -86,7 +86,8 @@ def strategy_record(loaded: LoadedStrategy) -> StrategyRecord:
         reference=loaded.reference,
         fingerprint=loaded.fingerprint,
         parameters=dict(loaded.parameters),
-        files=dict(loaded.files),
+        # They all stand beside the strategy: their folder, which may be a user's home, says nothing more.
+        files={Path(name).name: digest for name, digest in loaded.files.items()},
         cpu_dependent=tuple(loaded.cpu_dependent),
     )
 
