@@ -1,14 +1,14 @@
 """Columns into the events that a strategy's handlers take.
 
-Events of one chunk are built together, by `map` over columns: that is several times cheaper than one at a
-time, and gives frozen objects that a strategy may keep.
+An event's struct takes its fields by position: the instrument, then one value of each column. Prices and
+sizes are the float64 nearest to the decimal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -24,27 +24,104 @@ from engine.strategy.api import Bar, BookUpdate, Quote, Trade
 _EXACT = 2**53
 _bar_decoder = msgspec.json.Decoder(BarData)
 
+Places = npt.NDArray[np.int64]
 
-def build(batch: Batch, deliveries: npt.NDArray[np.void], instruments: Sequence[Instrument]) -> list[Any]:
-    """One event per delivery; None where Python has to read the row itself (news, status, engine)."""
-    if len(deliveries) == 1 and deliveries[0]["handler"] == H_TRADE:
-        return [_trade(batch, int(deliveries[0]["first"]), instruments)]
+
+class Columns(NamedTuple):
+    """Events of one kind before they are made: `make(who, *one value of each list)`."""
+
+    make: Callable[..., Any]
+    who: Instrument | list[Instrument]  # one for all, or one each
+    lists: list[list[Any]]
+
+    def event(self, place: int) -> Any:
+        """The event at a place."""
+        who = self.who if isinstance(self.who, Instrument) else self.who[place]
+        return self.make(who, *(values[place] for values in self.lists))
+
+
+class _Reader:
+    """Reads columns of the rows of some deliveries, as lists of Python values."""
+
+    def __init__(self, batch: Batch, rows: Places, instruments: Sequence[Instrument]) -> None:
+        self.batch = batch
+        self._instruments = instruments
+        # Deliveries of rows that follow each other, as in a log of trades: slices cost nothing.
+        first, last = int(rows[0]), int(rows[-1])
+        dense = last - first == len(rows) - 1
+        self._rows: Places | slice = slice(first, last + 1) if dense else rows
+        numbers = batch.instrument[self._rows]
+        one = int(numbers[0])
+        self._numbers: npt.NDArray[np.uint32] | int = one if (numbers == one).all() else numbers
+        self.who: Instrument | list[Instrument] = (
+            instruments[one] if isinstance(self._numbers, int) else [instruments[n] for n in numbers.tolist()]
+        )
+
+    def integers(self, column: npt.NDArray[Any]) -> list[int]:
+        """A column as it is."""
+        values: list[int] = column[self._rows].tolist()
+        return values
+
+    def stamps(self) -> list[int | None]:
+        """Venue times, None where there is none."""
+        stamps = self.batch.ts_venue[self._rows]
+        values: list[int | None] = stamps.tolist()
+        if int(stamps.min()) == NULL_TIME:
+            return [None if value == NULL_TIME else value for value in values]
+        return values
+
+    def prices(self) -> list[float]:
+        """Prices as floats."""
+        return self._decimals(self.batch.price[self._rows], "price_decimals")
+
+    def sizes(self) -> list[float]:
+        """Sizes as floats."""
+        return self._decimals(self.batch.size[self._rows], "size_decimals")
+
+    def _decimals(self, mantissas: npt.NDArray[np.int64], places: str) -> list[float]:
+        """The float64 nearest to each decimal: one correctly rounded division of two exact numbers."""
+        numbers, instruments = self._numbers, self._instruments
+        if int(mantissas.max()) >= _EXACT or int(mantissas.min()) <= -_EXACT:
+            each = repeat(numbers) if isinstance(numbers, int) else numbers.tolist()
+            return [
+                to_float(mantissa, getattr(instruments[n], places))
+                for mantissa, n in zip(mantissas.tolist(), each, strict=False)
+            ]
+        if isinstance(numbers, int):
+            divided: list[float] = (mantissas / 10.0 ** getattr(instruments[numbers], places)).tolist()
+            return divided
+        scales = np.array([10.0 ** getattr(i, places) for i in instruments])
+        scaled: list[float] = (mantissas / scales[numbers]).tolist()
+        return scaled
+
+
+def columns_of(batch: Batch, deliveries: npt.NDArray[np.void], instruments: Sequence[Instrument]) -> Columns:
+    """The columns of deliveries that all go to one handler of market events."""
+    return _READERS[int(deliveries[0]["handler"])](batch, deliveries, instruments)
+
+
+def mixed_events(
+    batch: Batch, deliveries: npt.NDArray[np.void], instruments: Sequence[Instrument]
+) -> list[Any]:
+    """One event per delivery of any kind; None where Python has to read the row (news, status, engine)."""
     handlers = deliveries["handler"]
-    first = int(handlers[0])
-    if first in _BUILDERS and (handlers == first).all():
-        return _BUILDERS[first](batch, deliveries, instruments)
     events: list[Any] = [None] * len(deliveries)
-    for handler, builder in _BUILDERS.items():
+    for handler, reader in _READERS.items():
         places = np.flatnonzero(handlers == handler)
         if len(places):
-            built = builder(batch, deliveries[places], instruments)
-            for place, event in zip(places.tolist(), built, strict=True):
+            columns = reader(batch, deliveries[places], instruments)
+            who = repeat(columns.who) if isinstance(columns.who, Instrument) else columns.who
+            made = map(columns.make, who, *columns.lists)
+            for place, event in zip(places.tolist(), made, strict=True):
                 events[place] = event
     return events
 
 
-def _trade(batch: Batch, row: int, instruments: Sequence[Instrument]) -> Trade:
-    """One trade alone: what a live session gets most of the time."""
+def single_event(batch: Batch, deliveries: npt.NDArray[np.void], instruments: Sequence[Instrument]) -> Any:
+    """The event of a delivery that stands alone: what a live session has most of the time."""
+    if deliveries[0]["handler"] != H_TRADE:
+        return columns_of(batch, deliveries, instruments).event(0)
+    row = int(deliveries[0]["first"])
     who = instruments[batch.instrument.item(row)]
     stamp = batch.ts_venue.item(row)
     return Trade(
@@ -59,118 +136,51 @@ def _trade(batch: Batch, row: int, instruments: Sequence[Instrument]) -> Trade:
     )
 
 
-def _trades(batch: Batch, deliveries: npt.NDArray[np.void], instruments: Sequence[Instrument]) -> list[Any]:
+def _trades(batch: Batch, deliveries: npt.NDArray[np.void], instruments: Sequence[Instrument]) -> Columns:
+    read = _Reader(batch, deliveries["first"], instruments)
+    values: list[list[Any]] = [
+        read.prices(),
+        read.sizes(),
+        read.integers(batch.side),
+        read.integers(batch.ts),
+    ]
+    values += [read.stamps(), read.integers(batch.id), read.integers(batch.flags)]
+    return Columns(Trade, read.who, values)
+
+
+def _quotes(batch: Batch, deliveries: npt.NDArray[np.void], instruments: Sequence[Instrument]) -> Columns:
+    bids = _Reader(batch, deliveries["first"], instruments)
+    asks = _Reader(batch, deliveries["last"], instruments)
+    values: list[list[Any]] = [
+        bids.prices(),
+        bids.sizes(),
+        asks.prices(),
+        asks.sizes(),
+        bids.integers(batch.ts),
+    ]
+    values += [bids.stamps(), bids.integers(batch.id), bids.integers(batch.flags)]
+    return Columns(Quote, bids.who, values)
+
+
+def _books(batch: Batch, deliveries: npt.NDArray[np.void], instruments: Sequence[Instrument]) -> Columns:
+    read = _Reader(batch, deliveries["last"], instruments)
+    values: list[list[Any]] = [read.integers(batch.ts), read.stamps()]
+    values += [read.integers(batch.id), read.integers(batch.flags)]
+    return Columns(BookUpdate, read.who, values)
+
+
+def _bars(batch: Batch, deliveries: npt.NDArray[np.void], instruments: Sequence[Instrument]) -> Columns:
     rows = deliveries["first"]
-    who, numbers = _who(batch, rows, instruments)
-    return list(
-        map(
-            Trade,
-            who,
-            _decimal(batch.price[rows], numbers, instruments, "price_decimals"),
-            _decimal(batch.size[rows], numbers, instruments, "size_decimals"),
-            batch.side[rows].tolist(),
-            batch.ts[rows].tolist(),
-            _stamps(batch.ts_venue[rows]),
-            batch.id[rows].tolist(),
-            batch.flags[rows].tolist(),
-        )
-    )
-
-
-def _quotes(batch: Batch, deliveries: npt.NDArray[np.void], instruments: Sequence[Instrument]) -> list[Any]:
-    bids, asks = deliveries["first"], deliveries["last"]
-    who, numbers = _who(batch, bids, instruments)
-    return list(
-        map(
-            Quote,
-            who,
-            _decimal(batch.price[bids], numbers, instruments, "price_decimals"),
-            _decimal(batch.size[bids], numbers, instruments, "size_decimals"),
-            _decimal(batch.price[asks], numbers, instruments, "price_decimals"),
-            _decimal(batch.size[asks], numbers, instruments, "size_decimals"),
-            batch.ts[bids].tolist(),
-            _stamps(batch.ts_venue[bids]),
-            batch.id[bids].tolist(),
-            batch.flags[bids].tolist(),
-        )
-    )
-
-
-def _books(batch: Batch, deliveries: npt.NDArray[np.void], instruments: Sequence[Instrument]) -> list[Any]:
-    rows = deliveries["last"]
-    who, _ = _who(batch, rows, instruments)
-    return list(
-        map(
-            BookUpdate,
-            who,
-            batch.ts[rows].tolist(),
-            _stamps(batch.ts_venue[rows]),
-            batch.id[rows].tolist(),
-            batch.flags[rows].tolist(),
-        )
-    )
-
-
-def _bars(batch: Batch, deliveries: npt.NDArray[np.void], instruments: Sequence[Instrument]) -> list[Any]:
-    rows = deliveries["first"]
-    who, numbers = _who(batch, rows, instruments)
+    parts = [_Reader(batch, rows + i, instruments) for i in range(4)]
+    opening, closing = parts[0], parts[3]
     intervals = []
     for row in rows.tolist():
         text = batch.data_at(row)
         intervals.append(_bar_decoder.decode(text).interval_ns if text else 0)
-    prices = [_decimal(batch.price[rows + i], numbers, instruments, "price_decimals") for i in range(4)]
-    close = rows + 3
-    return list(
-        map(
-            Bar,
-            who,
-            [0 if ts is None else ts for ts in _stamps(batch.ts_venue[rows])],
-            intervals,
-            *prices,
-            _decimal(batch.size[close], numbers, instruments, "size_decimals"),
-            batch.id[close].tolist(),
-            batch.ts[rows].tolist(),
-            batch.flags[rows].tolist(),
-        )
-    )
+    values: list[list[Any]] = [[0 if ts is None else ts for ts in opening.stamps()], intervals]
+    values += [part.prices() for part in parts]
+    values += [closing.sizes(), closing.integers(batch.id), opening.integers(batch.ts)]
+    return Columns(Bar, opening.who, [*values, opening.integers(batch.flags)])
 
 
-_BUILDERS = {H_TRADE: _trades, H_QUOTE: _quotes, H_BOOK: _books, H_BAR: _bars}
-
-
-def _who(
-    batch: Batch, rows: npt.NDArray[np.int64], instruments: Sequence[Instrument]
-) -> tuple[Any, npt.NDArray[np.uint32] | int]:
-    numbers = batch.instrument[rows]
-    first = int(numbers[0])
-    if (numbers == first).all():
-        return repeat(instruments[first]), first
-    return [instruments[n] for n in numbers.tolist()], numbers
-
-
-def _decimal(
-    mantissas: npt.NDArray[np.int64],
-    numbers: npt.NDArray[np.uint32] | int,
-    instruments: Sequence[Instrument],
-    places: str,
-) -> list[float]:
-    """The float64 nearest to each decimal: one correctly rounded division of two exact numbers."""
-    if len(mantissas) and (int(mantissas.max()) >= _EXACT or int(mantissas.min()) <= -_EXACT):
-        each = [numbers] * len(mantissas) if isinstance(numbers, int) else numbers.tolist()
-        return [
-            to_float(m, getattr(instruments[n], places))
-            for m, n in zip(mantissas.tolist(), each, strict=True)
-        ]
-    if isinstance(numbers, int):
-        divided: list[float] = (mantissas / 10.0 ** getattr(instruments[numbers], places)).tolist()
-        return divided
-    scales = np.array([10.0 ** getattr(i, places) for i in instruments])
-    scaled: list[float] = (mantissas / scales[numbers]).tolist()
-    return scaled
-
-
-def _stamps(stamps: npt.NDArray[np.int64]) -> list[int | None]:
-    values: list[int | None] = stamps.tolist()
-    if (stamps == NULL_TIME).any():
-        return [None if value == NULL_TIME else value for value in values]
-    return values
+_READERS = {H_TRADE: _trades, H_QUOTE: _quotes, H_BOOK: _books, H_BAR: _bars}

@@ -1,0 +1,191 @@
+"""The strategy's side of the loop: its handlers, what they are called with, and what their failure says.
+
+Reports about orders end here: the context forgets an order that is final, the ledger takes a fill, and the
+strategy hears of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from struct import Struct
+from typing import Any
+
+import numpy as np
+
+from engine.execution.accounting import Ledger
+from engine.execution.orders import FIRST_FINAL, Event, Reason, State, reason_name
+from engine.loop.codes import H_BAR, H_BOOK, H_ENGINE, H_QUOTE, H_TRADE
+from engine.loop.context import LoopContext
+from engine.loop.memory import FIELD, Memory
+from engine.model.errors import InternalError, StrategyError
+from engine.model.units import POWERS_OF_TEN, format_time
+from engine.strategy import sandbox
+from engine.strategy.api import Fill, OrderUpdate, Strategy
+from engine.strategy.loader import explain_failure
+
+_REPORT = Struct("<14q")
+_REPORT_AT = FIELD["out_event"] * 8
+_MARKET_HANDLERS = {H_TRADE: "on_trade", H_QUOTE: "on_quote", H_BOOK: "on_book", H_BAR: "on_bar"}
+_STATE_WORDS = {
+    int(State.FILLED): "filled",
+    int(State.CANCELLED): "cancelled",
+    int(State.REJECTED): "rejected",
+    int(State.EXPIRED): "expired",
+    int(State.REFUSED): "refused",
+}
+_FILLS = (int(Event.FILL), int(Event.FILL_ALL))
+
+
+class Caller:
+    """Calls one strategy. `market` holds its handlers of market events by code, `want` their bits."""
+
+    def __init__(self, strategy: Strategy, context: LoopContext, memory: Memory, ledger: Ledger) -> None:
+        self.context = context
+        self._strategy: Any = strategy
+        self._memory = memory
+        self._ledger = ledger
+        self._report_view = memoryview(memory.state.view(np.uint8))  # type: ignore[arg-type]
+        self.market: list[Callable[..., Any] | None] = [None] * (H_ENGINE + 1)
+        self.want = 0
+        for code, name in _MARKET_HANDLERS.items():
+            handler = self.handler(name)
+            if handler is not None:
+                self.market[code] = handler
+                self.want |= 1 << code
+        self._on_fill = self.handler("on_fill")
+        self._on_order = self.handler("on_order")
+        self._on_timer = self.handler("on_timer")
+
+    def handler(self, name: str) -> Callable[..., Any] | None:
+        """The strategy's handler of that name, None when it has none."""
+        found: Callable[..., Any] | None = getattr(self._strategy, name, None)
+        return found
+
+    def once(self, name: str) -> None:
+        """Call on_start or on_stop, under the sandbox's eyes."""
+        handler = self.handler(name)
+        if handler is not None:
+            with watched():
+                self.call(handler)
+
+    def mute(self) -> None:
+        """After a stop: no more market events."""
+        self.market = [None if handler is None else _nothing for handler in self.market]
+
+    def call(self, handler: Callable[..., Any], *event: Any) -> None:
+        """Call a handler; StrategyError says where it failed and what it was given."""
+        try:
+            handler(self.context, *event)
+        except Exception as error:
+            raise self.failure(error, *event) from error
+
+    def failure(self, error: Exception, event: Any = None) -> Exception:
+        """What a handler's exception is to the user."""
+        if isinstance(error, StrategyError | InternalError):
+            return error
+        given = f" It was given {event!r}." if event is not None else ""
+        seq = self._memory.get("cause_seq")
+        where = f"seq {seq}, {format_time(self._memory.get('now'))}"
+        return StrategyError(
+            f"the strategy failed at {where}: {explain_failure(error)}.{given}",
+            hint="the run stopped there; its journal holds everything up to this event",
+        )
+
+    def timer(self, number: int, due: int) -> None:
+        """A timer is due; one that repeats is put on the agenda again first."""
+        entry = self.context.timers.get(number)
+        if entry is None or self.context.stopped:
+            return
+        name, interval = entry
+        if interval:
+            self.context.schedule(number, due + interval)
+        else:
+            del self.context.timers[number]
+        if self._on_timer is not None:
+            self.call(self._on_timer, name)
+
+    def report(self) -> None:
+        """A report stands in the state record: take it in, and tell the strategy."""
+        (
+            event,
+            _slot,
+            number,
+            index,
+            side,
+            size,
+            price,
+            fee,
+            notional,
+            reason,
+            state,
+            filled,
+            total,
+            maker,
+        ) = _REPORT.unpack_from(self._report_view, _REPORT_AT)
+        context = self.context
+        live = context.live[number]
+        live.filled = filled
+        live.size = total
+        live.state = state
+        instrument = live.instrument
+        if state >= FIRST_FINAL:
+            del context.live[number]
+        sizes, prices = POWERS_OF_TEN[instrument.size_decimals], POWERS_OF_TEN[instrument.price_decimals]
+        if event in _FILLS:
+            self._ledger.fill(index, side, size, notional, fee, reason)
+            if self._on_fill is not None:
+                position = self._memory.of_instrument(index, "position") / sizes
+                fill = Fill(
+                    number,
+                    instrument,
+                    side,
+                    price / prices,
+                    size / sizes,
+                    fee / 1e8,
+                    bool(maker),
+                    Reason(reason).name,
+                    position,
+                    self._memory.get("now"),
+                )
+                self.call(self._on_fill, fill)
+            word = "filled" if event == Event.FILL_ALL else ""
+        elif event == Event.ACCEPTED:
+            word = "accepted"
+        else:
+            word = _STATE_WORDS.get(state, "")  # a cancel that came too late ends nothing
+        if event not in _FILLS and state >= FIRST_FINAL:
+            self._ledger.end(word, reason)
+        words = context.refusals.pop(number, "") if word == "refused" else ""
+        if word and self._on_order is not None:
+            update = OrderUpdate(
+                number,
+                instrument,
+                word,
+                side,
+                total / sizes,
+                filled / sizes,
+                live.price / prices if live.price else None,
+                words or (reason_name(reason) if reason and event not in _FILLS else ""),
+                self._memory.get("now"),
+            )
+            self.call(self._on_order, update)
+        context.after_report(number, instrument, word, 0 if event in _FILLS else reason)
+
+
+class watched:  # noqa: N801  used like a function
+    """Watch what the strategy reaches for during a block; its refusal outranks any other error."""
+
+    def __enter__(self) -> None:
+        sandbox.enter()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        try:
+            sandbox.leave()
+        except StrategyError as refusal:
+            if kind is None:
+                raise
+            raise refusal from None
+
+
+def _nothing(_context: Any, _event: Any) -> None:
+    """Takes the place of a market handler after a stop."""

@@ -1,0 +1,130 @@
+"""Rows that are no market data: definitions, status, news and commands, and what they change."""
+
+from __future__ import annotations
+
+import msgspec
+
+from engine.config import RunConfig
+from engine.execution.state import MATCH_BOOK
+from engine.log.schema import Batch
+from engine.loop.caller import Caller
+from engine.loop.codes import H_NEWS, H_STATUS
+from engine.loop.memory import Memory
+from engine.model.errors import InputError
+from engine.model.instruments import Instrument, Registry
+from engine.model.kinds import CommandData, Kind, NewsData, SourceData, StatusData
+from engine.model.units import NULL_TIME
+from engine.strategy.api import News, Status, Strategy
+
+_HALTING_EVENTS, _HALTING_LEVEL = ("clock_offset", "disk_low"), 2
+
+
+class SpecialRows:
+    """Reads the rows that kernels leave to Python."""
+
+    def __init__(
+        self, config: RunConfig, strategy: Strategy, caller: Caller, memory: Memory, registry: Registry
+    ) -> None:
+        self.commands: list[str] = []
+        self._config = config
+        self._symbols = strategy.symbols
+        self._caller = caller
+        self._context = caller.context
+        self._memory = memory
+        self._registry = registry
+        self._sources: dict[tuple[int, int], SourceData] = {}
+        self._on_news = caller.handler("on_news")
+        self._on_status = caller.handler("on_status")
+        self._batch = Batch()
+        self._file = 0
+
+    def take(self, batch: Batch, file: int) -> None:
+        """The batch that rows are read of from now on."""
+        self._batch = batch
+        self._file = file
+
+    def read(self, code: int, row: int) -> None:
+        """Do what a row says, and tell the strategy if it wants to hear of it."""
+        text = self._batch.data_at(row) or b"{}"
+        if code == H_NEWS:
+            self._news(row, text)
+        elif code == H_STATUS:
+            self._status(row, text)
+        else:
+            kind = int(self._batch.kind[row])
+            if kind == Kind.COMMAND:
+                self._command(msgspec.json.decode(text, type=CommandData))
+            elif kind == Kind.SOURCE:
+                self._sources[self._file, int(self._batch.source[row])] = msgspec.json.decode(
+                    text, type=SourceData
+                )
+            else:
+                self.announce(int(self._batch.instrument[row]))
+
+    def announce(self, index: int) -> None:
+        """An instrument is there: the strategy follows it unless it asked for others only."""
+        instrument = self._registry.instruments[index]
+        wanted = self._symbols
+        if wanted and instrument.key not in wanted and instrument.symbol not in wanted:
+            return
+        if not self._context.stopped:
+            self._memory.set_of_instrument(index, "want", self._caller.want)
+        if instrument not in self._context.visible:
+            self._context.visible = (*self._context.visible, instrument)
+
+    def _news(self, row: int, text: bytes) -> None:
+        if self._on_news is None or self._context.stopped:
+            return
+        data = msgspec.json.decode(text, type=NewsData)
+        index = int(self._batch.instrument[row])
+        stamp = int(self._batch.ts_venue[row])
+        news = News(
+            data.id,
+            data.headline,
+            data.summary,
+            data.source,
+            data.url,
+            data.symbols,
+            self._instrument_or_none(index),
+            int(self._batch.ts[row]),
+            None if stamp == NULL_TIME else stamp,
+        )
+        self._caller.call(self._on_news, news)
+
+    def _instrument_or_none(self, index: int) -> Instrument | None:
+        return self._registry.instruments[index] if 0 <= index < len(self._registry.instruments) else None
+
+    def _status(self, row: int, text: bytes) -> None:
+        data = msgspec.json.decode(text, type=StatusData)
+        index = int(self._batch.instrument[row])
+        instrument = self._instrument_or_none(index)
+        if data.event == "disconnected" or (data.event == "gap" and data.channel == "book"):
+            # Until the next snapshot the book is not what the venue has.
+            source = self._sources.get((self._file, int(self._batch.source[row])))
+            for who in self._registry.instruments:
+                if self._memory.of_instrument(who.index, "match_on") != MATCH_BOOK:
+                    continue  # a quote or a trade is a whole picture: the next one needs no snapshot
+                if who == instrument or (instrument is None and source and source.venue == who.venue):
+                    self._memory.set_of_instrument(who.index, "book_bad", 1)
+        if data.event in _HALTING_EVENTS and not self._context.stopped:
+            # The clock or the disk cannot be trusted: no new orders until a row says that they can again.
+            self._memory.set("trading_state", 1 if data.last >= _HALTING_LEVEL else 0)
+        if self._on_status is not None and not self._context.stopped:
+            ts = int(self._batch.ts[row])
+            self._caller.call(self._on_status, Status(data.event, data.channel, data.detail, instrument, ts))
+
+    def _command(self, command: CommandData) -> None:
+        if not self._config.with_commands:
+            return
+        if command.command != "stop":
+            raise InputError(
+                f"the log holds the command {command.command!r}, which this version does not know",
+                hint="run it with the engine that recorded it",
+            )
+        self.commands.append(command.command)
+        self._memory.set("trading_state", 1)
+        self._context.stopped = True
+        for instrument in self._registry.instruments:
+            self._memory.set_of_instrument(instrument.index, "want", 0)
+        self._caller.mute()
+        self._context.cancel_all()
