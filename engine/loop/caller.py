@@ -124,6 +124,7 @@ class Caller:
         ) = _REPORT.unpack_from(self._report_view, _REPORT_AT)
         context = self.context
         live = context.live[number]
+        context.unsettle(live.instrument)
         live.filled = filled
         live.size = total
         live.state = state

@@ -259,6 +259,10 @@ class LoopContext:
         """Bring the position to `size`; see engine.loop.target."""
         self._targets.aim(instrument, size, price)
 
+    def unsettle(self, instrument: Instrument) -> None:
+        """A report is coming: what was settled may not be any more."""
+        self._targets.unsettle(instrument)
+
     def after_report(self, number: int, instrument: Instrument, state: str, reason: int = 0) -> None:
         """An order's report has come: wishes may have something to do again."""
         self._targets.after_report(number, instrument, state, reason)

@@ -99,6 +99,12 @@ class Targets:
             self._context.cancel(live.number)  # nothing, when a cancel is on its way already
         return True
 
+    def unsettle(self, instrument: Instrument) -> None:
+        """A report is coming to the handlers: what was settled may not be any more."""
+        wish = self._wishes.get(instrument)
+        if wish is not None:
+            wish.settled = None
+
     def after_report(self, number: int, instrument: Instrument, state: str, reason: int = 0) -> None:
         """An order's report has come: wishes may have something to do again."""
         wish = self._wishes.get(instrument)
