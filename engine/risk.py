@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.execution.matching import best_price, resting_cost
+from engine.execution.fills import resting_cost
+from engine.execution.matching import best_price
 from engine.execution.money import MAX_BALANCE, OVERFLOW, cost_of, notional_of
 from engine.execution.orders import OrderKind, Reason
 from engine.execution.state import (

@@ -20,361 +20,49 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.execution.agenda import push
-from engine.execution.money import MAX_AMOUNT, MAX_BALANCE, OVERFLOW, cost_of, fee_of, notional_of
-from engine.execution.orders import Event, OrderKind, Reason, TimeInForce
+from engine.execution.codes import (
+    E_ACCEPTED,
+    E_CANCEL_REJECTED,
+    E_CANCELLED,
+    E_EXPIRED,
+    E_REJECTED,
+    K_MARKET,
+    R_EMPTY,
+    R_FOK,
+    R_FUNDS,
+    R_IOC,
+    R_NO_LIQUIDITY,
+    R_NONE,
+    R_OVERFLOW,
+    R_POST_ONLY,
+    R_QUEUE,
+    R_REDUCE,
+    R_REQUESTED,
+    R_TAKER,
+    R_THROUGH,
+    R_UNKNOWN,
+    T_FOK,
+    T_IOC,
+)
+from engine.execution.fills import fill, finish, free_cash, lock, report, side_of
+from engine.execution.money import OVERFLOW, cost_of
+from engine.execution.resting import make, rest, unrest
 from engine.execution.state import (
-    ITEM_REPORT,
     MATCH_BARS,
     MATCH_BOOK,
     MATCH_NONE,
     MATCH_QUOTES,
     MATCH_TRADES,
-    RANK_REPORT,
     VENUE_DONE,
     VENUE_TRAVELLING,
     VENUE_WAITING,
     VENUE_WORKING,
-    assets_at,
     instruments_at,
     items_at,
     orders_at,
 )
-from engine.market.book import (
-    HIGHEST_KEY,
-    LOWEST_KEY,
-    UNKNOWN,
-    available_within,
-    best_of,
-    insert_level,
-    levels_at,
-    position_of,
-    remove_level,
-    shrink_consumed,
-    sides_at,
-)
+from engine.market.book import LOWEST_KEY, UNKNOWN, available_within, best_of, levels_at, position_of
 from engine.model import jit
-
-# Kernels see plain integers: an enum member would be boxed.
-E_ACCEPTED, E_FILL, E_FILL_ALL = int(Event.ACCEPTED), int(Event.FILL), int(Event.FILL_ALL)
-E_CANCELLED, E_REJECTED, E_EXPIRED = int(Event.CANCELLED), int(Event.REJECTED), int(Event.EXPIRED)
-E_CANCEL_REJECTED = int(Event.CANCEL_REJECTED)
-K_MARKET = int(OrderKind.MARKET)
-T_IOC, T_FOK = int(TimeInForce.IOC), int(TimeInForce.FOK)
-R_NONE, R_TAKER, R_CROSSED, R_THROUGH = 0, int(Reason.TAKER), int(Reason.CROSSED), int(Reason.THROUGH)
-R_QUEUE, R_RESYNC = int(Reason.QUEUE), int(Reason.RESYNC)
-R_REQUESTED, R_NO_LIQUIDITY, R_EMPTY = (
-    int(Reason.REQUESTED),
-    int(Reason.NO_LIQUIDITY),
-    int(Reason.EMPTY_SIDE),
-)
-R_IOC, R_FOK, R_POST_ONLY = (
-    int(Reason.IOC_REMAINDER),
-    int(Reason.FOK_UNFILLABLE),
-    int(Reason.POST_ONLY_WOULD_MATCH),
-)
-R_FUNDS, R_REDUCE, R_UNKNOWN = (
-    int(Reason.INSUFFICIENT_FUNDS),
-    int(Reason.REDUCE_ONLY),
-    int(Reason.UNKNOWN_ORDER),
-)
-R_OVERFLOW = int(Reason.OVERFLOW)
-
-
-@jit.inlined
-def side_of(s: Any, instrument: int, sign: int) -> Any:
-    """The SIDE record of an instrument's bids (sign +1) or asks (-1)."""
-    return sides_at(s.sides, 2 * s.instrument_count)[2 * instrument + (1 if sign < 0 else 0)]
-
-
-# --- reports -------------------------------------------------------------------------------------
-
-
-@jit.helper
-def report(s: Any, slot: int, event: int, reason: int) -> Any:
-    """Put a report on the agenda; due when it can have reached us."""
-    delay = s.response_latency - s.feed_latency
-    item = push(s, s.now + (delay if delay > 0 else 0), RANK_REPORT, ITEM_REPORT)
-    order = orders_at(s.orders, s.order_capacity)[slot]
-    item.slot = slot
-    item.generation = order.generation
-    item.total = order.venue_size
-    item.event = event
-    item.reason = reason
-    return item
-
-
-@jit.helper
-def finish(s: Any, slot: int, event: int, reason: int) -> None:
-    """The order is over at the venue, without a (further) fill."""
-    orders_at(s.orders, s.order_capacity)[slot].venue_state = VENUE_DONE
-    unlock(s, slot, 0)
-    report(s, slot, event, reason)
-
-
-@jit.helper
-def unlock(s: Any, slot: int, keep: int) -> None:
-    """What a resting order holds back becomes `keep`."""
-    order = orders_at(s.orders, s.order_capacity)[slot]
-    instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
-    assets_at(s.assets, s.asset_count)[instrument.asset].venue_locked -= order.venue_locked - keep
-    order.venue_locked = keep
-
-
-@jit.helper
-def fill(s: Any, slot: int, price: int, size: int, reason: int, maker: int) -> bool:
-    """Fill `size` at `price`: money, the venue's account, the report. False when it does not fit."""
-    order = orders_at(s.orders, s.order_capacity)[slot]
-    instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
-    asset = assets_at(s.assets, s.asset_count)[instrument.asset]
-    notional = notional_of(price, size, instrument.decimals)
-    if notional == OVERFLOW or abs(notional) > MAX_AMOUNT:
-        return False
-    fee = fee_of(notional, instrument.maker_rate if maker else instrument.taker_rate)
-    if fee == OVERFLOW or abs(fee) > MAX_AMOUNT:
-        return False
-    cash = asset.venue_cash - (notional * order.side + fee)
-    position = instrument.venue_position + size * order.side
-    if abs(cash) > MAX_BALANCE or abs(position) > MAX_BALANCE:
-        return False
-    asset.venue_cash = cash
-    instrument.venue_position = position
-    order.venue_filled += size
-    done = order.venue_filled == order.venue_size
-    if done:
-        order.venue_state = VENUE_DONE
-        unlock(s, slot, 0)
-    item = report(s, slot, E_FILL_ALL if done else E_FILL, reason)
-    item.price = price
-    item.size = size
-    item.fee = fee
-    item.notional = notional
-    item.maker = maker
-    return True
-
-
-# --- resting orders ------------------------------------------------------------------------------
-
-
-@jit.helper
-def free_cash(s: Any, slot: int) -> int:
-    """Cash of the order's account at the venue that no resting order holds back."""
-    index = orders_at(s.orders, s.order_capacity)[slot].instrument
-    asset = instruments_at(s.instruments, s.instrument_count)[index].asset
-    record = assets_at(s.assets, s.asset_count)[asset]
-    return int(record.venue_cash - record.venue_locked)
-
-
-@jit.helper
-def resting_cost(instrument: Any, price: int, size: int) -> int:
-    """What a resting buy holds back: its notional and the dearer of the two fees."""
-    rate = instrument.maker_rate if instrument.maker_rate > instrument.taker_rate else instrument.taker_rate
-    return int(cost_of(price, size, instrument.decimals, rate if rate > 0 else 0))
-
-
-@jit.helper
-def lock(s: Any, slot: int) -> bool:
-    """In a cash account, hold back what a resting buy may cost; False when there is not as much."""
-    order = orders_at(s.orders, s.order_capacity)[slot]
-    if s.account_type != 1 or order.side < 0:
-        return True
-    instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
-    cost = resting_cost(instrument, order.price, order.venue_size - order.venue_filled)
-    if cost == OVERFLOW or cost > free_cash(s, slot):
-        return False
-    unlock(s, slot, cost)
-    return True
-
-
-@jit.helper
-def make(s: Any, slot: int, size: int, reason: int) -> None:
-    """Fill a resting order at its own limit; what cannot be counted, or paid, is cancelled."""
-    order = orders_at(s.orders, s.order_capacity)[slot]
-    refusal = R_OVERFLOW
-    if s.account_type == 1 and order.side > 0:
-        instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
-        cost = cost_of(order.price, size, instrument.decimals, instrument.maker_rate)
-        # Parts are rounded each by itself: they may cost a hair more than was held back for the whole.
-        if cost > free_cash(s, slot) + order.venue_locked:
-            refusal = R_FUNDS
-        elif cost != OVERFLOW:
-            left = order.venue_size - order.venue_filled - size
-            keep = resting_cost(instrument, order.price, left) if left > 0 else 0
-            if keep > order.venue_locked - cost:
-                keep = order.venue_locked - cost
-            unlock(s, slot, keep if keep > 0 else 0)
-    if refusal == R_FUNDS or not fill(s, slot, order.price, size, reason, 1):
-        finish(s, slot, E_CANCELLED, refusal)
-    if order.venue_state == VENUE_DONE:
-        unrest(s, slot)
-
-
-@jit.helper
-def rest(s: Any, slot: int) -> None:
-    """Put what is left of a limit order into the book, last at its price."""
-    orders = orders_at(s.orders, s.order_capacity)
-    order = orders[slot]
-    sign = order.side
-    side = side_of(s, order.instrument, sign)
-    levels = levels_at(side.levels, side.capacity)
-    position = position_of(levels, side.count, sign, order.price)
-    if position == side.count or levels[position].price != order.price:
-        known = order.price * sign >= side.known_key
-        insert_level(side, position, order.price, 0 if known else UNKNOWN)
-    level = levels[position]
-    order.front = level.size
-    order.next = -1
-    order.previous = -1
-    if level.head < 0:
-        level.head = slot
-    else:
-        tail = level.head
-        while orders[tail].next >= 0:
-            tail = orders[tail].next
-        orders[tail].next = slot
-        order.previous = tail
-    order.resting = 1
-    order.venue_state = VENUE_WORKING
-    instruments_at(s.instruments, s.instrument_count)[order.instrument].resting += 1
-
-
-@jit.helper
-def unrest(s: Any, slot: int) -> None:
-    """Take an order out of the book."""
-    orders = orders_at(s.orders, s.order_capacity)
-    order = orders[slot]
-    sign = order.side
-    side = side_of(s, order.instrument, sign)
-    levels = levels_at(side.levels, side.capacity)
-    if order.previous >= 0:
-        orders[order.previous].next = order.next
-    else:
-        position = position_of(levels, side.count, sign, order.price)
-        levels[position].head = order.next
-        if order.next < 0 and levels[position].size <= 0:
-            remove_level(side, position)
-    if order.next >= 0:
-        orders[order.next].previous = order.previous
-    order.next = -1
-    order.previous = -1
-    order.resting = 0
-    instruments_at(s.instruments, s.instrument_count)[order.instrument].resting -= 1
-
-
-@jit.helper
-def advance_fronts(s: Any, head: int, size: int) -> None:
-    """The displayed size at a level is now `size`: risk-averse, nobody behind us has left."""
-    orders = orders_at(s.orders, s.order_capacity)
-    slot = head
-    while slot >= 0:
-        order = orders[slot]
-        if order.front == UNKNOWN or order.front > size:
-            order.front = size
-        slot = order.next
-
-
-# --- book rows -----------------------------------------------------------------------------------
-
-
-@jit.helper
-def set_level(s: Any, instrument: int, sign: int, price: int, size: int) -> None:
-    """A depth row: the level at `price` now displays `size` (0: gone). Capacity has been made sure of."""
-    side = side_of(s, instrument, sign)
-    levels = levels_at(side.levels, side.capacity)
-    position = position_of(levels, side.count, sign, price)
-    if position < side.count and levels[position].price == price:
-        level = levels[position]
-        shrink_consumed(level, level.size, size)
-        level.size = size
-        level.stale = 0
-        if level.head >= 0:
-            advance_fronts(s, level.head, size)
-        elif size == 0:
-            remove_level(side, position)
-    elif size > 0:
-        insert_level(side, position, price, size)
-
-
-@jit.helper
-def begin_snapshot(s: Any, instrument: int) -> None:
-    """A CLEAR row: every level is stale until the snapshot names it."""
-    record = instruments_at(s.instruments, s.instrument_count)[instrument]
-    record.resynchronise = record.book_bad
-    for sign in (1, -1):
-        side = side_of(s, instrument, sign)
-        levels = levels_at(side.levels, side.capacity)
-        for i in range(side.count):
-            levels[i].stale = 1
-            if record.book_bad:
-                levels[i].consumed = 0
-
-
-@jit.helper
-def end_snapshot(s: Any, instrument: int) -> None:
-    """After a snapshot's rows: what it did not name is gone, or unknown beyond what it covers."""
-    record = instruments_at(s.instruments, s.instrument_count)[instrument]
-    for sign in (1, -1):
-        side = side_of(s, instrument, sign)
-        levels = levels_at(side.levels, side.capacity)
-        known = HIGHEST_KEY
-        for i in range(side.count):
-            if levels[i].stale == 0 and levels[i].size > 0:
-                known = levels[i].price * sign
-                break
-        if known == HIGHEST_KEY:
-            known = LOWEST_KEY
-        side.known_key = known
-        kept = 0
-        for i in range(side.count):
-            level = levels[i]
-            if level.stale == 1:
-                level.stale = 0
-                level.consumed = 0
-                if level.head < 0:
-                    continue
-                if level.price * sign >= known:
-                    level.size = 0
-                    advance_fronts(s, level.head, 0)
-                else:
-                    level.size = UNKNOWN
-            if kept != i:
-                levels[kept] = levels[i]
-            kept += 1
-        side.count = kept
-    record.book_bad = 0
-
-
-@jit.helper
-def set_best(s: Any, instrument: int, sign: int, price: int, size: int) -> None:
-    """A quote row: the one displayed level of this side. Levels behind it are unknown, not empty."""
-    side = side_of(s, instrument, sign)
-    levels = levels_at(side.levels, side.capacity)
-    key = price * sign if size > 0 else LOWEST_KEY
-    kept = 0
-    for i in range(side.count):
-        level = levels[i]
-        level_key = level.price * sign
-        if level_key != key:
-            if level_key > key:
-                # Better than the best price: nothing stands before our orders there any more.
-                if level.head >= 0:
-                    level.size = 0
-                    advance_fronts(s, level.head, 0)
-            else:
-                level.size = UNKNOWN
-            level.consumed = 0
-            if level.head < 0:
-                continue
-        if kept != i:
-            levels[kept] = levels[i]
-        kept += 1
-    side.count = kept
-    side.known_key = key
-    if size > 0:
-        set_level(s, instrument, sign, price, size)
-
-
-# --- matching ------------------------------------------------------------------------------------
 
 
 @jit.helper
@@ -546,7 +234,9 @@ def arrive(s: Any, slot: int) -> None:
     if order.tif == T_FOK:
         enough = matches
         if matches and instrument.match_on != MATCH_TRADES:
-            enough = available_within(opposite, -order.side, order.price, order.venue_size) >= order.venue_size
+            enough = (
+                available_within(opposite, -order.side, order.price, order.venue_size) >= order.venue_size
+            )
         if not enough:
             finish(s, slot, E_EXPIRED, R_FOK)
             return

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.execution.agenda import pop, release
-from engine.execution.matching import (
+from engine.execution.codes import (
     E_CANCEL_REJECTED,
     E_CANCELLED,
     E_EXPIRED,
@@ -21,18 +21,17 @@ from engine.execution.matching import (
     E_REJECTED,
     R_CROSSED,
     R_RESYNC,
+)
+from engine.execution.matching import (
     arrive,
     arrive_cancel,
-    begin_snapshot,
     best_price,
-    end_snapshot,
     match_crossed,
     match_trade,
     release_waiting,
-    set_best,
-    set_level,
 )
 from engine.execution.orders import FIRST_FINAL
+from engine.execution.resting import begin_snapshot, end_snapshot, set_best, set_level
 from engine.execution.state import (
     ITEM_CANCEL,
     ITEM_ORDER,

@@ -1,0 +1,111 @@
+"""What the simulated venue tells us and charges us: reports, fills, and the money that they lock or move."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.execution.agenda import push
+from engine.execution.codes import E_FILL, E_FILL_ALL
+from engine.execution.money import MAX_AMOUNT, MAX_BALANCE, OVERFLOW, cost_of, fee_of, notional_of
+from engine.execution.state import ITEM_REPORT, RANK_REPORT, VENUE_DONE, assets_at, instruments_at, orders_at
+from engine.market.book import sides_at
+from engine.model import jit
+
+
+@jit.inlined
+def side_of(s: Any, instrument: int, sign: int) -> Any:
+    """The SIDE record of an instrument's bids (sign +1) or asks (-1)."""
+    return sides_at(s.sides, 2 * s.instrument_count)[2 * instrument + (1 if sign < 0 else 0)]
+
+
+@jit.helper
+def report(s: Any, slot: int, event: int, reason: int) -> Any:
+    """Put a report on the agenda; due when it can have reached us."""
+    delay = s.response_latency - s.feed_latency
+    item = push(s, s.now + (delay if delay > 0 else 0), RANK_REPORT, ITEM_REPORT)
+    order = orders_at(s.orders, s.order_capacity)[slot]
+    item.slot = slot
+    item.generation = order.generation
+    item.total = order.venue_size
+    item.event = event
+    item.reason = reason
+    return item
+
+
+@jit.helper
+def finish(s: Any, slot: int, event: int, reason: int) -> None:
+    """The order is over at the venue, without a (further) fill."""
+    orders_at(s.orders, s.order_capacity)[slot].venue_state = VENUE_DONE
+    unlock(s, slot, 0)
+    report(s, slot, event, reason)
+
+
+@jit.helper
+def unlock(s: Any, slot: int, keep: int) -> None:
+    """What a resting order holds back becomes `keep`."""
+    order = orders_at(s.orders, s.order_capacity)[slot]
+    instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
+    assets_at(s.assets, s.asset_count)[instrument.asset].venue_locked -= order.venue_locked - keep
+    order.venue_locked = keep
+
+
+@jit.helper
+def fill(s: Any, slot: int, price: int, size: int, reason: int, maker: int) -> bool:
+    """Fill `size` at `price`: money, the venue's account, the report. False when it does not fit."""
+    order = orders_at(s.orders, s.order_capacity)[slot]
+    instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
+    asset = assets_at(s.assets, s.asset_count)[instrument.asset]
+    notional = notional_of(price, size, instrument.decimals)
+    if notional == OVERFLOW or abs(notional) > MAX_AMOUNT:
+        return False
+    fee = fee_of(notional, instrument.maker_rate if maker else instrument.taker_rate)
+    if fee == OVERFLOW or abs(fee) > MAX_AMOUNT:
+        return False
+    cash = asset.venue_cash - (notional * order.side + fee)
+    position = instrument.venue_position + size * order.side
+    if abs(cash) > MAX_BALANCE or abs(position) > MAX_BALANCE:
+        return False
+    asset.venue_cash = cash
+    instrument.venue_position = position
+    order.venue_filled += size
+    done = order.venue_filled == order.venue_size
+    if done:
+        order.venue_state = VENUE_DONE
+        unlock(s, slot, 0)
+    item = report(s, slot, E_FILL_ALL if done else E_FILL, reason)
+    item.price = price
+    item.size = size
+    item.fee = fee
+    item.notional = notional
+    item.maker = maker
+    return True
+
+
+@jit.helper
+def free_cash(s: Any, slot: int) -> int:
+    """Cash of the order's account at the venue that no resting order holds back."""
+    index = orders_at(s.orders, s.order_capacity)[slot].instrument
+    asset = instruments_at(s.instruments, s.instrument_count)[index].asset
+    record = assets_at(s.assets, s.asset_count)[asset]
+    return int(record.venue_cash - record.venue_locked)
+
+
+@jit.helper
+def resting_cost(instrument: Any, price: int, size: int) -> int:
+    """What a resting buy holds back: its notional and the dearer of the two fees."""
+    rate = instrument.maker_rate if instrument.maker_rate > instrument.taker_rate else instrument.taker_rate
+    return int(cost_of(price, size, instrument.decimals, rate if rate > 0 else 0))
+
+
+@jit.helper
+def lock(s: Any, slot: int) -> bool:
+    """In a cash account, hold back what a resting buy may cost; False when there is not as much."""
+    order = orders_at(s.orders, s.order_capacity)[slot]
+    if s.account_type != 1 or order.side < 0:
+        return True
+    instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
+    cost = resting_cost(instrument, order.price, order.venue_size - order.venue_filled)
+    if cost == OVERFLOW or cost > free_cash(s, slot):
+        return False
+    unlock(s, slot, cost)
+    return True
