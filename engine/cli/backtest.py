@@ -56,7 +56,7 @@ def backtest(
         mode="backtest",
         began=folder.name[:15],
         config=config,
-        strategy=strategy_record(loaded),
+        strategy=strategy_record(loaded, folder),
         engine=_version(),
         code=code_fingerprint(),
         environment=environment(),

@@ -83,7 +83,7 @@ def live(**options: Any) -> None:
         mode="paper",
         began=folder.name[:15],
         config=config,
-        strategy=strategy_record(loaded),
+        strategy=strategy_record(loaded, folder),
         engine=_version(),
         code=code_fingerprint(),
         environment=environment(),

@@ -43,7 +43,7 @@ class InputRecord(msgspec.Struct, frozen=True):
 class StrategyRecord(msgspec.Struct, frozen=True):
     """The strategy: what finds it again, its parameters, and the fingerprint of its code."""
 
-    reference: str
+    reference: str  # a shipped name, or a file (and its class) relative to the run's folder
     fingerprint: str
     parameters: dict[str, Any]
     files: dict[str, str]
@@ -80,10 +80,12 @@ def new_run_folder(parent: Path, strategy: str, began_ns: int) -> Path:
     raise EngineError(f"{parent}: ten thousand runs of {strategy} in one second")
 
 
-def strategy_record(loaded: LoadedStrategy) -> StrategyRecord:
-    """What run.json says of a loaded strategy."""
+def strategy_record(loaded: LoadedStrategy, folder: Path) -> StrategyRecord:
+    """What run.json says of a loaded strategy, seen from the run's folder."""
+    _, suffix, class_name = loaded.reference.rpartition(".py")
     return StrategyRecord(
-        reference=loaded.reference,
+        # A file is found from the run, wherever the user stands by then; a shipped one by its name.
+        reference=f"{os.path.relpath(loaded.path, folder)}{class_name}" if suffix else loaded.reference,
         fingerprint=loaded.fingerprint,
         parameters=dict(loaded.parameters),
         # They all stand beside the strategy: their folder, which may be a user's home, says nothing more.
@@ -97,6 +99,14 @@ def input_record(entry: Input, folder: Path) -> InputRecord:
     return InputRecord(
         path=os.path.relpath(entry.path, folder), rows=entry.rows, chain=entry.chain, note=entry.header.note
     )
+
+
+def strategy_reference(folder: Path, record: RunRecord) -> str:
+    """What loads the run's strategy again, from where the user stands."""
+    file, suffix, class_name = record.strategy.reference.rpartition(".py")
+    if not suffix:
+        return record.strategy.reference
+    return f"{os.path.relpath(os.path.normpath(folder / file))}{suffix}{class_name}"
 
 
 def code_fingerprint() -> str:

@@ -29,6 +29,7 @@ from engine.report.runs import (
     input_paths,
     read_run,
     recorded_hash,
+    strategy_reference,
 )
 from engine.strategy.loader import load_strategy
 
@@ -106,7 +107,7 @@ def verify_run(
     notes = []
     if record.code and record.code != code_fingerprint():
         notes.append("the engine's code is not that of the run")
-    loaded = load_strategy(_strategy_reference(folder, record), table=record.strategy.parameters)
+    loaded = load_strategy(strategy_reference(folder, record), table=record.strategy.parameters)
     if loaded.fingerprint != record.strategy.fingerprint:
         notes.append(f"strategy {record.strategy.reference} has changed since the run")
     collector = _Collector()
@@ -156,17 +157,6 @@ def _input_notes(record: RunRecord, result: Backtest) -> list[str]:
         for entry, before in zip(result.inputs, record.inputs, strict=True)
         if before.chain and entry.chain != before.chain
     ] + result.warnings
-
-
-def _strategy_reference(folder: Path, record: RunRecord) -> str:
-    reference = record.strategy.reference
-    path, colon, name = reference.partition(".py:")
-    file = Path(path + ".py" if colon else reference)
-    if file.suffix != ".py" or file.exists():
-        return reference
-    # Run from elsewhere: the reference was relative to where the user stood, beside runs/.
-    beside = folder.resolve().parent.parent / file
-    return f"{beside}:{name}" if colon else str(beside)
 
 
 def diff_runs(left: Path, right: Path) -> Divergence | None:
