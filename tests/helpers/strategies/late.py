@@ -21,4 +21,4 @@ class Late(engine.Strategy):
 
     def on_timer(self, ctx, name):
         ctx.log("the timer", name, "fired")
-        ctx.market(self.who, 0.01)
+        ctx.market(self.who, 1.0)
