@@ -1,0 +1,470 @@
+"""The twin of the loop: messages in, decisions out, one thing after the other.
+
+It has one gear, no columns, no arrays: a list of messages, a heap, and objects. What it decides must
+equal the engine's journal record by record.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import msgspec
+
+from engine.config import RunConfig
+from engine.execution.orders import TRANSITIONS, Event, Reason, State, reason_name
+from engine.execution.state import JournalKind
+from engine.model.instruments import Instrument, Registry
+from engine.model.kinds import Flag, InstrumentData, Kind, NewsData, StatusData
+from engine.model.units import NULL_TIME, parse_decimal
+from engine.strategy.api import BookUpdate, Fill, News, OrderUpdate, Quote, Status, Strategy, Trade
+from tests.helpers.logs import Message, Row
+from tests.reference import risk
+from tests.reference.book import Market
+from tests.reference.context import TwinContext
+from tests.reference.orders import FINAL, Order
+from tests.reference.venue import Execution, Purse, Venue
+
+ARRIVAL, REPORT, ANSWER, TIMER = range(4)
+_NOT_DELIVERED = Flag.DUPLICATE | Flag.BACKFILLED | Flag.REJECTED_TICK
+_NEVER_MATCH = _NOT_DELIVERED | Flag.OUT_OF_ORDER
+_JOURNAL_KIND = {
+    Event.ACCEPTED: JournalKind.ACCEPTED,
+    Event.FILL: JournalKind.FILL,
+    Event.FILL_ALL: JournalKind.FILL,
+    Event.CANCELLED: JournalKind.CANCELLED,
+    Event.REJECTED: JournalKind.REJECTED,
+    Event.EXPIRED: JournalKind.EXPIRED,
+    Event.CANCEL_REJECTED: JournalKind.CANCEL_REJECTED,
+}
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One record of the journal."""
+
+    number: int
+    ts: int
+    kind: str
+    order: int
+    instrument: str
+    side: int
+    price: int
+    size: int
+    fee: int
+    order_kind: str
+    tif: str
+    options: int
+    reason: str
+    maker: int
+    cause_seq: int
+    trigger: int
+    trigger_id: int
+
+    def __str__(self) -> str:
+        return " ".join(f"{f.name}={getattr(self, f.name)}" for f in fields(self))
+
+
+@dataclass
+class Account:
+    """One asset as the strategy knows it."""
+
+    cash: int = 0
+    locked: int = 0
+
+
+@dataclass
+class Twin:
+    """One run."""
+
+    config: RunConfig
+    definitions: Sequence[InstrumentData]
+    strategy: Strategy
+    now: int = 0
+    journal: list[Decision] = field(default_factory=list)
+    lines: list[tuple[int, str]] = field(default_factory=list)
+    live: dict[int, Order] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        registry = Registry()
+        for data in self.definitions:
+            registry.define(data)
+        self.instruments: list[Instrument] = registry.instruments
+        wanted = self.strategy.symbols
+        self.visible = [i for i in self.instruments if not wanted or i.key in wanted or i.symbol in wanted]
+        self.markets = [Market(match_on(i.channels)) for i in self.instruments]
+        accounts: dict[str, tuple[Account, Purse]] = {}
+        capital = parse_decimal(self.config.account.capital, 8)
+        for who in self.instruments:
+            first = capital if not accounts else 0
+            accounts.setdefault(who.quote, (Account(first), Purse(first)))
+        self.purses = [accounts[i.quote][0] for i in self.instruments]
+        self.positions = [0] * len(self.instruments)
+        self.venue = Venue(
+            self.config,
+            self.instruments,
+            self.markets,
+            [accounts[i.quote][1] for i in self.instruments],
+            self._report,
+        )
+        self.context = TwinContext(self)
+        self.agenda: list[tuple[int, int, int, Callable[[], None]]] = []
+        self._creation = 0
+        self._numbers = 0
+        self._cause = -1
+        self._trigger = (0, 0)
+        self._halted = False
+        self._file_numbers = {n: n - 1 for n in range(1, len(self.instruments) + 1)}
+
+    # --- time ---
+
+    def run(self, messages: Sequence[Message], *, first_seq: int, start: int) -> Twin:
+        """All messages of a file whose definitions took the rows before `first_seq`, the last at `start`."""
+        self.now = start
+        self._cause = first_seq - 1
+        self._trigger = (3, 0)
+        self._handle("on_start")
+        seq = first_seq
+        for message in messages:
+            seq += len(message.rows)
+            if message.rows[0].kind == Kind.END:
+                self._work_until(self.now)
+                continue
+            self._work_until(message.ts)
+            self.now = message.ts
+            self._apply(message)
+            self._cause = seq - 1
+            self._trigger = (0, 0)
+            self._deliver(message)
+            self._work_until(message.ts)
+        self._halted = True
+        self._trigger = (4, 0)
+        self._handle("on_stop")
+        return self
+
+    def _work_until(self, ts: int) -> None:
+        while self.agenda and self.agenda[0][0] <= ts:
+            due, _, _, work = heapq.heappop(self.agenda)
+            self.now = max(self.now, due)
+            work()
+
+    def _push(self, due: int, rank: int, work: Callable[[], None]) -> None:
+        heapq.heappush(self.agenda, (due, rank, self._creation, work))
+        self._creation += 1
+
+    def push_timer(self, due: int, number: int) -> None:
+        """A timer of the strategy."""
+
+        def fire() -> None:
+            entry = self.context.timers.get(number)
+            if entry is None:
+                return
+            self._trigger = (2, number)
+            name, step = entry
+            if step:
+                self.push_timer(due + step, number)
+            else:
+                del self.context.timers[number]
+            self._handle("on_timer", name)
+
+        self._push(due, TIMER, fire)
+
+    # --- commands ---
+
+    def _record(self, kind: int, order: Order, *, reason: int = 0, fill: Execution | None = None) -> None:
+        self.journal.append(
+            Decision(
+                len(self.journal) + 1,
+                self.now,
+                JournalKind.NAMES[kind],
+                order.number,
+                self.instruments[order.instrument].key,
+                order.side,
+                fill.price if fill else order.price,
+                fill.size if fill else order.known_size,
+                fill.fee if fill else 0,
+                order.kind,
+                order.tif,
+                order.post_only | order.reduce_only << 1,
+                reason_name(reason),
+                int(fill.maker) if fill else 0,
+                self._cause,
+                *self._trigger,
+            )
+        )
+
+    def submit(self, order: Order, refusal: Reason | None) -> int:
+        """Risk, journal, agenda; the order's number."""
+        index = order.instrument
+        account = self.purses[index]
+        who, market = self.instruments[index], self.markets[index]
+        self._numbers += 1
+        order.number = self._numbers
+        order.known_size = order.size
+        self.live[order.number] = order
+        cap = self.config.risk.position_cap
+        refusal = refusal or risk.check(
+            self.config,
+            who,
+            market,
+            side=order.side,
+            size=order.size,
+            price=order.price,
+            kind=order.kind,
+            position=self.positions[index],
+            open_buy=self._open(index, 1),
+            open_sell=self._open(index, -1),
+            free=account.cash - account.locked,
+            cap=parse_decimal(cap, who.size_decimals) if cap else 0,
+            halted=self._halted,
+        )
+        if refusal:
+            order.at_venue = "done"
+            self._record(JournalKind.REFUSED, order, reason=refusal)
+            self._push(self.now, REPORT, lambda: self._hear(order, Event.REFUSED, refusal, None))
+            return order.number
+        self._record(JournalKind.SUBMIT, order)
+        order.counted = order.size
+        order.lock = risk.lock(self.config, who, market, order.side, order.size, order.price, order.kind)
+        account.locked += order.lock
+        self._push(self._arrival(), ARRIVAL, lambda: self.venue.arrive(order))
+        return order.number
+
+    def _arrival(self) -> int:
+        return self.now + self.config.latency.feed_ns + self.config.latency.entry_ns
+
+    def _open(self, index: int, side: int) -> int:
+        return sum(o.counted for o in self.live.values() if o.instrument == index and o.side == side)
+
+    def cancel(self, number: int) -> None:
+        """Send a cancel, unless there is nothing to cancel as far as the strategy knows."""
+        order = self.live.get(number)
+        refused = order is not None and order.state == "submitted" and order.counted == 0
+        if order is None or order.state == "cancelling" or refused:
+            return
+        order.state = "cancelling"
+        self._record(JournalKind.CANCEL, order)
+
+        def arrive() -> None:
+            if order.state not in FINAL:
+                self.venue.arrive_cancel(order)
+
+        self._push(self._arrival(), ARRIVAL, arrive)
+
+    # --- reports ---
+
+    def _report(self, order: Order, event: Event, reason: Reason, fill: Execution | None) -> None:
+        latency = self.config.latency
+        delay = max(0, latency.response_ns - latency.feed_ns)
+        size = order.size
+        self._push(self.now + delay, REPORT, lambda: self._hear(order, event, reason, fill, size))
+
+    def _hear(
+        self, order: Order, event: Event, reason: Reason, fill: Execution | None, size: int | None = None
+    ) -> None:
+        if order.state in FINAL:
+            return
+        if size is not None:
+            order.known_size = size
+        order.state = TRANSITIONS[State[order.state.upper()], event].name.lower()
+        index = order.instrument
+        who, account = self.instruments[index], self.purses[index]
+        if fill is not None:
+            order.filled += fill.size
+            order.counted -= min(fill.size, order.counted)
+            self.positions[index] += fill.size * order.side
+            account.cash -= fill.notional * order.side + fill.fee
+            left = order.known_size - order.filled
+            lock = 0
+            if order.lock and left:
+                market = self.markets[index]
+                lock = risk.lock(self.config, who, market, order.side, left, order.price, order.kind)
+                lock = min(lock, order.lock)
+            account.locked -= order.lock - lock
+            order.lock = lock
+        self._trigger = (1, order.number)
+        if event != Event.REFUSED:
+            self._record(_JOURNAL_KIND[event], order, reason=reason, fill=fill)
+        if order.state in FINAL:
+            account.locked -= order.lock
+            order.lock = order.counted = 0
+            del self.live[order.number]
+        sizes, prices = 10**who.size_decimals, 10**who.price_decimals
+        if fill is not None:
+            position = self.positions[index] / sizes
+            self._handle(
+                "on_fill",
+                Fill(
+                    order.number,
+                    who,
+                    order.side,
+                    fill.price / prices,
+                    fill.size / sizes,
+                    fill.fee / 1e8,
+                    fill.maker,
+                    reason.name,
+                    position,
+                    self.now,
+                ),
+            )
+        word = "accepted" if event == Event.ACCEPTED else order.state if order.state in FINAL else ""
+        if word:
+            self._handle(
+                "on_order",
+                OrderUpdate(
+                    order.number,
+                    who,
+                    word,
+                    order.side,
+                    order.known_size / sizes,
+                    order.filled / sizes,
+                    order.price / prices if order.price else None,
+                    reason_name(reason) if reason and fill is None else "",
+                    self.now,
+                ),
+            )
+        self.context.after_report(order, reason)
+
+    # --- messages ---
+
+    def _apply(self, message: Message) -> None:  # noqa: C901, PLR0912  one branch a kind and a flag
+        touched = []
+        for row in message.rows:
+            if row.kind == Kind.BOOK:
+                market = self.markets[self._file_numbers[row.instrument]]
+                if market.match_on != "book":
+                    continue
+                if row.flags & Flag.MAYBE_BAD_BOOK:
+                    market.bad = True
+                    continue
+                if row.flags & _NEVER_MATCH:
+                    continue
+                touched.append(self._file_numbers[row.instrument])
+                if row.flags & Flag.CLEAR:
+                    market.begin_snapshot()
+                if row.side:
+                    market.set(row.side, row.price, row.size)
+                if row.ts_venue != NULL_TIME:
+                    market.depth_ts_venue = row.ts_venue
+            elif row.kind == Kind.QUOTE and not row.flags & _NEVER_MATCH:
+                market = self.markets[self._file_numbers[row.instrument]]
+                market.quote_seen = True
+                market.quote[row.side] = (row.price, row.size)
+                if market.match_on == "quote":
+                    market.set_best(row.side, row.price, row.size)
+                    touched.append(self._file_numbers[row.instrument])
+        for index in sorted(set(touched)):
+            self.venue.after_book(index)
+        for row in message.rows:
+            if row.kind == Kind.TRADE and not row.flags & _NEVER_MATCH and not self._is_double(row):
+                stamp = None if row.ts_venue == NULL_TIME else row.ts_venue
+                self.venue.trade(self._file_numbers[row.instrument], row.side, row.price, row.size, stamp)
+
+    def _is_double(self, row: Row) -> bool:
+        """An aggregate of trades that the log has one by one."""
+        channels = self.instruments[self._file_numbers[row.instrument]].channels
+        return bool(row.flags & Flag.AGGREGATE) and "trade" in channels
+
+    def _deliver(self, message: Message) -> None:
+        *others, last = message.rows
+        last = replace(last, flags=last.flags | Flag.LAST)
+        for rows in _groups([*others, last]):
+            self._deliver_rows(Kind(rows[0].kind), rows, message.ts)
+
+    def _deliver_rows(self, kind: Kind, rows: list[Row], ts: int) -> None:
+        first, last = rows[0], rows[-1]
+        if kind == Kind.STATUS:
+            self._status(first, ts)
+            return
+        if kind == Kind.NEWS:
+            news = msgspec.json.decode(first.data or b"{}", type=NewsData)
+            stamp = None if first.ts_venue == NULL_TIME else first.ts_venue
+            self._handle(
+                "on_news",
+                News(
+                    news.id, news.headline, news.summary, news.source, news.url, news.symbols, None, ts, stamp
+                ),
+            )
+            return
+        if kind not in (Kind.TRADE, Kind.QUOTE, Kind.BOOK) or last.flags & _NOT_DELIVERED:
+            return
+        who = self.instruments[self._file_numbers[first.instrument]]
+        if who not in self.visible:
+            return
+        prices, sizes = 10**who.price_decimals, 10**who.size_decimals
+        if kind == Kind.BOOK:
+            if not last.flags & Flag.MAYBE_BAD_BOOK:
+                self._handle("on_book", BookUpdate(who, ts, _stamp(last), last.id, int(last.flags)))
+        elif kind == Kind.QUOTE:
+            self._handle(
+                "on_quote",
+                Quote(
+                    who,
+                    first.price / prices,
+                    first.size / sizes,
+                    last.price / prices,
+                    last.size / sizes,
+                    ts,
+                    _stamp(first),
+                    first.id,
+                    int(first.flags),
+                ),
+            )
+        elif not self._is_double(first):
+            self._handle(
+                "on_trade",
+                Trade(
+                    who,
+                    first.price / prices,
+                    first.size / sizes,
+                    first.side,
+                    ts,
+                    _stamp(first),
+                    first.id,
+                    int(first.flags),
+                ),
+            )
+
+    def _status(self, row: Row, ts: int) -> None:
+        data = msgspec.json.decode(row.data or b"{}", type=StatusData)
+        index = self._file_numbers.get(row.instrument)
+        if data.event == "disconnected" or (data.event == "gap" and data.channel == "book"):
+            for i, market in enumerate(self.markets):
+                named = index == i or (index is None and row.source == 1)
+                if named and market.match_on == "book":
+                    market.bad = True
+        who = None if index is None else self.instruments[index]
+        self._handle("on_status", Status(data.event, data.channel, data.detail, who, ts))
+
+    def _handle(self, name: str, *event: Any) -> None:
+        handler = getattr(self.strategy, name, None)
+        if handler is not None:
+            handler(self.context, *event)
+
+
+def _groups(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows that make one event: a book's, a quote's two sides, every other row by itself."""
+    groups: list[list[Row]] = []
+    for row in rows:
+        before = groups[-1][-1] if groups else None
+        same = before is not None and (before.kind, before.instrument) == (row.kind, row.instrument)
+        pair = row.kind == Kind.QUOTE and same and len(groups[-1]) == 1 and groups[-1][0].side > 0
+        if same and (row.kind == Kind.BOOK or pair):
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return groups
+
+
+def _stamp(row: Row) -> int | None:
+    return None if row.ts_venue == NULL_TIME else row.ts_venue
+
+
+def match_on(channels: tuple[str, ...]) -> str:
+    """Which data an instrument is matched on: the best that its log has."""
+    for name in ("book", "quote", "trade", "aggtrade", "bar"):
+        if name in channels:
+            return "trade" if name == "aggtrade" else name
+    return ""

@@ -1,0 +1,38 @@
+"""What the twin keeps of an order: the venue's side and what the strategy has heard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FINAL = ("filled", "cancelled", "rejected", "expired", "refused")
+
+
+@dataclass(eq=False)
+class Order:
+    """One order, for the whole run."""
+
+    number: int
+    instrument: int
+    side: int
+    kind: str  # "market", "limit"
+    tif: str
+    price: int
+    size: int
+    post_only: bool
+    reduce_only: bool
+    # at the venue
+    at_venue: str = "travelling"  # then "waiting", "working", "resting", "done"
+    done: int = 0  # filled there
+    front: int | None = 0  # what stands before it; None: not known
+    venue_lock: int = 0
+    # as heard
+    state: str = "submitted"
+    filled: int = 0
+    known_size: int = 0  # the size as the last report gave it
+    lock: int = 0
+    counted: int = 0
+
+    @property
+    def open(self) -> int:
+        """What the venue has not filled."""
+        return self.size - self.done

@@ -1,0 +1,340 @@
+"""The simulated venue in plain Python: what becomes of orders when the market moves.
+
+Its own account (cash and positions as the venue has them) runs ahead of what the strategy has heard.
+Everything it decides goes out through `report`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from engine.execution.orders import Event, Reason
+from tests.reference import money
+from tests.reference.book import Market
+from tests.reference.orders import Order
+
+if TYPE_CHECKING:
+    from engine.config import RunConfig
+    from engine.model.instruments import Instrument
+
+
+@dataclass
+class Execution:
+    """The numbers of one fill."""
+
+    price: int
+    size: int
+    notional: int
+    fee: int
+    maker: bool
+
+
+@dataclass
+class Purse:
+    """One asset's cash at the venue."""
+
+    cash: int = 0
+    locked: int = 0
+
+
+Report = Callable[[Order, Event, Reason, Execution | None], None]
+
+
+class Venue:
+    """All instruments' markets and our orders in them."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        instruments: list[Instrument],
+        markets: list[Market],
+        purses: list[Purse],
+        report: Report,
+    ) -> None:
+        self.config = config
+        self.cash_account = config.account.type == "cash"
+        self.instruments = instruments
+        self.markets = markets
+        self.purses = purses  # of each instrument; those of one quote asset are one object
+        self.positions = [0] * len(instruments)
+        self.waiting: list[list[Order]] = [[] for _ in instruments]
+        self.resting: list[Order] = []
+        self.report = report
+
+    # --- money ---
+
+    def _rate(self, *, maker: bool) -> int:
+        return self.config.fees.maker if maker else self.config.fees.taker
+
+    def execution(self, order: Order, price: int, size: int, *, maker: bool) -> Execution:
+        """What a fill moves; DoesNotFitError when it cannot be counted."""
+        who = self.instruments[order.instrument]
+        amount = money.notional(price, size, who.price_decimals + who.size_decimals)
+        return Execution(price, size, amount, money.fee(amount, self._rate(maker=maker)), maker)
+
+    def lock(self, order: Order, size: int) -> int:
+        """What a resting buy of `size` holds back: notional and the dearer of the two fees."""
+        if not self.cash_account or order.side < 0:
+            return 0
+        who = self.instruments[order.instrument]
+        amount = money.notional(order.price, size, who.price_decimals + who.size_decimals)
+        dearer = max(self.config.fees.maker, self.config.fees.taker)
+        return amount + max(0, money.fee(amount, dearer))
+
+    def _free(self, order: Order) -> int:
+        purse = self.purses[order.instrument]
+        return purse.cash - purse.locked
+
+    def _fill(self, order: Order, what: Execution, reason: Reason) -> None:
+        purse = self.purses[order.instrument]
+        order.done += what.size
+        purse.cash -= what.notional * order.side + what.fee
+        self.positions[order.instrument] += what.size * order.side
+        if order.open == 0:
+            self._leave(order)
+            order.at_venue = "done"
+        event = Event.FILL_ALL if order.open == 0 else Event.FILL
+        self.report(order, event, reason, what)
+
+    def _end(self, order: Order, event: Event, reason: Reason) -> None:
+        self._leave(order)
+        order.at_venue = "done"
+        self.report(order, event, reason, None)
+
+    def _leave(self, order: Order) -> None:
+        if order.at_venue == "resting":
+            self.markets[order.instrument].sides[order.side].remove(order)
+            self.resting.remove(order)
+        self.purses[order.instrument].locked -= order.venue_lock
+        order.venue_lock = 0
+
+    # --- arrivals ---
+
+    def arrive(self, order: Order) -> None:  # noqa: C901, PLR0911, PLR0912  one branch a rule
+        """An order reaches the venue."""
+        market = self.markets[order.instrument]
+        if market.match_on == "book" and market.bad:
+            order.at_venue = "waiting"
+            self.waiting[order.instrument].append(order)
+            return
+        order.at_venue = "working"
+        if order.reduce_only:
+            reducible = -self.positions[order.instrument] * order.side
+            if reducible <= 0:
+                self._end(order, Event.REJECTED, Reason.REDUCE_ONLY)
+                return
+            order.size = min(order.size, reducible)
+        best = market.last if market.match_on == "trade" else market.sides[-order.side].best() or 0
+        if order.kind == "market":
+            if not best:
+                self._end(order, Event.REJECTED, Reason.EMPTY_SIDE)
+                return
+            self.report(order, Event.ACCEPTED, Reason.NONE, None)
+            why = self._take(order, None)
+            if order.open:
+                self._end(order, Event.CANCELLED, why or Reason.NO_LIQUIDITY)
+            return
+        matches = best != 0 and best * order.side <= order.price * order.side
+        if matches and order.post_only:
+            self._end(order, Event.REJECTED, Reason.POST_ONLY_WOULD_MATCH)
+            return
+        if order.tif == "fok":
+            plan = self._plan(order, order.price) if matches else []
+            if sum(size for _, size in plan) < order.size:
+                self._end(order, Event.EXPIRED, Reason.FOK_UNFILLABLE)
+                return
+            if not self._can_pay(order, plan):
+                self._end(order, Event.EXPIRED, Reason.INSUFFICIENT_FUNDS)
+                return
+        self.report(order, Event.ACCEPTED, Reason.NONE, None)
+        if matches:
+            why = self._take(order, order.price)
+            if why:
+                self._end(order, Event.CANCELLED, why)
+                return
+        if order.open == 0:
+            return
+        if order.tif == "ioc":
+            self._end(order, Event.CANCELLED, Reason.IOC_REMAINDER)
+            return
+        self._rest(order)
+
+    def _rest(self, order: Order) -> None:
+        lock = self.lock(order, order.open)
+        if lock and lock > self._free(order):
+            self._end(order, Event.CANCELLED, Reason.INSUFFICIENT_FUNDS)
+            return
+        order.venue_lock = lock
+        self.purses[order.instrument].locked += lock
+        order.at_venue = "resting"
+        self.resting.append(order)
+        self.markets[order.instrument].sides[order.side].add(order)
+
+    def _plan(self, order: Order, limit: int | None) -> list[tuple[int, int]]:
+        """Prices and sizes that an order would take now, best first."""
+        market = self.markets[order.instrument]
+        tick = self.instruments[order.instrument].tick
+        if market.match_on == "trade":
+            price = market.last + order.side * self.config.slippage_ticks * tick
+            if limit is not None:
+                price = min(price, limit) if order.side > 0 else max(price, limit)
+            return [(max(price, tick), order.open)]
+        side = market.sides[-order.side]
+        wanted = order.open
+        plan = []
+        for price in side.displayed():
+            if limit is not None and not side.at_least(price, limit):
+                break
+            size = min(wanted, side.levels[price].left)
+            if size:
+                plan.append((price, size))
+                wanted -= size
+        if market.match_on == "quote" and limit is None and wanted:
+            best = side.best()
+            assert best is not None
+            plan.append((max(best + order.side * tick, tick), wanted))
+        return plan
+
+    def _can_pay(self, order: Order, plan: list[tuple[int, int]]) -> bool:
+        if not self.cash_account:
+            return True
+        if order.side < 0:
+            return self.positions[order.instrument] >= sum(size for _, size in plan)
+        cost = 0
+        for price, size in plan:
+            what = self.execution(order, price, size, maker=False)
+            cost += what.notional + what.fee
+            if cost > self._free(order):
+                return False
+        return True
+
+    def _take(self, order: Order, limit: int | None) -> Reason | None:
+        """Take what the plan says; why it ended early, or None."""
+        market = self.markets[order.instrument]
+        levels = market.sides[-order.side].levels
+        shown = set(levels)
+        for price, size in self._plan(order, limit):
+            affordable = self._affordable(order, price, size)
+            if affordable:
+                what = self.execution(order, price, affordable, maker=False)
+                if market.match_on != "trade" and price in shown and levels[price].left:
+                    levels[price].consumed += affordable
+                self._fill(order, what, Reason.TAKER)
+            if affordable < size:
+                return Reason.INSUFFICIENT_FUNDS
+        return None
+
+    def _affordable(self, order: Order, price: int, size: int) -> int:
+        if not self.cash_account:
+            return size
+        if order.side < 0:
+            return max(0, min(size, self.positions[order.instrument]))
+        lot = self.instruments[order.instrument].lot
+        free = self._free(order)
+
+        def costs(of: int) -> int:
+            what = self.execution(order, price, of, maker=False)
+            return what.notional + what.fee
+
+        if costs(size) <= free:
+            return size
+        low, high = 0, size // lot
+        while low < high:
+            middle = (low + high + 1) // 2
+            if costs(middle * lot) <= free:
+                low = middle
+            else:
+                high = middle - 1
+        return low * lot
+
+    def arrive_cancel(self, order: Order) -> None:
+        """A cancel reaches the venue."""
+        if order.at_venue == "done":
+            self.report(order, Event.CANCEL_REJECTED, Reason.UNKNOWN_ORDER, None)
+            return
+        if order.at_venue == "waiting":
+            self.waiting[order.instrument].remove(order)
+        self._end(order, Event.CANCELLED, Reason.REQUESTED)
+
+    # --- the market moves ---
+
+    def _make(self, order: Order, size: int, reason: Reason) -> None:
+        what = self.execution(order, order.price, size, maker=True)
+        if self.cash_account and order.side > 0:
+            cost = what.notional + what.fee
+            if cost > self._free(order) + order.venue_lock:
+                self._end(order, Event.CANCELLED, Reason.INSUFFICIENT_FUNDS)
+                return
+            left = order.open - size
+            keep = max(0, min(self.lock(order, left), order.venue_lock - cost)) if left else 0
+            self.purses[order.instrument].locked -= order.venue_lock - keep
+            order.venue_lock = keep
+        self._fill(order, what, reason)
+
+    def after_book(self, index: int) -> None:  # noqa: C901  levels within orders within levels
+        """A message changed this book: what crosses fills, then what waited arrives."""
+        market = self.markets[index]
+        reason = Reason.CROSSED
+        if market.in_snapshot:
+            if market.was_bad:
+                reason = Reason.RESYNC
+            market.end_snapshot()
+        if market.match_on == "book" and market.bad:
+            return
+        for sign in (1, -1):
+            own, other = market.sides[sign], market.sides[-sign]
+            if other.best() is None:
+                continue
+            for price in own.best_first():
+                for order in list(own.levels[price].orders) if price in own.levels else []:
+                    got = 0
+                    for opposite in other.displayed():
+                        if opposite * sign > price * sign:
+                            break
+                        level = other.levels[opposite]
+                        part = min(order.open - got, level.left)
+                        level.consumed += part
+                        got += part
+                    if got:
+                        self._make(order, got, reason)
+        waiting, self.waiting[index] = self.waiting[index], []
+        for order in waiting:
+            self.arrive(order)
+
+    def trade(  # noqa: C901  through, then the queue
+        self, index: int, aggressor: int, price: int, size: int, ts_venue: int | None
+    ) -> None:
+        """A trade: through our prices, then the queue at its own."""
+        market = self.markets[index]
+        market.last = price
+        if not aggressor or (market.match_on == "book" and market.bad):
+            return
+        side = market.sides[-aggressor]
+        remaining = size
+        for better in side.best_first():
+            if better == price or not side.at_least(better, price):
+                break
+            for order in list(side.levels[better].orders):
+                part = min(remaining, order.open)
+                if part:
+                    remaining -= part
+                    self._make(order, part, Reason.THROUGH)
+        shown = market.match_on == "book" and None not in (ts_venue, market.depth_ts_venue)
+        if shown:
+            assert ts_venue is not None
+            assert market.depth_ts_venue is not None
+            shown = ts_venue <= market.depth_ts_venue
+        if shown or market.match_on == "trade" or price not in side.levels:
+            return
+        ours = size - remaining
+        for order in list(side.levels[price].orders):
+            if order.front is None:
+                continue
+            excess = size - order.front - ours
+            order.front = max(0, order.front - size)
+            part = min(excess, order.open)
+            if part > 0:
+                ours += part
+                self._make(order, part, Reason.QUEUE)

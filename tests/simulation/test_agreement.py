@@ -1,0 +1,164 @@
+"""The loop and its slow twin decide the same, on markets and strategies that nobody would think of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import pytest
+
+from engine.config import Account, Fees, Latency, Risk, RunConfig
+from engine.model.kinds import InstrumentData
+from engine.model.units import MILLISECOND_NS
+from tests.helpers.logs import Message
+from tests.reference.drive import first_difference, run_engine, run_twin
+from tests.reference.loop import Decision
+from tests.reference.markets import AGGREGATED, ALL, BOOKED, QUOTED, TRADED, RandomMarket
+from tests.reference.traders import Gambler, RandomTrader
+
+MS = MILLISECOND_NS
+ZERO = Latency(0, 0, 0)
+SHORT = Latency(2 * MS, 1 * MS, 5 * MS)
+WIDE = Risk(collar_millionths=30_000)
+CONFIGS = {
+    "zero latency": RunConfig(latency=ZERO, risk=WIDE),
+    "default latency": RunConfig(),
+    "slow answers": RunConfig(latency=SHORT, fees=Fees(maker=-100_000, taker=350_001), risk=WIDE),
+    "fast answers": RunConfig(latency=Latency(7 * MS, 0, 1 * MS), risk=Risk(collar_millionths=0)),
+    "position cap": RunConfig(latency=SHORT, risk=Risk(position_cap="0.02", collar_millionths=20_000)),
+    # Without a collar a market order locks the best ask alone, so that money runs out at the venue.
+    "cash": RunConfig(
+        latency=SHORT,
+        account=Account("cash", "2.5"),
+        fees=Fees(maker=1_500_000),
+        risk=Risk(collar_millionths=0),
+    ),
+    "cash at once": RunConfig(latency=ZERO, account=Account("cash", "4.5"), slippage_ticks=3, risk=WIDE),
+}
+
+
+def compare(
+    messages: Sequence[Message],
+    make: Callable[[], RandomTrader],
+    config: RunConfig,
+    instruments: Sequence[InstrumentData],
+    *,
+    batch_rows: int = 65_536,
+    chunk: int = 1024,
+    label: str = "",
+) -> list[Decision]:
+    """The engine and the twin over the same messages with equal traders; what they decided."""
+    ours, theirs = make(), make()
+    outcome = run_engine(messages, ours, config, instruments, batch_rows=batch_rows, chunk=chunk)
+    twin = run_twin(messages, theirs, config, instruments)
+    assert not (difference := first_difference(outcome.journal, twin.journal)), f"{label}: {difference}"
+    assert not (difference := first_difference(ours.trace, theirs.trace)), f"{label}: {difference}"
+    assert outcome.lines == twin.lines
+    if config.account.type == "cash":
+        assert min(purse.cash for purse in twin.venue.purses) >= 0
+        assert min(twin.venue.positions) >= 0
+        assert outcome.runner.memory.assets["venue_cash"].min() >= 0
+    return twin.journal
+
+
+def check(
+    seed: int,
+    config: RunConfig,
+    count: int,
+    *,
+    activity: float = 0.3,
+    patient: bool = False,
+    instruments: Sequence[InstrumentData] = ALL,
+    batch_rows: int = 65_536,
+    chunk: int = 1024,
+) -> list[Decision]:
+    """Random trader on a random market."""
+    return compare(
+        RandomMarket(seed, instruments).messages(count),
+        lambda: RandomTrader(seed, activity=activity, patient=patient),
+        config,
+        instruments,
+        batch_rows=batch_rows,
+        chunk=chunk,
+        label=f"seed {seed}",
+    )
+
+
+@pytest.mark.parametrize("seed", range(1, 5), ids=lambda s: f"seed{s}")
+@pytest.mark.parametrize("name", CONFIGS)
+def test_journals_agree_record_by_record(name: str, seed: int) -> None:
+    """Five instruments, every kind of data and order: the same decisions, and the same things seen."""
+    assert len(check(seed, CONFIGS[name], 400)) > 100
+
+
+@pytest.mark.parametrize("seed", range(11, 14), ids=lambda s: f"seed{s}")
+@pytest.mark.parametrize("name", CONFIGS)
+def test_resting_orders_agree_on_depth(name: str, seed: int) -> None:
+    """One book with gaps and partial snapshots, and a patient trader: queues, crossings, resyncs."""
+    decisions = check(seed, CONFIGS[name], 600, patient=True, instruments=(BOOKED,))
+    assert sum(d.maker for d in decisions) > 5
+
+
+@pytest.mark.parametrize("seed", range(21, 23), ids=lambda s: f"seed{s}")
+@pytest.mark.parametrize(
+    ("data", "name"), [(QUOTED, "slow answers"), (TRADED, "cash"), (AGGREGATED, "zero latency")]
+)
+def test_orders_agree_without_depth(data: InstrumentData, name: str, seed: int) -> None:
+    """Quotes, trades or aggregates alone."""
+    assert len(check(seed, CONFIGS[name], 500, patient=seed % 2 == 0, instruments=(data,))) > 100
+
+
+@pytest.mark.parametrize("seed", range(31, 34), ids=lambda s: f"seed{s}")
+@pytest.mark.parametrize(("batch_rows", "chunk"), [(1, 1), (7, 3), (64, 1024)])
+def test_a_rare_trader_agrees_in_both_gears(seed: int, batch_rows: int, chunk: int) -> None:
+    """Mostly nothing is working, so that events are handed out ahead, in small batches and chunks."""
+    config = CONFIGS["slow answers"]
+    check(seed, config, 400, activity=0.03, batch_rows=batch_rows, chunk=chunk)
+
+
+@pytest.mark.parametrize(
+    ("data", "capital"),
+    [(BOOKED, "4.00000007"), (QUOTED, "20.00000007"), (TRADED, "20.00000007")],
+    ids=lambda value: value.symbol if isinstance(value, InstrumentData) else value,
+)
+def test_all_in_a_cash_account_agrees_and_nothing_goes_negative(data: InstrumentData, capital: str) -> None:
+    """Every order is as big as the cash, while the price runs: money ends at the venue, never below zero."""
+    config = RunConfig(
+        latency=Latency(200 * MS, 300 * MS, 250 * MS),
+        account=Account("cash", capital),
+        fees=Fees(maker=1_333_333, taker=777_777),
+        risk=Risk(collar_millionths=3_000),
+        slippage_ticks=2,
+    )
+    seen: set[str] = set()
+    for seed in range(41, 61):
+        messages = RandomMarket(seed, (data,)).messages(800)
+        make = partial(Gambler, seed, activity=0.4)
+        seen |= {d.reason for d in compare(messages, make, config, (data,), label=f"seed {seed}")}
+    assert {"insufficient_funds", "taker"} <= seen
+
+
+def test_every_reason_occurs() -> None:
+    """The random runs reach every fill reason and every end that this version knows."""
+    seen: set[str] = set()
+    for seed in (11, 12, 13, 14):
+        for config in CONFIGS.values():
+            messages = RandomMarket(seed, (BOOKED, QUOTED)).messages(600)
+            trader = RandomTrader(seed, patient=seed < 13)
+            seen |= {d.reason for d in run_twin(messages, trader, config, (BOOKED, QUOTED)).journal}
+    wanted = {
+        *("taker", "crossed", "through", "queue", "resync", "requested", "no_liquidity", "ioc_remainder"),
+        *("fok_unfillable", "post_only_would_match", "reduce_only", "empty_side", "halted", "min_size"),
+        *("price_increment", "size_increment", "price_collar", "position_cap", "cash"),
+    }
+    assert wanted <= seen, wanted - seen
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(1000, 1100), ids=lambda s: f"seed{s}")
+def test_journals_agree_on_many_seeds(seed: int) -> None:
+    """The same over a hundred seeds, all settings, busy and rare, patient and not."""
+    for config in CONFIGS.values():
+        for activity in (0.03, 0.3, 0.6):
+            check(seed, config, 500, activity=activity)
+            check(seed, config, 500, activity=activity, patient=True, instruments=(BOOKED, QUOTED))
