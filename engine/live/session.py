@@ -291,6 +291,11 @@ class Session:
             wait_s = (due - now) / SECOND_NS
             self._due_timer = asyncio.get_running_loop().call_later(wait_s, self._fall_due, due)
             return
+        notice = self.sequencer.take_notice()
+        if notice is not None:  # the tap would say it with the next frame, which may be long in coming
+            self._rows.append(
+                self.sequencer.stamp(), Kind.STATUS, flags=LAST, data=encode_canonical(notice.status())
+            )
         self._rows.append(self.sequencer.stamp(), Kind.CLOCK, flags=LAST)
         self._turn()
 
