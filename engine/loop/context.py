@@ -19,6 +19,7 @@ from engine.loop.codes import DRAIN_JOURNAL, GROW_ITEMS, GROW_ORDERS
 from engine.loop.increments import increment_refusal, to_increments
 from engine.loop.memory import Memory
 from engine.loop.random import SeededRandom
+from engine.loop.refusals import words_of
 from engine.loop.target import Targets
 from engine.market.book import UNKNOWN
 from engine.model.errors import InternalError, UsageError
@@ -215,6 +216,8 @@ class LoopContext:
             self._make_room(slot)
         self.numbers += 1
         number = self.numbers
+        if not refusal and memory.get("out_reason"):
+            words = words_of(memory, instrument, side, size, price)
         if words:
             self.refusals[number] = words
         self.live[number] = LiveOrder(number, slot, instrument, side, size, price)

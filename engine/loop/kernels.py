@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from engine.execution.agenda import first_due, push
 from engine.execution.matching import items_needed
+from engine.execution.money import notional_of
 from engine.execution.state import (
     ITEM_CANCEL,
     ITEM_ORDER,
@@ -76,7 +77,7 @@ from engine.loop.codes import (
 from engine.loop.steps import message_end, record, run_item, step
 from engine.model import jit
 from engine.model.units import NULL_TIME
-from engine.risk import check, lock_of
+from engine.risk import R_MIN_NOTIONAL, check, lock_of, reference_price
 
 
 @jit.entry("int64(int64)")
@@ -262,6 +263,14 @@ def submit(
     order.side = side
     if refusal == 0:
         refusal = check(s, instrument, side, size, price, kind)
+        s.out_reason = refusal
+        if refusal != 0:  # what the words for it need beside the state
+            s.out_price = reference_price(s, instrument)
+            if refusal == R_MIN_NOTIONAL:
+                decimals = instruments_at(s.instruments, s.instrument_count)[instrument].decimals
+                s.out_notional = notional_of(price if price > 0 else s.out_price, size, decimals)
+            else:
+                s.out_notional = lock_of(s, instrument, side, size, price, kind)
     if refusal != 0:
         order.venue_state = VENUE_DONE
         entry = record(s, J_REFUSED, slot)
