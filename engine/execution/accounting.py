@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from engine.execution.orders import reason_name
+from engine.execution.orders import REASON_NAMES, reason_name
 
 
 @dataclass
@@ -75,7 +75,7 @@ class Ledger:
         self.fills += 1
         self.fees += fee
         self.turnover += abs(notional)
-        name = reason_name(reason).upper()
+        name = REASON_NAMES[reason]
         self.fills_by_reason[name] = self.fills_by_reason.get(name, 0) + 1
 
     def end(self, state: str, reason: int) -> None:

@@ -142,6 +142,11 @@ FILL_REASONS = (
 )
 
 
+# Looking a member up costs more than a fill's whole bookkeeping: the names stand ready.
+REASON_NAMES = {int(reason): reason.name for reason in Reason}
+_LOWER_NAMES = {code: name.lower() for code, name in REASON_NAMES.items()}
+
+
 def reason_name(code: int) -> str:
-    """The reason's name as strategies, journals and reports spell it."""
-    return Reason(code).name.lower()
+    """The reason's name as strategies, journals and reports spell it; fills use REASON_NAMES."""
+    return _LOWER_NAMES[code]

@@ -68,6 +68,7 @@ STATE = np.dtype(
             "collar_millionths",
             "trading_state",  # 0 active, 1 halted
             "sample_ns",
+            "quiet_accepts",  # 1: nobody wants to hear that an order was accepted
             "next_sample",
             "trigger",  # what the strategy is being called for: 0 message, 1 report, 2 timer, 3 start, 4 stop
             "trigger_id",

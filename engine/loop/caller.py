@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from engine.execution.accounting import Ledger
-from engine.execution.orders import FIRST_FINAL, Event, Reason, State, reason_name
+from engine.execution.orders import FIRST_FINAL, REASON_NAMES, Event, State, reason_name
 from engine.loop.codes import H_BAR, H_BOOK, H_ENGINE, H_QUOTE, H_TRADE
 from engine.loop.context import LoopContext
 from engine.loop.memory import FIELD, Memory
@@ -33,7 +33,8 @@ _STATE_WORDS = {
     int(State.EXPIRED): "expired",
     int(State.REFUSED): "refused",
 }
-_FILLS = (int(Event.FILL), int(Event.FILL_ALL))
+_FILL_ALL, _ACCEPTED = int(Event.FILL_ALL), int(Event.ACCEPTED)
+_FILLS = (int(Event.FILL), _FILL_ALL)
 
 
 class Caller:
@@ -55,6 +56,7 @@ class Caller:
         self._on_fill = self.handler("on_fill")
         self._on_order = self.handler("on_order")
         self._on_timer = self.handler("on_timer")
+        memory.set("quiet_accepts", 0 if self._on_order is not None else 1)
 
     def handler(self, name: str) -> Callable[..., Any] | None:
         """The strategy's handler of that name, None when it has none."""
@@ -127,7 +129,6 @@ class Caller:
         context.unsettle(live.instrument)
         live.filled = filled
         live.size = total
-        live.state = state
         instrument = live.instrument
         if state >= FIRST_FINAL:
             del context.live[number]
@@ -144,13 +145,13 @@ class Caller:
                     size / sizes,
                     fee / 1e8,
                     bool(maker),
-                    Reason(reason).name,
+                    REASON_NAMES[reason],
                     position,
                     self._memory.get("now"),
                 )
                 self.call(self._on_fill, fill)
-            word = "filled" if event == Event.FILL_ALL else ""
-        elif event == Event.ACCEPTED:
+            word = "filled" if event == _FILL_ALL else ""
+        elif event == _ACCEPTED:
             word = "accepted"
         else:
             word = _STATE_WORDS.get(state, "")  # a cancel that came too late ends nothing

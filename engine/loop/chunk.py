@@ -148,9 +148,9 @@ class Chunk:
             self._columns = columns_of(self._batch, self._deliveries, self._instruments)
         columns = self._columns
         delivery = Delivery(self, low, columns.lists[-1][low:high])
-        whole = low == 0 and high == len(self._ends)
-        rest = columns.lists[:-1] if whole else [values[low:high] for values in columns.lists[:-1]]
-        who = repeat(columns.who) if isinstance(columns.who, Instrument) else columns.who[low:high]
+        # The guide comes last and ends the map; the others only have to begin at `low`.
+        rest = [_from(values, low) for values in columns.lists[:-1]]
+        who = repeat(columns.who) if isinstance(columns.who, Instrument) else _from(columns.who, low)
         return delivery, map(columns.make, who, *rest, delivery.iterator)
 
     def ahead_mixed(
@@ -165,3 +165,11 @@ class Chunk:
         if self._events is None:
             self._events = mixed_events(self._batch, self._deliveries, self._instruments)
         return self._events
+
+
+def _from(values: list[Any], low: int) -> Iterator[Any]:
+    """Iterate a list from index `low` on, without copying it."""
+    iterator = iter(values)
+    if low:
+        iterator.__setstate__(low)  # type: ignore[attr-defined]  # what pickling a list's iterator uses
+    return iterator

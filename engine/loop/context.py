@@ -27,19 +27,19 @@ from engine.model.instruments import Instrument, Registry
 from engine.model.units import POWERS_OF_TEN
 from engine.strategy.api import Book, OpenOrder, Quote
 
-_TIF = {"gtc": TimeInForce.GTC, "ioc": TimeInForce.IOC, "fok": TimeInForce.FOK}
+_TIF = {"gtc": int(TimeInForce.GTC), "ioc": int(TimeInForce.IOC), "fok": int(TimeInForce.FOK)}
 _MARKET, _LIMIT = int(OrderKind.MARKET), int(OrderKind.LIMIT)
 _STATE_NAMES = {
-    State.SUBMITTED: "submitted",
-    State.WORKING: "working",
-    State.CANCELLING: "cancelling",
+    int(State.SUBMITTED): "submitted",
+    int(State.WORKING): "working",
+    int(State.CANCELLING): "cancelling",
 }
 
 
 class LiveOrder:
     """An order that is not final, as the context remembers it."""
 
-    __slots__ = ("filled", "instrument", "number", "price", "side", "size", "slot", "state")
+    __slots__ = ("filled", "instrument", "number", "price", "side", "size", "slot")
 
     def __init__(
         self, number: int, slot: int, instrument: Instrument, side: int, size: int, price: int
@@ -51,7 +51,6 @@ class LiveOrder:
         self.size = size
         self.price = price
         self.filled = 0
-        self.state = int(State.SUBMITTED)
 
 
 class LoopContext:
@@ -186,7 +185,7 @@ class LoopContext:
             lots,
             mantissa,
             _MARKET if price is None else _LIMIT,
-            int(_TIF[tif]),
+            _TIF[tif],
             (1 if post_only else 0) | (2 if reduce_only else 0),
             refusal,
             words,
@@ -244,10 +243,8 @@ class LoopContext:
         while True:
             code = kernels.cancel(self.memory.address, live.slot)
             if code >= 0:
-                break
+                return
             self._make_room(code)
-        if code == 0:
-            live.state = int(State.CANCELLING)
 
     def cancel_all(self, instrument: Instrument | str | None = None) -> None:
         """Cancel every open order, or those of one instrument."""
@@ -310,7 +307,7 @@ class LoopContext:
                 live.size / POWERS_OF_TEN[live.instrument.size_decimals],
                 live.filled / POWERS_OF_TEN[live.instrument.size_decimals],
                 live.price / POWERS_OF_TEN[live.instrument.price_decimals] if live.price else None,
-                _STATE_NAMES.get(State(live.state), "submitted"),
+                _STATE_NAMES[int(self.memory.orders[live.slot]["state"])],
             )
             for live in self.live.values()
             if only is None or live.instrument == only

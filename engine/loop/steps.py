@@ -13,6 +13,7 @@ from typing import Any
 
 from engine.execution.agenda import pop, release
 from engine.execution.codes import (
+    E_ACCEPTED,
     E_CANCEL_REJECTED,
     E_CANCELLED,
     E_EXPIRED,
@@ -396,6 +397,8 @@ def hear(s: Any, item: Any) -> int:
             entry.size = item.size
             entry.fee = item.fee
             entry.maker = item.maker
+    if event == E_ACCEPTED and s.quiet_accepts and not order.reduce_only:
+        return 0  # Python has nothing to learn of it: a reduce-only order may have been cut
     if state >= FIRST_FINAL:
         count_open(instrument, order, order.counted)
         asset.locked -= order.locked
