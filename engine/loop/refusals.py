@@ -13,7 +13,9 @@ from engine.model.instruments import Instrument
 from engine.model.units import trim_decimal
 
 
-def words_of(memory: Memory, who: Instrument, side: int, size: int, price: int) -> str:
+def words_of(  # noqa: C901, PLR0912  one branch a limit
+    memory: Memory, who: Instrument, side: int, size: int, price: int
+) -> str:
     """Words for the refusal that the kernel has just handed back."""
     reason = Reason(memory.get("out_reason"))
     deed = "buying" if side > 0 else "selling"
