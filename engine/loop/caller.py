@@ -17,7 +17,7 @@ from engine.execution.orders import FIRST_FINAL, REASON_NAMES, Event, State, rea
 from engine.loop.codes import H_BAR, H_BOOK, H_ENGINE, H_QUOTE, H_TRADE
 from engine.loop.context import LoopContext
 from engine.loop.memory import FIELD, Memory
-from engine.model.errors import InternalError, StrategyError
+from engine.model.errors import EngineError, InternalError, StrategyError
 from engine.model.units import POWERS_OF_TEN, format_time
 from engine.strategy import sandbox
 from engine.strategy.api import Fill, OrderUpdate, Strategy
@@ -83,8 +83,8 @@ class Caller:
 
     def failure(self, error: Exception, event: Any = None) -> Exception:
         """What a handler's exception is to the user."""
-        if isinstance(error, StrategyError | InternalError):
-            return error
+        if isinstance(error, StrategyError | InternalError) or type(error) is EngineError:
+            return error  # the last: a journal that cannot be written, in the middle of a call of ctx
         given = f" It was given {event!r}." if event is not None else ""
         seq = self._memory.get("cause_seq")
         where = f"seq {seq}, {format_time(self._memory.get('now'))}"

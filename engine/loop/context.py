@@ -77,7 +77,8 @@ class LoopContext:
         self.live: dict[int, LiveOrder] = {}
         self.numbers = 0
         self._targets = Targets(self)
-        self.refusals: dict[int, str] = {}  # order number -> words
+        self.refusals: dict[int, str] = {}  # order number -> words, until the strategy has heard them
+        self.unexplained: dict[int, str] = {}  # the same, until they are in the journal
         self.timers: dict[int, tuple[str, int]] = {}  # id -> name, interval (0: once)
         self._timer_ids = 0
         self.stopped = False
@@ -218,7 +219,7 @@ class LoopContext:
         if not refusal and memory.get("out_reason"):
             words = words_of(memory, instrument, side, size, price)
         if words:
-            self.refusals[number] = words
+            self.refusals[number] = self.unexplained[number] = words
         self.live[number] = LiveOrder(number, slot, instrument, side, size, price)
         return number
 

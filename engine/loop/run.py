@@ -320,8 +320,8 @@ class Runner:
         count = memory.get("journal_count")
         records = memory.journal[:count].copy()
         memory.set("journal_count", 0)
-        for record in records[records["kind"] == 3]:
-            words = self.context.refusals.get(int(record["order"]))
+        for record in records[records["kind"] == 3] if self.context.unexplained else ():
+            words = self.context.unexplained.pop(int(record["order"]), "")
             if words:
                 self.journal.explain(int(record["number"]), words)
         self.journal.append(records, self._keys)
