@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 
 from engine.cli.common import emit, json_option, relative, warn
 from engine.cli.options import run_config, run_options, run_strategy
+from engine.model.errors import InputError, StrategyError
 
 
 @click.command()
@@ -65,10 +67,14 @@ def backtest(
     )
     write_run(folder, record)
     journal = Journal(folder / JOURNAL_FILE)
-    progress = _Progress(paths)
+    progress = _Progress()
     watch = time.perf_counter()
     try:
         result = run_backtest(paths, config, loaded, journal, batch_rows=batch_rows, progress=progress.show)
+    except InputError as error:
+        if not journal.records and not isinstance(error, StrategyError):
+            shutil.rmtree(folder)  # there is nothing to run over: no run
+        raise
     finally:
         progress.end()
         journal.close()
@@ -101,9 +107,8 @@ def _version() -> str:
 class _Progress:
     """Rows done, on stderr, when that is a terminal and the run takes a while."""
 
-    def __init__(self, paths: list[Path]) -> None:
+    def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
-        self._size = sum(path.stat().st_size for path in paths)
         self._began = self._shown = time.perf_counter()
 
     def show(self, rows: int) -> None:

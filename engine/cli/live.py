@@ -52,6 +52,7 @@ def live(**options: Any) -> None:
         raise UsageError("real orders are not possible in this version", hint="add --paper")
     if bool(options["symbols"]) == bool(options["tail"]):
         raise UsageError("name --symbols to listen to, or a log to --tail", hint="one of the two")
+    duration_s = seconds_of(options["duration"]) if options["duration"] else 0.0
     config = run_config(options, with_commands=True)
     loaded = run_strategy(options)
     prepare_kernels()
@@ -98,7 +99,7 @@ def live(**options: Any) -> None:
             run=config,
             tap=tap,
             tail=options["tail"],
-            duration_s=seconds_of(options["duration"]) if options["duration"] else 0.0,
+            duration_s=duration_s,
             fsync=options["fsync"],
         ),
         loaded,
