@@ -89,9 +89,8 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return 130
-    except BrokenPipeError:
-        # The reader of our output went away (| head): not an error of ours.
-        sys.stderr.close()
+    except SystemExit:
+        # How click answers when the reader of our output went away (| head): not an error of ours.
         return 0
     return code if isinstance(code, int) else 0
 

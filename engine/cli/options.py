@@ -20,9 +20,7 @@ _RUN_OPTIONS = [
         "--strategy", default=DEFAULT_STRATEGY, show_default=True, help="A shipped name or a file.py[:Class]."
     ),
     click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a strategy parameter."),
-    click.option(
-        "--config", "config_file", metavar="FILE", help="TOML with a [strategy] table of parameters."
-    ),
+    click.option("--config", "config_file", metavar="FILE", help="TOML file of parameters: fast = 20."),
     click.option(
         "--latency", default="20ms", show_default=True, help="All three latencies, or feed,entry,response."
     ),
