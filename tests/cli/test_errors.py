@@ -154,12 +154,17 @@ def test_a_wish_that_cannot_be_fulfilled(
     assert_named(call("backtest", log, *options, cwd=tmp_path), USAGE, message, hint)
 
 
+TWO = """
+import engine
+class One(engine.Strategy):
+    def on_trade(self, ctx, trade): pass
+class Two(engine.Strategy):
+    def on_trade(self, ctx, trade): pass
+"""
 STRATEGIES: dict[str, tuple[str, str, str]] = {
     "none in the file": ("x = 1\n", "mine.py has no strategy", "class Mine(engine.Strategy)"),
     "two in the file": (
-        "import engine\n"
-        "class One(engine.Strategy):\n    def on_trade(self, ctx, trade): pass\n"
-        "class Two(engine.Strategy):\n    def on_trade(self, ctx, trade): pass\n",
+        TWO,
         "mine.py has 2 strategies: One, Two",
         "--strategy mine.py:One or --strategy mine.py:Two",
     ),
