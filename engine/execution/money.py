@@ -76,7 +76,7 @@ def scale_product(a: int, b: int, decimals: int) -> int:
         high, low = _multiply(low, _POWERS[-decimals])
         if high != _ZERO or low > _MAX:
             return OVERFLOW
-        return np.int64(low)  # type: ignore[no-any-return]  # int() would stay unsigned, and unify to a float
+        return np.int64(low)  # type: ignore[return-value]  # int() would stay unsigned, and unify to a float
     first = decimals if decimals <= 18 else 18
     divisor = _POWERS[first]
     if decimals > 18:
@@ -90,7 +90,7 @@ def scale_product(a: int, b: int, decimals: int) -> int:
         quotient = quotient + _ONE
     if quotient > _MAX:
         return OVERFLOW
-    return np.int64(quotient)  # type: ignore[no-any-return]  # as above
+    return np.int64(quotient)  # type: ignore[return-value]  # as above
 
 
 @jit.inlined
