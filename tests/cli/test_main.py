@@ -27,10 +27,8 @@ from engine.model.errors import (
 from tests.helpers.command import ENGINE, call
 
 HEAVY = ("numpy", "pyarrow", "numba", "polars", "duckdb", "websockets", "httpx2", "rich", "asyncio")
-TABLES = {
-    **{(name,): entry for name, entry in COMMANDS.items()},
-    **{("log", name): entry for name, entry in LOG_COMMANDS.items()},
-}
+TABLES: dict[tuple[str, ...], tuple[str, str, str]] = {(name,): entry for name, entry in COMMANDS.items()}
+TABLES |= {("log", name): entry for name, entry in LOG_COMMANDS.items()}
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -137,4 +135,4 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 
 def test_the_list_is_that_of_the_table() -> None:
     """No command is hidden, none is listed twice."""
-    assert cli.list_commands(click.Context(cli)) == list(COMMANDS)  # type: ignore[attr-defined]
+    assert cli.list_commands(click.Context(cli)) == list(COMMANDS)
