@@ -21,6 +21,8 @@ class Holding:
     position: int = 0  # mantissa
     cash: int = 0  # money paid (-) and received (+), fees included
     trip_cash: int = 0  # of the round trip that is open
+    fees: int = 0
+    turnover: int = 0
     trips_won: int = 0
     trips_lost: int = 0
     trips_even: int = 0
@@ -29,6 +31,8 @@ class Holding:
         """Take one fill."""
         change = side * size
         flow = -side * notional - fee
+        self.fees += fee
+        self.turnover += abs(notional)
         self.cash += flow
         before = self.position
         after = before + change
@@ -60,8 +64,6 @@ class Ledger:
 
     holdings: dict[int, Holding] = field(default_factory=dict)
     fills: int = 0
-    fees: int = 0
-    turnover: int = 0
     orders: int = 0
     fills_by_reason: dict[str, int] = field(default_factory=dict)
     ends_by_reason: dict[str, int] = field(default_factory=dict)
@@ -73,15 +75,29 @@ class Ledger:
             holding = self.holdings[instrument] = Holding()
         holding.apply(side, size, notional, fee)
         self.fills += 1
-        self.fees += fee
-        self.turnover += abs(notional)
         name = REASON_NAMES[reason]
         self.fills_by_reason[name] = self.fills_by_reason.get(name, 0) + 1
+
+    def rescale(self, instrument: int, factor: int) -> None:
+        """The instrument has gained size decimals."""
+        holding = self.holdings.get(instrument)
+        if holding is not None:
+            holding.position *= factor
 
     def end(self, state: str, reason: int) -> None:
         """Count an order's end that is no fill: "refused: price_collar"."""
         name = f"{state}: {reason_name(reason)}" if reason else state
         self.ends_by_reason[name] = self.ends_by_reason.get(name, 0) + 1
+
+    @property
+    def fees(self) -> int:
+        """Fees of all fills."""
+        return sum(h.fees for h in self.holdings.values())
+
+    @property
+    def turnover(self) -> int:
+        """Notional of all fills."""
+        return sum(h.turnover for h in self.holdings.values())
 
     @property
     def round_trips(self) -> int:

@@ -66,10 +66,10 @@ def run_backtest(
     what was decided before.
     """
     runner = Runner(config, loaded, journal)
-    files = [_File(path, runner, batch_rows) for path in paths]
+    ended: set[str] = set()  # chain heads of files that were run to their end
+    files = [_File(path, runner, batch_rows, ended) for path in paths]
     result = Backtest(runner, [file.input for file in files])
     with_rows = [file for file in files if file.first_ts is not None]
-    ended: set[str] = set()
     for file in sorted(with_rows, key=lambda f: f.first_ts or 0):
         for data in file.opening:
             runner.foresee(data)
@@ -77,11 +77,9 @@ def run_backtest(
         for batch, place in merge([Stream(file.first_ts or 0, file.batches) for file in with_rows]):
             file = with_rows[place]
             if not file.begun:
-                file.begin(ended)
+                file.begin()
             for part in file.numbering.split(batch):
                 runner.feed(part, files.index(file))
-            if file.reader.next_seq == batch.first_seq + batch.count:
-                ended.add(file.reader.chain_head)
             if progress is not None:
                 progress(runner.rows)
         if not runner.rows:
@@ -98,13 +96,14 @@ def run_backtest(
 class _File:
     """One input while it is read."""
 
-    def __init__(self, path: Path, runner: Runner, batch_rows: int) -> None:
+    def __init__(self, path: Path, runner: Runner, batch_rows: int, ended: set[str]) -> None:
         self.reader = LogReader(path, NEEDED)
         self.input = Input(self.reader.path, self.reader.header, self.reader.sealed)
         self.numbering = Numbering(str(path), self._define)
         self.begun = False
         self._runner = runner
         self._batch_rows = batch_rows
+        self._ended = ended
         self._continues = False
         self._keys: set[str] = set()
         self.first_ts: int | None = None
@@ -121,18 +120,22 @@ class _File:
     def batches(self) -> Iterator[Batch]:
         """The file's batches, read ahead."""
         batches = self.reader.batches(prefetch=PREFETCH)
-        return rechunk(batches, self._batch_rows) if self._batch_rows else batches
+        yield from rechunk(batches, self._batch_rows) if self._batch_rows else batches
+        # Only here: a thread reads ahead, and what it has read says nothing of what has been run.
+        self._ended.add(self.reader.chain_head)
 
-    def begin(self, ended: set[str]) -> None:
-        """The file's first row is next; `ended` holds the chain heads of files that were read whole."""
+    def begin(self) -> None:
+        """The file's first row is next."""
         self.begun = True
-        self._continues = self.reader.header.previous_chain in ended
+        self._continues = self.reader.header.previous_chain in self._ended
+        if not self._continues:
+            self._runner.lift_halts()
 
-    def _define(self, data: InstrumentData) -> int:
+    def _define(self, data: InstrumentData, ts: int) -> int:
         # Between files that are not one recording anything may have happened to a book.
         interrupted = not self._continues and data.key not in self._keys
         self._keys.add(data.key)
-        return self._runner.define(data, interrupted=interrupted)
+        return self._runner.define(data, ts, interrupted=interrupted)
 
     def close(self) -> None:
         """Note what was read, and let go of the file."""

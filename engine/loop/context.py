@@ -254,6 +254,18 @@ class LoopContext:
             if only is None or live.instrument == only:
                 self.cancel(number)
 
+    def redefine(self, before: Instrument, instrument: Instrument) -> None:
+        """An instrument has a new definition; what is counted in its increments is multiplied up."""
+        price = 10 ** (instrument.price_decimals - before.price_decimals)
+        size = 10 ** (instrument.size_decimals - before.size_decimals)
+        for live in self.live.values():
+            if live.instrument == instrument:
+                live.instrument = instrument
+                live.price *= price
+                live.size *= size
+                live.filled *= size
+        self._targets.redefine(instrument, price, size)
+
     # --- target ---
 
     def target(self, instrument: Instrument | str, size: float, price: float | None = None) -> None:
@@ -281,12 +293,12 @@ class LoopContext:
         return int(assets[0]["cash"]) / POWERS_OF_TEN[MONEY_DECIMALS] if len(assets) else 0.0
 
     def equity(self) -> float:
-        """Cash plus every position at its mid, else at its last price."""
+        """Cash plus every position at its mid, else at its last price; what the run's currency counts."""
         self._touch()
         total = self.cash()
         for who in self._registry.instruments:
             position = self.memory.of_instrument(who.index, "position")
-            if position:
+            if position and self.memory.of_instrument(who.index, "asset") == 0:
                 price = self._mark(who)
                 total += position / POWERS_OF_TEN[who.size_decimals] * (price or 0.0)
         return total

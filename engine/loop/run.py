@@ -20,7 +20,7 @@ import numpy as np
 from engine.config import RunConfig
 from engine.execution.accounting import Ledger
 from engine.log.journal import Journal
-from engine.log.schema import Batch
+from engine.log.schema import Batch, batch_of_buffer
 from engine.loop import kernels
 from engine.loop.caller import Caller, watched
 from engine.loop.chunk import Chunk
@@ -38,17 +38,19 @@ from engine.loop.codes import (
 from engine.loop.context import LoopContext
 from engine.loop.memory import FIELD, Memory
 from engine.loop.special import SpecialRows
-from engine.model.errors import InternalError, UsageError
+from engine.model.errors import InternalError, StrategyError, UsageError
 from engine.model.instruments import Registry
-from engine.model.kinds import InstrumentData, Kind
-from engine.model.units import NULL_TIME
+from engine.model.kinds import Flag, InstrumentData, Kind
+from engine.model.rows import RowBuffer
+from engine.model.units import NULL_TIME, format_time
 from engine.strategy.loader import LoadedStrategy
 
+CALLS_AT_ONE_INSTANT = 200_000
 CHUNK = 2048  # deliveries taken together
 
 _REFERENCE = (int(Kind.SOURCE), int(Kind.INSTRUMENT))
 _ROW, _ROWS, _NEXT, _COUNT = FIELD["row"], FIELD["rows"], FIELD["delivery_next"], FIELD["delivery_count"]
-_FIRST_SEQ, _FILE = FIELD["first_seq"], FIELD["file"]
+_FIRST_SEQ, _FILE, _CAUSE = FIELD["first_seq"], FIELD["file"], FIELD["cause_seq"]
 _VENUE_ITEMS, _LIVE, _AGENDA = FIELD["venue_items"], FIELD["live_orders"], FIELD["agenda_count"]
 _TRIGGER, _TRIGGER_ID = FIELD["trigger"], FIELD["trigger_id"]
 _OUT_FIRST, _OUT_LAST, _OUT_TIMER, _OUT_DUE = (
@@ -86,6 +88,8 @@ class Runner:
         self._batch = Batch()
         self._keys: list[str] = []
         self._chunk: Chunk | None = None
+        self._instant = 0
+        self._calls = 0  # reports and timers at that instant
         self.context = LoopContext(
             self.memory,
             self.registry,
@@ -137,14 +141,19 @@ class Runner:
         due = kernels.next_due(self.memory.address)
         return None if due == NULL_TIME else due
 
-    def define(self, data: InstrumentData, *, interrupted: bool = False) -> int:
-        """Take an instrument's definition before its row is fed; its run-wide index.
+    def define(self, data: InstrumentData, ts: int, *, interrupted: bool = False) -> int:
+        """Take an instrument's definition just before its row of time `ts` is fed; its run-wide index.
 
-        `interrupted`: rows may be missing since the last one of this instrument, so that a book of it that
-        is there waits for a snapshot.
+        What is due until then still runs under the definition before. `interrupted`: rows may be
+        missing since the last one of this instrument, so that a book of it that is there waits for
+        a snapshot.
         """
+        self._advance_to(ts)
         instrument, before = self.registry.define(data)
         self.memory.define(instrument, before)
+        if before is not None:
+            self.context.redefine(before, instrument)
+            self.ledger.rescale(instrument.index, 10 ** (instrument.size_decimals - before.size_decimals))
         if before is not None and interrupted and self.memory.has_book(instrument):
             self.memory.set_of_instrument(instrument.index, "book_bad", 1)
         if before is None:
@@ -158,7 +167,25 @@ class Runner:
     def foresee(self, data: InstrumentData) -> None:
         """Take the definition of an instrument that will come, if its key is new; on_start sees it."""
         if data.key not in self._keys:
-            self._special.announce(self.define(data))
+            self._special.announce(self.define(data, 0))
+
+    def lift_halts(self) -> None:
+        """Another recording begins: what halted orders in the one before says nothing about it."""
+        self._special.lift_halts()
+
+    def _advance_to(self, ts: int) -> None:
+        """Run what is due at or before `ts`, as a CLOCK row would."""
+        due = self.next_due()
+        if self.started and due is not None and due <= ts:
+            with watched():
+                self.memory.take_columns(_clock_row(ts))
+                scalars = self.memory.scalars
+                scalars[_ROWS] = 1
+                scalars[_ROW] = 0
+                scalars[_FIRST_SEQ] = scalars[_CAUSE]  # no row of the log: the last cause stays
+                kernels.index(self.memory.address)
+                self._chunk = None
+                self._run()
 
     def finish(self) -> None:
         """The input has ended: on_stop, and the journal is complete. Nothing fires because of it."""
@@ -184,6 +211,8 @@ class Runner:
             if not scalars[_VENUE_ITEMS] and not scalars[_LIVE] and self._run_ahead():
                 continue
             code = kernels.advance(address)
+            if code in {REPORT, TIMER}:
+                self._count_at_one_instant()
             if code == DELIVER:
                 for number in range(scalars[_OUT_FIRST], scalars[_OUT_LAST]):
                     self._deliver(number)
@@ -195,6 +224,20 @@ class Runner:
                 return
             else:
                 self._make_room(code)
+
+    def _count_at_one_instant(self) -> None:
+        """A strategy that answers each report or timer at once, for ever, must be stopped by somebody."""
+        now = self.memory.get("now")
+        if now != self._instant:
+            self._instant = now
+            self._calls = 0
+        self._calls += 1
+        if self._calls > CALLS_AT_ONE_INSTANT:
+            raise StrategyError(
+                f"at {format_time(now)} the strategy was called {CALLS_AT_ONE_INSTANT:,} times without time "
+                "moving: each of its answers causes the next call",
+                hint="wait for the next event, or for a timer that lies ahead, before trying again",
+            )
 
     def _run_ahead(self) -> bool:
         """Hand out events from the columns; False when there is none that may be."""
@@ -342,3 +385,10 @@ class Runner:
     def _log_line(self, text: str) -> None:
         self._drain_journal()
         self.journal.line(self.context.now, self._file, self.memory.get("cause_seq"), text)
+
+
+def _clock_row(ts: int) -> Batch:
+    """A batch of one CLOCK row."""
+    rows = RowBuffer(1)
+    rows.append(ts, Kind.CLOCK, flags=Flag.LAST)
+    return batch_of_buffer(rows, 0)

@@ -44,7 +44,7 @@ class Numbering:
     """One file's instrument numbers -> run-wide indexes."""
 
     name: str
-    define: Callable[[InstrumentData], int]
+    define: Callable[[InstrumentData, int], int]  # the definition, and the time of its row
     table: npt.NDArray[np.uint32] = field(default_factory=lambda: np.full(16, _NONE, np.uint32))
 
     def split(self, batch: Batch) -> Iterator[Batch]:
@@ -78,7 +78,7 @@ class Numbering:
                         f"{self.name}: row {one.first_seq}: the definition of instrument {number} "
                         f"cannot be read: {error}"
                     ) from None
-                index = self.define(data)
+                index = self.define(data, int(one.ts[0]))
                 if number >= len(self.table):
                     grown = np.full(max(2 * len(self.table), number + 1), _NONE, np.uint32)
                     grown[: len(self.table)] = self.table

@@ -35,6 +35,7 @@ class SpecialRows:
         self._sources: dict[tuple[int, int], SourceData] = {}
         self._on_news = caller.handler("on_news")
         self._on_status = caller.handler("on_status")
+        self._halts: dict[str, bool] = {}  # what halts new orders, each for itself
         self._batch = Batch()
         self._file = 0
 
@@ -60,6 +61,12 @@ class SpecialRows:
                 )
             else:
                 self.announce(int(self._batch.instrument[row]))
+
+    def lift_halts(self) -> None:
+        """Forget what halted new orders."""
+        self._halts.clear()
+        if not self._context.stopped:
+            self._memory.set("trading_state", 0)
 
     def announce(self, index: int) -> None:
         """An instrument is there: the strategy follows it unless it asked for others only."""
@@ -108,7 +115,8 @@ class SpecialRows:
                     self._memory.set_of_instrument(who.index, "book_bad", 1)
         if data.event in _HALTING_EVENTS and not self._context.stopped:
             # The clock or the disk cannot be trusted: no new orders until a row says that they can again.
-            self._memory.set("trading_state", 1 if data.last >= _HALTING_LEVEL else 0)
+            self._halts[data.event] = data.last >= _HALTING_LEVEL
+            self._memory.set("trading_state", 1 if any(self._halts.values()) else 0)
         if self._on_status is not None and not self._context.stopped:
             ts = int(self._batch.ts[row])
             self._caller.call(self._on_status, Status(data.event, data.channel, data.detail, instrument, ts))

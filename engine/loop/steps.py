@@ -149,13 +149,13 @@ def message_end(s: Any, first: int) -> int:
 
 @jit.helper
 def equity_now(s: Any) -> float:
-    """Cash of all assets and positions at mid, else last; a float, for curves only."""
+    """Cash and positions in the run's currency, at mid, else last; a float, for curves only."""
     total = 0.0
-    for a in range(s.asset_count):
-        total += float(assets_at(s.assets, s.asset_count)[a].cash) / 1e8
+    if s.asset_count > 0:
+        total = float(assets_at(s.assets, s.asset_count)[0].cash) / 1e8
     for i in range(s.instrument_count):
         instrument = instruments_at(s.instruments, s.instrument_count)[i]
-        if instrument.position != 0:
+        if instrument.position != 0 and instrument.asset == 0:
             bid = best_price(s, i, 1)
             ask = best_price(s, i, -1)
             if bid > 0 and ask > 0:

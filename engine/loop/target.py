@@ -99,6 +99,14 @@ class Targets:
             self._context.cancel(live.number)  # nothing, when a cancel is on its way already
         return True
 
+    def redefine(self, instrument: Instrument, price: int, size: int) -> None:
+        """Count a wish in the increments of a new definition."""
+        wish = self._wishes.get(instrument)
+        if wish is not None:
+            wish.price *= price
+            wish.size = None if wish.size is None else wish.size * size
+            wish.settled = None
+
     def unsettle(self, instrument: Instrument) -> None:
         """A report is coming to the handlers: what was settled may not be any more."""
         wish = self._wishes.get(instrument)

@@ -45,20 +45,27 @@ def find_messages(path: Path, seqs: Iterable[int]) -> dict[int, FoundMessage]:
         for batch in reader.batches():
             if not wanted:
                 break
-            for row in np.flatnonzero(np.isin(batch.kind, (int(Kind.INSTRUMENT), int(Kind.SOURCE)))).tolist():
-                text = batch.data_at(row) or b"{}"
-                if batch.kind[row] == Kind.INSTRUMENT:
-                    instruments[int(batch.instrument[row])] = msgspec.json.decode(text, type=InstrumentData)
-                else:
-                    data = msgspec.json.decode(text, type=SourceData)
-                    sources[int(batch.source[row])] = data.name
+            definitions = np.flatnonzero(
+                np.isin(batch.kind, (int(Kind.INSTRUMENT), int(Kind.SOURCE)))
+            ).tolist()
             end = batch.first_seq + batch.count
             while wanted and wanted[0] < end:
-                seq = wanted.pop(0)
-                if seq < batch.first_seq:
-                    continue
-                found[seq] = _message(path, batch, seq - batch.first_seq, instruments, sources)
+                row = max(0, wanted[0] - batch.first_seq)
+                # A message is told in the definitions of its own time, not in later ones.
+                while definitions and definitions[0] <= row:
+                    _define(batch, definitions.pop(0), instruments, sources)
+                found[wanted.pop(0)] = _message(path, batch, row, instruments, sources)
+            for row in definitions:
+                _define(batch, row, instruments, sources)
     return found
+
+
+def _define(batch: Any, row: int, instruments: dict[int, InstrumentData], sources: dict[int, str]) -> None:
+    text = batch.data_at(row) or b"{}"
+    if batch.kind[row] == Kind.INSTRUMENT:
+        instruments[int(batch.instrument[row])] = msgspec.json.decode(text, type=InstrumentData)
+    else:
+        sources[int(batch.source[row])] = msgspec.json.decode(text, type=SourceData).name
 
 
 def _message(

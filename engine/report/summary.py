@@ -16,8 +16,9 @@ import numpy as np
 
 from engine.execution.money import MONEY_DECIMALS
 from engine.loop.run import Runner
+from engine.model.errors import InternalError
 from engine.model.instruments import Instrument
-from engine.model.units import SECOND_NS, format_time, trim_decimal
+from engine.model.units import SECOND_NS, format_time, parse_decimal, trim_decimal
 
 MINUTE_NS = 60 * SECOND_NS
 MINUTES_PER_YEAR = 365 * 24 * 60
@@ -72,6 +73,12 @@ def summarise(runner: Runner, *, seconds: float, strategy: str) -> Summary:
     unit = 10**MONEY_DECIMALS
     assets = runner.memory.assets
     cash = int(assets[0]["cash"]) if len(assets) else 0
+    _check_books(runner)
+    ours = [
+        holding
+        for index, holding in ledger.holdings.items()
+        if runner.memory.of_instrument(index, "asset") == 0
+    ]
     capital = Fraction(config.account.capital)
     worth = Fraction(cash, unit)
     warnings = []
@@ -92,7 +99,9 @@ def summarise(runner: Runner, *, seconds: float, strategy: str) -> Summary:
             f"{name} {trim_decimal(int(asset['cash']), MONEY_DECIMALS)}"
             for name, asset in zip(runner.memory.asset_names[1:], assets[1:], strict=True)
         )
-        warnings.append(f"P&L is that of {runner.memory.asset_names[0]}; other cash: {others}")
+        warnings.append(
+            f"the figures are those of {runner.memory.asset_names[0]} alone; other cash: {others}"
+        )
     curve = np.array([*runner.equity, float(worth)])
     times = np.array([*runner.equity_ts, runner.last_ts], dtype=np.int64)
     drawdown, drawdown_percent = _drawdown(curve)
@@ -105,7 +114,7 @@ def summarise(runner: Runner, *, seconds: float, strategy: str) -> Summary:
         events_per_second=round(runner.rows / seconds) if seconds > 0 else 0,
         orders=ledger.orders,
         fills=ledger.fills,
-        fees=float(Fraction(ledger.fees, unit)),
+        fees=float(Fraction(sum(h.fees for h in ours), unit)),
         pnl=float(worth - capital),
         position=position,
         journal_hash=runner.journal.hash.head(),
@@ -120,7 +129,7 @@ def summarise(runner: Runner, *, seconds: float, strategy: str) -> Summary:
         sharpe=_sharpe(times, curve),
         round_trips=trips,
         win_rate_percent=100.0 * ledger.won / trips if trips else None,
-        turnover=float(Fraction(ledger.turnover, unit)),
+        turnover=float(Fraction(sum(h.turnover for h in ours), unit)),
         fills_by_reason=dict(sorted(ledger.fills_by_reason.items())),
         ends_by_reason=dict(sorted(ledger.ends_by_reason.items())),
         latency_ms={
@@ -130,6 +139,27 @@ def summarise(runner: Runner, *, seconds: float, strategy: str) -> Summary:
         last=format_time(runner.last_ts),
         warnings=warnings,
     )
+
+
+def _check_books(runner: Runner) -> None:
+    """Two books are kept, by the kernel and by the ledger: a disagreement is a bug, and is said."""
+    paid: dict[int, int] = {}
+    for index, holding in runner.ledger.holdings.items():
+        held = runner.memory.of_instrument(index, "position")
+        if held != holding.position:
+            raise InternalError(
+                f"{runner.registry.instruments[index].key}: the kernel holds {held}, the fills add up to "
+                f"{holding.position}"
+            )
+        asset = runner.memory.of_instrument(index, "asset")
+        paid[asset] = paid.get(asset, 0) + holding.cash
+    for asset, name in enumerate(runner.memory.asset_names):
+        capital = parse_decimal(runner.config.account.capital, MONEY_DECIMALS) if asset == 0 else 0
+        cash = int(runner.memory.assets[asset]["cash"])
+        if cash != capital + paid.get(asset, 0):
+            raise InternalError(
+                f"{name}: the kernel has {cash}, the fills leave {capital + paid.get(asset, 0)}"
+            )
 
 
 def mark_of(runner: Runner, instrument: Instrument) -> Fraction | None:
