@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import selectors
@@ -44,6 +45,15 @@ class Done(NamedTuple):
         return self
 
 
+@functools.cache
+def warm() -> None:
+    """Compile the kernels before the first process that needs them, so that no patience is spent on it."""
+    from engine.cli.options import prepare_kernels
+
+    with contextlib.redirect_stderr(io.StringIO()):
+        prepare_kernels()
+
+
 def call(*arguments: str | Path, cwd: Path) -> Done:
     """Run a command in this process, standing in `cwd`."""
     out, err = io.StringIO(), io.StringIO()
@@ -59,6 +69,7 @@ def engine(
     before: Sequence[str] = (),
 ) -> Done:
     """Run a command in a fresh process; `before` stands in front of it (`prlimit …`)."""
+    warm()
     done = subprocess.run(
         [*before, *ENGINE, *map(str, arguments)],
         cwd=cwd,
@@ -77,6 +88,7 @@ class Running:
     def __init__(
         self, *arguments: str | Path, cwd: Path, before: Sequence[str] = (), stderr: int = subprocess.PIPE
     ) -> None:
+        warm()
         self.process = subprocess.Popen(
             [*before, *ENGINE, *map(str, arguments)],
             cwd=cwd,

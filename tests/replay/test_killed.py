@@ -15,7 +15,7 @@ from engine.execution.state import JournalKind
 from engine.log.journal import STRATEGY_LINE, read_journal
 from engine.log.reader import LogReader
 from engine.model.kinds import Kind
-from tests.helpers.command import ENGINE, call, local_venue, run_folders, running, until
+from tests.helpers.command import ENGINE, call, local_venue, run_folders, running, until, warm
 from tests.helpers.rows import Row, rows_of_batch
 from tests.helpers.venue import FakeVenue
 
@@ -105,6 +105,7 @@ def test_a_timer_after_the_last_message_fires_at_the_same_place_in_a_replay(tmp_
             process.kill()
             await process.wait()
 
+    warm()
     asyncio.run(story())
     recorded, rows = check_killed_run(tmp_path, LATE)
     line, submit = recorded[:2]
