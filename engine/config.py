@@ -16,6 +16,13 @@ from engine.model.units import MILLISECOND_NS, SECOND_NS
 
 BEHAVIOUR_VERSION = 1  # grows when the loop decides differently on purpose
 
+# What nobody means, and what would not fit into the loop's integers.
+MAX_LATENCY_NS = 3600 * SECOND_NS
+MAX_COLLAR_PERCENT = 100
+MAX_SLIPPAGE_TICKS = 1_000_000
+MAX_DIGITS = 18  # before the point of an amount
+MAX_CAPITAL = 90_000_000_000  # in units of 1e-8 an int64
+
 
 class Latency(msgspec.Struct, frozen=True):
     """Three constant latencies, ns: venue to us, us to venue, venue to us with an answer."""
@@ -80,24 +87,35 @@ def parse_duration(text: str, what: str = "duration") -> int:
 
 def parse_basis_points(text: str, what: str) -> int:
     """A rate in 1e-9 of a number of basis points ("10", "-0.5"); UsageError otherwise."""
-    try:
-        rate = Decimal(text) * 100_000
-    except InvalidOperation:
-        raise UsageError(
-            f'{what}: "{text}" is no number of basis points', hint="write 10 for 0.1 %"
-        ) from None
-    if rate != int(rate) or abs(rate) > 10**9:
+    value = _decimal(text)
+    if value is None:
+        raise UsageError(f'{what}: "{text}" is no number of basis points', hint="write 10 for 0.1 %")
+    # The size first: of 1e999999 neither a product nor an integer is to be made.
+    rate = value * 100_000 if abs(value) <= 10_000 else None
+    if rate is None or rate != int(rate):
         raise UsageError(f'{what}: "{text}" basis points cannot be', hint="four decimals, at most 10,000")
     return int(rate)
 
 
-def parse_decimal_option(text: str, what: str, decimals: int, scale: int = 1) -> str:
-    """A non-negative decimal text with at most `decimals` places, times `scale`, as plain text."""
+def parse_decimal_option(
+    text: str, what: str, decimals: int, scale: int = 1, most: int = 10**MAX_DIGITS - 1
+) -> str:
+    """A decimal text from 0 to `most` with at most `decimals` places, times `scale`, as plain text."""
+    value = _decimal(text)
+    if value is None:
+        raise UsageError(f'{what}: "{text}" is no number', hint="write it plainly, as 0.5")
+    exponent = value.as_tuple().exponent
+    if value < 0 or not isinstance(exponent, int) or -exponent > decimals:
+        raise UsageError(f'{what}: "{text}" must be a number from 0 on with at most {decimals} decimals')
+    if value > most:
+        raise UsageError(f'{what}: "{text}" is too much', hint=f"at most {most:,}")
+    return f"{value * scale:f}".partition(".")[0] if scale != 1 else f"{value:f}"
+
+
+def _decimal(text: str) -> Decimal | None:
+    """The finite number that a text is; None when it is none (nan, an infinity, words)."""
     try:
         value = Decimal(text.strip())
     except InvalidOperation:
-        raise UsageError(f'{what}: "{text}" is no number') from None
-    exponent = value.as_tuple().exponent
-    if not value.is_finite() or value < 0 or not isinstance(exponent, int) or -exponent > decimals:
-        raise UsageError(f'{what}: "{text}" must be a number from 0 on with at most {decimals} decimals')
-    return f"{value * scale:f}".partition(".")[0] if scale != 1 else f"{value:f}"
+        return None
+    return value if value.is_finite() else None

@@ -69,6 +69,10 @@ def run_options(function: F) -> F:
 def run_config(options: dict[str, Any], *, with_commands: bool) -> RunConfig:
     """The configuration that the options ask for; UsageError names the option."""
     from engine.config import (
+        MAX_CAPITAL,
+        MAX_COLLAR_PERCENT,
+        MAX_LATENCY_NS,
+        MAX_SLIPPAGE_TICKS,
         Account,
         Fees,
         Latency,
@@ -88,8 +92,12 @@ def run_config(options: dict[str, Any], *, with_commands: bool) -> RunConfig:
     feed, entry, response = (
         parse_duration(p, "--latency") for p in (parts * 3 if len(parts) == 1 else parts)
     )
-    if options["slippage_ticks"] < 0:
-        raise UsageError(f"--slippage-ticks {options['slippage_ticks']}: must not be negative")
+    if max(feed, entry, response) > MAX_LATENCY_NS:
+        raise UsageError(f"--latency {options['latency']}: an hour is the most", hint="--latency 20ms")
+    if not 0 <= options["slippage_ticks"] <= MAX_SLIPPAGE_TICKS:
+        raise UsageError(
+            f"--slippage-ticks {options['slippage_ticks']}: must be between 0 and {MAX_SLIPPAGE_TICKS:,}"
+        )
     if not 0 <= options["seed"] < 2**63:
         raise UsageError(f"--seed {options['seed']}: must be between 0 and 2^63")
     return RunConfig(
@@ -99,13 +107,17 @@ def run_config(options: dict[str, Any], *, with_commands: bool) -> RunConfig:
             parse_basis_points(options["taker_fee_bp"], "--taker-fee-bp"),
         ),
         account=Account(
-            options["account"], parse_decimal_option(options["capital"], "--capital", 8), options["currency"]
+            options["account"],
+            parse_decimal_option(options["capital"], "--capital", 8, most=MAX_CAPITAL),
+            options["currency"],
         ),
         risk=Risk(
             position_cap=parse_decimal_option(options["max_position"], "--max-position", 18)
             if options["max_position"]
             else "",
-            collar_millionths=int(parse_decimal_option(options["collar"], "--collar", 4, scale=10_000)),
+            collar_millionths=int(
+                parse_decimal_option(options["collar"], "--collar", 4, scale=10_000, most=MAX_COLLAR_PERCENT)
+            ),
         ),
         slippage_ticks=options["slippage_ticks"],
         seed=options["seed"],
