@@ -5,8 +5,9 @@ number, loop time, instrument key, kind, side, price, size, decimals, time in fo
 out where the input stood (file and seq), what a run is called, and the strategy's own log lines, all of
 which the file keeps beside it.
 
-The file is an Arrow IPC file of its own, made as the log is: batches are appended with a checksum, one
-write each, and one that was never finished is read up to its last whole batch.
+The file is an Arrow IPC stream of its own, made as the log is: batches are appended, each with the
+checksums that a log's messages carry (engine.log.framing) and in one write, and one that was never finished
+is read up to its last whole batch. Bytes that are not what was written are an error with their place.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.model.errors import EngineError, InputError
+from engine.log import framing
+from engine.log.framing import CHECKSUM_EMPTY, CHECKSUM_KEY, Damage, sign_message
+from engine.model.errors import DamagedLog, EngineError, InputError
 from engine.model.kinds import encode_canonical
 
 if TYPE_CHECKING:
@@ -63,6 +66,9 @@ JOURNAL_SCHEMA = pa.schema(
     ]
 )
 _COLUMNS = tuple((field.name, field.type) for field in JOURNAL_SCHEMA)
+_SCHEMA_BYTES = len(JOURNAL_SCHEMA.serialize())
+_UNSIGNED = {CHECKSUM_KEY: CHECKSUM_EMPTY}
+_LINES_KEPT = 4096
 HASH_FIELDS = (*_SAME, "instrument")
 STRATEGY_LINE = 0
 _INTEGERS = tuple(f.name for f in JOURNAL_SCHEMA if f.name not in ("instrument", "text"))
@@ -126,11 +132,12 @@ class Journal:
                 )
             except OSError as error:
                 raise EngineError(f"{path}: cannot be created: {error.strerror}") from None
-            sink = BytesIO()
-            with pa.ipc.new_stream(sink, JOURNAL_SCHEMA):
-                pass
-            # A stream with its end-of-stream marker (8 bytes) taken off: batches follow.
-            self._write(sink.getvalue()[:-8])
+            self._sink = BytesIO()
+            self._stream = pa.ipc.new_stream(self._sink, JOURNAL_SCHEMA)
+            self._skip = _SCHEMA_BYTES  # which Arrow writes in front of the first batch; ours is signed
+            start = bytearray(JOURNAL_SCHEMA.with_metadata(_UNSIGNED).serialize().to_pybytes())
+            sign_message(start)
+            self._write(start)
 
     def explain(self, number: int, text: str) -> None:
         """Words for the decision `number`, kept beside it, outside the hash."""
@@ -140,14 +147,18 @@ class Journal:
         """A strategy's own log line, outside the hash."""
         if self._file >= 0:
             self._lines.append({"ts": ts, "file": file, "cause_seq": cause_seq, "text": text})
-            if len(self._lines) >= 4096:
+            if len(self._lines) >= _LINES_KEPT:
                 self._write_lines()
+
+    def flush(self) -> None:
+        """Write the lines that wait: with records, lines are written before them, else only in thousands."""
+        self._write_lines()
 
     def append(self, records: npt.NDArray[np.void], keys: Sequence[str]) -> None:
         """Take decided records, in order. `instrument` is an index into `keys`."""
-        self._write_lines()
         if not len(records):
             return
+        self._write_lines()
         self.hash.update(records, keys)
         self.records += len(records)
         if self._file < 0:
@@ -191,9 +202,16 @@ class Journal:
         self._write_batch(pa.RecordBatch.from_arrays(columns, schema=JOURNAL_SCHEMA))
 
     def _write_batch(self, record: pa.RecordBatch) -> None:
-        self._write(record.serialize())
+        sink = self._sink
+        sink.seek(0)
+        sink.truncate()
+        self._stream.write_batch(record, custom_metadata=_UNSIGNED)
+        message = bytearray(sink.getbuffer()[self._skip :])
+        self._skip = 0
+        sign_message(message)
+        self._write(message)
 
-    def _write(self, content: bytes | pa.Buffer) -> None:
+    def _write(self, content: bytes | bytearray) -> None:
         if self._failure is not None:
             raise self._failure  # nothing may stand behind a torn batch: no reader would find it
         view = memoryview(content)
@@ -213,7 +231,7 @@ class Journal:
             try:
                 if self._failure is None:
                     self._write_lines()
-                    self._write(b"\xff\xff\xff\xff\x00\x00\x00\x00")
+                    self._write(framing.END_OF_STREAM)
                     os.fsync(self._file)
             finally:
                 os.close(self._file)
@@ -222,26 +240,62 @@ class Journal:
 
 
 def read_journal(path: Path) -> pa.Table:
-    """All whole batches of a journal; InputError when it is none."""
+    """All whole batches of a journal; InputError when it is none, DamagedLog when its bytes have changed."""
     if not path.exists():
         raise InputError(f"{path}: no such journal", hint="name a run's folder, runs/<id>")
-    batches: list[pa.RecordBatch] = []
     if not path.stat().st_size:  # killed between its creation and its first write
-        return pa.Table.from_batches(batches, schema=JOURNAL_SCHEMA)
+        return pa.Table.from_batches([], schema=JOURNAL_SCHEMA)
+    content = pa.memory_map(str(path)).read_buffer()
     try:
-        with pa.ipc.open_stream(pa.memory_map(str(path))) as reader:
+        with pa.ipc.open_stream(content) as reader:
             if not reader.schema.equals(JOURNAL_SCHEMA):
                 raise InputError(f"{path}: these are not the columns of a journal")
-            while True:
-                try:
-                    batches.append(reader.read_next_batch())
-                except StopIteration:
-                    break
-                except (pa.ArrowInvalid, OSError):
-                    break  # a run that was killed: its last batch is not whole
-    except pa.ArrowInvalid as error:
+            # Without checksums: rewritten by another program.
+            signed = CHECKSUM_KEY in (reader.schema.metadata or {})
+            batches = _signed_batches(path, content) if signed else _unsigned_batches(reader)
+            return pa.Table.from_batches(batches, schema=JOURNAL_SCHEMA)
+    except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: not a journal: {error}") from None
-    return pa.Table.from_batches(batches, schema=JOURNAL_SCHEMA)
+
+
+def _signed_batches(path: Path, content: pa.Buffer) -> list[pa.RecordBatch]:
+    batches: list[pa.RecordBatch] = []
+    source = memoryview(content)
+    offset = 0
+    try:
+        while offset < len(source):
+            message = framing.read_message(source, offset)
+            if message is None:
+                break
+            try:
+                framing.verify_body(source, message)
+            except Damage:
+                if message.end == len(source):
+                    break  # the machine went down in the middle of it
+                raise
+            if message.kind == framing.BATCH_MESSAGE:
+                part = content.slice(message.offset, message.end - message.offset)
+                batches.append(pa.ipc.read_record_batch(part, JOURNAL_SCHEMA))
+            offset = message.end
+    except Damage as damage:
+        if not damage.torn:  # torn: a run that was killed, its last batch is not whole
+            good = sum(batch.num_rows for batch in batches)
+            raise DamagedLog(
+                f"{path}: damaged at byte {damage.offset}: {damage.reason}; "
+                f"the {good} records before are good",
+                hint="run it again: the same log gives the same decisions",
+                offset=damage.offset,
+            ) from None
+    return batches
+
+
+def _unsigned_batches(reader: pa.RecordBatchReader) -> list[pa.RecordBatch]:
+    batches: list[pa.RecordBatch] = []
+    try:
+        while True:
+            batches.append(reader.read_next_batch())
+    except (StopIteration, pa.ArrowInvalid, OSError):
+        return batches  # the end, or a last batch that is not whole
 
 
 def hash_of_table(table: pa.Table) -> str:

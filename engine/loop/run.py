@@ -373,6 +373,7 @@ class Runner:
     def flush_journal(self) -> None:
         """Write what has been decided so far: before anything that was decided takes effect outside."""
         self._drain_journal()
+        self.journal.flush()
 
     def _drain_equity(self) -> None:
         memory = self.memory
