@@ -1,96 +1,127 @@
-"""When a definition takes effect, and what it does to what is already there."""
-
-# ruff: noqa: ARG002, D102  handlers take what they are given, and are documented once for all
+"""A definition that gains decimals: everything is multiplied up exactly, and nothing is decided otherwise."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 import msgspec
 import pytest
 
-import engine
-from engine.config import Account, Fees, Latency, RunConfig
-from engine.model.errors import StrategyError
+from engine.config import Account, Latency, Risk, RunConfig
+from engine.model.errors import EngineError, InputError
 from engine.model.kinds import InstrumentData, Kind, encode_canonical
-from engine.report.summary import summarise
-from tests.helpers.logs import BTC, Message, Row, at, engine_row, trade
+from engine.model.units import MILLISECOND_NS
+from tests.helpers.logs import Message, Row
 from tests.reference.drive import run_engine
+from tests.reference.loop import Decision
+from tests.reference.markets import BOOKED, QUOTED, RandomMarket
+from tests.reference.scenario import DEPTH, Script, book, clock, settings, trades
+from tests.reference.traders import RandomTrader
 
-COARSE = msgspec.structs.replace(BTC, size_decimals=1, size_increment="0.1", channels=("trade",))
-FINE = msgspec.structs.replace(COARSE, size_decimals=2, size_increment="0.01", version=2)
-DEEP = msgspec.structs.replace(COARSE, channels=("trade", "book"), version=2)
-SLOW = RunConfig(fees=Fees(0, 0))  # 20 ms each way
-NOW = RunConfig(latency=Latency(0, 0, 0), fees=Fees(0, 0))
-
-
-def definition(seconds: float, data: InstrumentData) -> Message:
-    """A definition that comes in the middle of a log."""
-    return Message(at(seconds), (Row(Kind.INSTRUMENT, instrument=1, data=encode_canonical(data)),))
+MORE_PRICE, MORE_SIZE = 100, 1000
+MARKET_ROWS = (Kind.TRADE, Kind.QUOTE, Kind.BOOK)
 
 
-class Once(engine.Strategy):
-    """Asks once for a position, and notes what it hears."""
-
-    def __init__(self, wish: float = 1.0) -> None:
-        super().__init__()
-        self.wish = wish
-        self.heard: list[Any] = []
-
-    def on_start(self, ctx: Any) -> None:
-        self.asked = False
-
-    def on_trade(self, ctx: Any, trade: engine.Trade) -> None:
-        if not self.asked:
-            self.asked = True
-            ctx.target(trade.instrument, self.wish)
-
-    def on_fill(self, ctx: Any, fill: engine.Fill) -> None:
-        self.heard.append((fill.size, fill.position))
+def widened(data: InstrumentData) -> InstrumentData:
+    """Two more decimals of price, three of size; the increments stay what they are."""
+    return msgspec.structs.replace(
+        data, price_decimals=data.price_decimals + 2, size_decimals=data.size_decimals + 3, version=2
+    )
 
 
-def test_an_order_on_its_way_when_sizes_gain_decimals_is_still_the_same_order() -> None:
-    """A target of 1.0 is filled once, as 1.0, although its units changed while it travelled."""
-    strategy = Once()
+def definition(message: Message, number: int, data: InstrumentData) -> Message:
+    """An INSTRUMENT row just after a message."""
+    return Message(message.ts + 1, (Row(Kind.INSTRUMENT, instrument=number, data=encode_canonical(data)),))
+
+
+def scaled(message: Message) -> Message:
+    """The message in the wider decimals."""
+    return Message(
+        message.ts,
+        tuple(
+            replace(row, price=row.price * MORE_PRICE, size=row.size * MORE_SIZE)
+            if row.kind in MARKET_ROWS
+            else row
+            for row in message.rows
+        ),
+    )
+
+
+def in_wide(journal: Sequence[Decision], narrow_until: int) -> list[Decision]:
+    """Decisions with the prices and sizes of those before `narrow_until` multiplied up."""
+    return [
+        replace(d, price=d.price * MORE_PRICE, size=d.size * MORE_SIZE) if d.ts <= narrow_until else d
+        for d in journal
+    ]
+
+
+@pytest.mark.parametrize("seed", range(161, 167), ids=lambda s: f"seed{s}")
+@pytest.mark.parametrize("data", [BOOKED, QUOTED], ids=lambda d: d.symbol)
+@pytest.mark.parametrize("account", ["research", "cash"])
+def test_more_decimals_on_the_way_decide_what_they_decide_from_the_start(
+    data: InstrumentData, seed: int, account: str
+) -> None:
+    """Orders on their way, resting, waiting and half filled when the definition changes; targets too."""
+    config = RunConfig(
+        latency=Latency(20 * MILLISECOND_NS, 90 * MILLISECOND_NS, 150 * MILLISECOND_NS),
+        risk=Risk(position_cap="0.05", collar_millionths=40_000),
+        account=Account(account, "30"),
+    )
+    messages = RandomMarket(seed, (data,)).messages(300, end=False)
+    wide = widened(data)
+    half = 100 + 10 * (seed % 7)
+    redefined = definition(messages[half - 1], 1, wide)
+    narrow_first = [*messages[:half], redefined, *map(scaled, messages[half:])]
+    wide_first = [*map(scaled, messages[:half]), redefined, *map(scaled, messages[half:])]
+
+    ours, theirs = RandomTrader(seed, activity=0.5), RandomTrader(seed, activity=0.5)
+    a = run_engine(narrow_first, ours, config, (data,))
+    b = run_engine(wide_first, theirs, config, (wide,))
+    assert any(d.ts > redefined.ts and d.kind == "fill" for d in b.journal)
+    assert in_wide(a.journal, messages[half - 1].ts) == b.journal
+    assert [decimal_view(x) for x in ours.trace] == [decimal_view(x) for x in theirs.trace]
+    assert a.runner.memory.instruments[0]["position"] == b.runner.memory.instruments[0]["position"]
+    assert a.runner.memory.assets[0] == b.runner.memory.assets[0]
+
+
+def decimal_view(line: str) -> str:
+    """A line of a trace without the text of instruments, which names the definition."""
+    return "".join(part.split("version=", 1)[-1][2:] for part in line.split("Instrument("))
+
+
+def test_what_cannot_be_multiplied_up_is_an_error() -> None:
+    """A size of 10**12 in nine more decimals does not fit 64 bits: said with the field and the factor."""
+    wide = msgspec.structs.replace(DEPTH, size_decimals=9, version=2)
+    first = book(0, bids={99: 10**12}, asks={101: 5})
+    with pytest.raises(EngineError, match=r"XY\.binance: size 1000000000000 times 1000000000"):
+        run_engine([first, definition(first, 1, wide)], Script({}), settings(), [DEPTH])
+
+
+def test_fewer_decimals_are_an_error() -> None:
+    """A definition may only gain decimals within a run."""
+    wide = msgspec.structs.replace(DEPTH, price_decimals=2, version=2)
+    first = book(0, bids={9900: 5})
+    narrow = msgspec.structs.replace(DEPTH, version=3)
+    with pytest.raises(InputError, match="fewer decimals"):
+        run_engine([first, definition(first, 1, narrow)], Script({}), settings(), [wide])
+
+
+def test_a_status_that_changes_is_obeyed_from_its_row_on() -> None:
+    """A halt in a new definition refuses what comes after it; orders that are there stay."""
+    halted = msgspec.structs.replace(DEPTH, status="BREAK", version=2)
+    first = book(0, bids={99: 5}, asks={101: 5})
     messages = [
-        trade(0.1, 6_000_000, 50),
-        definition(0.103, FINE),
-        trade(0.2, 6_000_000, 500),
-        trade(1.5, 6_000_000, 500),
+        first,
+        definition(book(2, bids={99: 5}), 1, halted),
+        trades(4, (-1, 98, 1)),
+        clock(5),
     ]
-    outcome = run_engine(messages, strategy, SLOW, (COARSE,))
-    assert [d.kind for d in outcome.journal] == ["submit", "accepted", "fill"]
-    assert strategy.heard == [(1.0, 1.0)]
-    summary = summarise(outcome.runner, seconds=1.0, strategy="once")
-    assert summary.position == {"BTCUSDT.binance": 1.0}
-
-
-@pytest.mark.parametrize("clock", [(), (engine_row(1.5, Kind.CLOCK),)], ids=["without", "with a CLOCK row"])
-def test_what_is_due_before_a_definition_runs_under_the_one_before(clock: tuple[Message, ...]) -> None:
-    """An order that arrives at 1.04 s is matched on trades, though depth is announced at 2 s."""
-    messages = [trade(1.0, 6_000_000, 50), *clock, definition(2.0, DEEP), trade(3.0, 6_000_000, 50)]
-    outcome = run_engine(messages, Once(), SLOW, (COARSE,))
-    assert [(d.kind, d.ts - at(1.0)) for d in outcome.journal] == [
-        ("submit", 0),
-        ("accepted", 40_000_000),
-        ("fill", 40_000_000),
+    deeds = {1: lambda ctx, it: ctx.limit(it, 2, 99), 3: lambda ctx, it: ctx.limit(it, 2, 99)}
+    outcome = run_engine(messages, Script(deeds), settings(), [DEPTH])
+    assert [(d.kind, d.reason) for d in outcome.journal] == [
+        ("submit", "none"),
+        ("accepted", "none"),
+        ("refused", "not_tradable"),
+        ("fill", "through"),
     ]
-
-
-class Stubborn(engine.Strategy):
-    """Answers each refusal with the same order."""
-
-    def on_trade(self, ctx: Any, trade: engine.Trade) -> None:
-        ctx.market(trade.instrument, 1.0)
-
-    def on_order(self, ctx: Any, update: engine.OrderUpdate) -> None:
-        if update.state == "refused":
-            ctx.market(update.instrument, 1.0)
-
-
-def test_a_strategy_that_answers_each_refusal_at_once_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Time would never move again: the run ends, and says why."""
-    monkeypatch.setattr("engine.loop.run.CALLS_AT_ONE_INSTANT", 1_000)
-    config = msgspec.structs.replace(NOW, account=Account("cash", "1"))
-    with pytest.raises(StrategyError, match="1,000 times without time moving"):
-        run_engine([trade(1.0, 6_000_000, 50)], Stubborn(), config, (COARSE,))

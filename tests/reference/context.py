@@ -167,7 +167,7 @@ class TwinContext:
         total = self.cash()
         for who in self._twin.instruments:
             position = self._twin.positions[who.index]
-            if position:
+            if position and self._twin.purses[who.index] is self._twin.purses[0]:
                 total += position / 10**who.size_decimals * (self._mark(who) or 0.0)
         return total
 
