@@ -208,6 +208,7 @@ def apply_message(s: Any, first: int, last: int) -> None:
     sizes = int64_at(s.column_size, n)
     stamps = int64_at(s.column_ts_venue, n)
     ids = int64_at(s.column_id, n)
+    sources = uint16_at(s.column_source, n)
     instruments = instruments_at(s.instruments, s.instrument_count)
     trades = 0
     touched = -1
@@ -228,8 +229,8 @@ def apply_message(s: Any, first: int, last: int) -> None:
                 continue
             if flag & CLEAR:
                 # A segment begins with the books carried into it: for a run that comes from the segment
-                # before, that is what it has. Update numbers decide.
-                same = ids[i] != 0 and ids[i] == instrument.depth_id
+                # before, that is what it has. The engine's own rows (source 0) and the number decide.
+                same = sources[i] == 0 and ids[i] != 0 and ids[i] == instrument.depth_id
                 restated = number if same and not instrument.book_bad else -1
             if restated == number:
                 continue

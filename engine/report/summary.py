@@ -36,7 +36,8 @@ class Summary(msgspec.Struct, kw_only=True):
     messages: int = 0
     seconds: float = 0.0
     events_per_second: float = 0.0
-    orders: int = 0
+    orders: int = 0  # sent; what risk refused is counted beside them
+    refused: int = 0
     fills: int = 0
     fees: float = 0.0
     pnl: float = 0.0
@@ -52,6 +53,7 @@ class Summary(msgspec.Struct, kw_only=True):
     max_drawdown: float = 0.0
     drawdown_sampling: str = DRAWDOWN_SAMPLING
     sharpe: float | None = None
+    sharpe_returns: int = 0  # how many returns it was made from
     sharpe_sampling: str = SHARPE_SAMPLING
     round_trips: int = 0
     win_rate_percent: float | None = None
@@ -105,6 +107,8 @@ def summarise(runner: Runner, *, seconds: float, strategy: str) -> Summary:
     curve = np.array([*runner.equity, float(worth)])
     times = np.array([*runner.equity_ts, runner.last_ts], dtype=np.int64)
     drawdown, drawdown_percent = _drawdown(curve)
+    sharpe, returns = _sharpe(times, curve)
+    warnings += _silences(runner)
     trips = ledger.round_trips
     return Summary(
         strategy=strategy,
@@ -113,6 +117,7 @@ def summarise(runner: Runner, *, seconds: float, strategy: str) -> Summary:
         seconds=round(seconds, 6),
         events_per_second=round(runner.rows / seconds) if seconds > 0 else 0,
         orders=ledger.orders,
+        refused=sum(n for name, n in ledger.ends_by_reason.items() if name.startswith("refused")),
         fills=ledger.fills,
         fees=float(Fraction(sum(h.fees for h in ours), unit)),
         pnl=float(worth - capital),
@@ -126,7 +131,8 @@ def summarise(runner: Runner, *, seconds: float, strategy: str) -> Summary:
         return_percent=float((worth / capital - 1) * 100) if capital else 0.0,
         max_drawdown=drawdown,
         max_drawdown_percent=drawdown_percent,
-        sharpe=_sharpe(times, curve),
+        sharpe=sharpe,
+        sharpe_returns=returns,
         round_trips=trips,
         win_rate_percent=100.0 * ledger.won / trips if trips else None,
         turnover=float(Fraction(sum(h.turnover for h in ours), unit)),
@@ -190,34 +196,57 @@ def _drawdown(curve: np.ndarray[tuple[int], np.dtype[np.float64]]) -> tuple[floa
 
 def _sharpe(
     times: np.ndarray[tuple[int], np.dtype[np.int64]], curve: np.ndarray[tuple[int], np.dtype[np.float64]]
-) -> float | None:
+) -> tuple[float | None, int]:
+    """The ratio, and from how many returns; of whole minutes, the first from the run's beginning."""
     minutes = times // MINUTE_NS
-    closing = np.append(np.flatnonzero(np.diff(minutes)), len(times) - 1)
-    # A minute without a row has the equity of the one before: its return is zero, and counts.
-    grid = np.arange(minutes[closing[0]], minutes[closing[-1]] + 1)
-    equity = curve[closing[np.searchsorted(minutes[closing], grid, side="right") - 1]]
-    if len(equity) <= LEAST_RETURNS or (equity[:-1] <= 0).any():
-        return None
+    whole = np.arange(minutes[0], minutes[-1])  # the minute that the run ended in is not whole
+    closing = np.searchsorted(minutes, whole, side="right") - 1
+    # A minute without a sample has the equity of the one before: its return is zero, and counts.
+    equity = np.concatenate([curve[:1], curve[closing]])
+    if len(whole) < LEAST_RETURNS or (equity[:-1] <= 0).any():
+        return None, len(whole)
     returns = np.diff(equity) / equity[:-1]
     deviation = float(returns.std(ddof=1))
     if deviation == 0.0:
-        return None
-    return float(returns.mean()) / deviation * sqrt(MINUTES_PER_YEAR)
+        return None, len(whole)
+    return float(returns.mean()) / deviation * sqrt(MINUTES_PER_YEAR), len(whole)
+
+
+_NEEDS = {
+    "on_trade": ("trade", "aggtrade"),
+    "on_quote": ("quote",),
+    "on_book": ("book",),
+    "on_bar": ("bar",),
+}
+
+
+def _silences(runner: Runner) -> list[str]:
+    """Handlers of market events that the input had nothing for: the usual reason for a run without orders."""
+    there = {channel for instrument in runner.context.visible for channel in instrument.channels}
+    missing = [
+        name
+        for name, channels in _NEEDS.items()
+        if name in runner.loaded.handlers and not there.intersection(channels)
+    ]
+    if not missing or not runner.context.visible:
+        return []
+    words = ", ".join(sorted(there)) or "nothing"
+    return [f"{runner.loaded.name} has {', '.join(missing)}, but the input carries {words}: never called"]
 
 
 def table(summary: Summary) -> str:
     """The summary as aligned lines for people."""
     s = summary
-    money = s.currency
+    money = s.currency or "(quote currency not named: --currency)"
     rows: list[tuple[str, str]] = [
-        ("P&L", f"{s.pnl:+,.2f} {money} ({s.return_percent:+.3f} %)"),
+        ("P&L", f"{s.pnl:+,.2f} {money}" + (f" ({s.return_percent:+.3f} %)" if s.capital else "")),
         (
             "drawdown",
             f"{s.max_drawdown:,.2f} {money} ({s.max_drawdown_percent:.3f} %), of {s.drawdown_sampling}",
         ),
         (
             "Sharpe",
-            f"{s.sharpe:.2f}, {s.sharpe_sampling}"
+            f"{s.sharpe:.2f} from {s.sharpe_returns} {s.sharpe_sampling}"
             if s.sharpe is not None
             else "none: too short or flat a curve",
         ),
@@ -228,8 +257,8 @@ def table(summary: Summary) -> str:
             else f"{s.round_trips}",
         ),
         ("turnover", f"{s.turnover:,.2f} {money}, fees {s.fees:,.2f} {money}"),
-        ("orders", f"{s.orders}{_counts(s.ends_by_reason)}"),
-        ("fills", f"{s.fills}{_counts(s.fills_by_reason)}"),
+        ("orders", f"{s.orders:,} sent, {s.refused:,} refused{_counts(s.ends_by_reason)}"),
+        ("fills", f"{s.fills:,}{_counts(s.fills_by_reason)}"),
         ("position", ", ".join(f"{key} {size:g}" for key, size in s.position.items()) or "flat"),
         ("account", f"{s.account}, capital {s.capital:,.2f} {money}" + _account_note(s.account)),
         (

@@ -105,12 +105,14 @@ def test_a_position_is_marked_at_the_last_trade_where_no_quote_is(tmp_path: Path
 # -- the ratios
 
 
-def curve(returns: list[float], step_ns: int = MINUTE_NS) -> tuple[Any, Any]:
-    """Times and equity of a curve with these returns from one step to the next."""
+def curve(returns: list[float]) -> tuple[Any, Any]:
+    """Times and equity of a curve with these returns: a beginning, each minute's end, one moment more."""
     equity = [1000.0]
     for change in returns:
         equity.append(equity[-1] * (1 + change))
-    return np.arange(len(equity), dtype=np.int64) * step_ns, np.array(equity)
+    minutes = np.arange(len(equity), dtype=np.int64) * MINUTE_NS
+    times = np.concatenate([[0], minutes[1:] - 1, minutes[-1:]])
+    return times, np.array([*equity, equity[-1]])
 
 
 RETURNS = [0.01, -0.005, 0.002, 0.0, 0.003, -0.001, 0.004, 0.001, -0.002, 0.006, 0.002]
@@ -119,17 +121,23 @@ RETURNS = [0.01, -0.005, 0.002, 0.0, 0.003, -0.001, 0.004, 0.001, -0.002, 0.006,
 def test_sharpe_is_that_of_one_minute_returns() -> None:
     """Mean over sample deviation, times the root of the minutes of a year."""
     wanted = statistics.mean(RETURNS) / statistics.stdev(RETURNS) * sqrt(525_600)
-    assert _sharpe(*curve(RETURNS)) == pytest.approx(wanted, rel=1e-9)
+    assert _sharpe(*curve(RETURNS)) == (pytest.approx(wanted, rel=1e-9), len(RETURNS))
 
 
 def test_the_last_equity_of_a_minute_counts() -> None:
-    """Six samples a minute, of which each minute's last makes the curve."""
+    """What stood in the middle of a minute makes no return of its own."""
     times, equity = curve(RETURNS)
-    noisy_times = np.sort(np.concatenate([times - 10_000_000_000 * k for k in range(6)]))
-    noisy = np.interp(noisy_times, times, equity)
-    noisy[np.isin(noisy_times, times)] = equity
-    shifted = noisy_times + MINUTE_NS - 1  # the samples of a minute end with the exact one
-    assert _sharpe(shifted, noisy) == pytest.approx(_sharpe(times, equity), rel=1e-9)
+    middles = times[1:-1] - MINUTE_NS // 2
+    order = np.argsort(np.concatenate([times, middles]), kind="stable")
+    noisy = np.concatenate([equity, np.full(len(middles), 3.0)])[order]
+    assert _sharpe(np.concatenate([times, middles])[order], noisy) == _sharpe(times, equity)
+
+
+def test_the_minute_that_a_run_ends_in_is_no_whole_one() -> None:
+    """Another moment within it changes nothing."""
+    times, equity = curve(RETURNS)
+    longer = np.append(times, times[-1] + 5), np.append(equity, 7.0)
+    assert _sharpe(*longer) == _sharpe(times, equity)
 
 
 def test_a_minute_without_a_row_has_a_return_of_zero() -> None:
@@ -139,7 +147,7 @@ def test_a_minute_without_a_row_has_a_return_of_zero() -> None:
     later[6:] += 3 * MINUTE_NS
     returns = [*RETURNS[:5], 0.0, 0.0, 0.0, *RETURNS[5:]]
     wanted = statistics.mean(returns) / statistics.stdev(returns) * sqrt(525_600)
-    assert _sharpe(later, equity) == pytest.approx(wanted, rel=1e-9)
+    assert _sharpe(later, equity) == (pytest.approx(wanted, rel=1e-9), len(returns))
 
 
 @pytest.mark.parametrize(
@@ -154,7 +162,7 @@ def test_a_minute_without_a_row_has_a_return_of_zero() -> None:
 )
 def test_no_sharpe(returns: list[float], why: str) -> None:
     """Too short, flat or ruined: None, and the table says so rather than a number."""
-    assert _sharpe(*curve(returns)) is None, why
+    assert _sharpe(*curve(returns))[0] is None, why
 
 
 @pytest.mark.parametrize(
@@ -190,7 +198,7 @@ def test_the_table_of_a_run_without_anything() -> None:
     assert lines["P&L"] == "+0.00 EUR (+0.000 %)"
     assert lines["Sharpe"] == "none: too short or flat a curve"
     assert lines["round trips"] == "0"
-    assert lines["orders"] == "0"
+    assert lines["orders"] == "0 sent, 0 refused"
     assert lines["position"] == "flat"
     assert lines["account"] == "cash, capital 5.00 EUR"
     assert "files" not in lines
@@ -203,11 +211,13 @@ def test_the_table_counts_reasons_and_names_positions() -> None:
         account="research",
         currency="USDT",
         orders=12,
+        refused=1_234,
         fills=9,
         ends_by_reason={"refused: price_collar": 1_234},
         fills_by_reason={"QUEUE": 2, "TAKER": 7},
         position={"A.x": 0.5, "B.x": -2.0},
         sharpe=-1.5,
+        sharpe_returns=60,
         round_trips=4,
         win_rate_percent=25.0,
         inputs=["a.arrow", "b.arrow"],
@@ -215,10 +225,10 @@ def test_the_table_counts_reasons_and_names_positions() -> None:
     )
     lines = lines_of(summary)
     assert table(summary).startswith("busy over a.arrow, b.arrow\n")
-    assert lines["orders"] == "12 (1,234 refused: price_collar)"
+    assert lines["orders"] == "12 sent, 1,234 refused (1,234 refused: price_collar)"
     assert lines["fills"] == "9 (2 QUEUE, 7 TAKER)"
     assert lines["position"] == "A.x 0.5, B.x -2"
-    assert lines["Sharpe"] == "-1.50, one-minute returns, annualised over 365 days"
+    assert lines["Sharpe"] == "-1.50 from 60 one-minute returns, annualised over 365 days"
     assert lines["round trips"] == "4, 25.0 % won"
     assert lines["account"].endswith("unlimited: shorts and credit cost nothing")
     assert lines["files"] == "runs/one"
