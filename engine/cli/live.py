@@ -222,13 +222,14 @@ async def _status_line(session: Session) -> None:
         held = [
             f"{i.symbol} {trim_decimal(runner.memory.of_instrument(i.index, 'position'), i.size_decimals)}"
             for i in runner.registry.instruments
+            if runner.memory.of_instrument(i.index, "position")
         ]
-        profit = runner.context.equity() - float(runner.config.account.capital) if held else 0.0
+        profit = runner.context.equity() - float(runner.config.account.capital) if runner.started else 0.0
         lag = max(session.lags) / 1e6 if session.lags else 0.0
         session.lags.clear()
         words = (
-            f"{format_time(session.sequencer.last)[11:19]}  {prices}  position {', '.join(held) or 'flat'}  "
-            f"P&L {profit:+,.2f}  lag {lag:.1f} ms  {rate:,.0f} messages/s  {tally.events['gap']} gaps"
+            f"{format_time(session.sequencer.last)[11:19]}  P&L {profit:+,.2f}  lag {lag:.1f} ms  "
+            f"{rate:,.0f} messages/s  {tally.events['gap']} gaps  {', '.join(held) or 'flat'}  {prices}"
         )
         sys.stderr.write("\r\x1b[K" + words[: shutil.get_terminal_size().columns - 1])
         sys.stderr.flush()

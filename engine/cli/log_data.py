@@ -346,13 +346,12 @@ def _time(text: str, option: str) -> int | None:
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @json_option
 def query(words: tuple[str, ...], limit: int | None, *, as_csv: bool, as_json: bool) -> int:
-    r"""Ask logs questions in SQL.
+    """Ask logs questions in SQL.
 
     The views are trades, quotes, book, bars, news and messages; prices are decimals, times UTC. Several
     logs are one table with a column `file`.
 
-    \b
-    engine log query recordings/2024-06-01.arrow "SELECT symbol, count(*) FROM trades GROUP BY symbol"
+    Example: engine log query LOG "SELECT symbol, count(*) FROM trades GROUP BY symbol"
     """
     from engine.log.segments import expand
     from engine.report.query import Query, as_table

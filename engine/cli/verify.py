@@ -56,35 +56,48 @@ def verify(run: Path, *, batch_rows: int, as_json: bool) -> int:
 @json_option
 def diff(left: Path, right: Path, *, as_json: bool) -> int:
     """Name the first decision in which two runs part, with both sides and what caused it."""
+    from engine.report.compare import settings_that_differ
     from engine.report.verify import diff_runs
 
     found = diff_runs(left, right)
+    settings = settings_that_differ(left, right)
     result = {
         "left": relative(left),
         "right": relative(right),
         "same": found is None,
+        "settings": settings,
         "divergence": _divergence_record(found),
     }
-    emit(
-        result,
-        as_json=as_json,
-        text=lambda: (
-            "the same decisions"
-            if found is None
-            else _divergence_text(found, relative(left), relative(right))
-        ),
-    )
+
+    def text() -> str:
+        lines = ["the runs differ in:", *(f"  {line}" for line in settings)] if settings else []
+        if found is None:
+            return "\n".join([*lines, "the same decisions"])
+        return "\n".join([*lines, _divergence_text(found, relative(left), relative(right))])
+
+    emit(result, as_json=as_json, text=text)
     return 0 if found is None else 1
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.argument("order", type=int)
+@click.argument("order", type=int, required=False)
 @json_option
-def why(run: Path, order: int, *, as_json: bool) -> None:
-    """Lead an ORDER of a RUN back to the message that caused it, bytes included."""
-    from engine.report.why import explain_order, why_record, why_text
+def why(run: Path, order: int | None, *, as_json: bool) -> None:
+    """Lead an ORDER of a RUN back to the message that caused it, bytes included.
 
+    Without ORDER: everything that the run decided, and what its strategy logged, a line each.
+    """
+    from engine.report.why import everything, everything_text, explain_order, why_record, why_text
+
+    if order is None:
+        records = everything(run)
+        emit(
+            {"run": relative(run), "decisions": records},
+            as_json=as_json,
+            text=lambda: everything_text(records),
+        )
+        return
     story = explain_order(run, order)
     emit(why_record(story), as_json=as_json, text=lambda: why_text(story))
 

@@ -9,7 +9,9 @@ from typing import Any
 import pyarrow.compute as pc
 
 from engine.execution.state import JournalKind
+from engine.log.journal import STRATEGY_LINE, read_journal
 from engine.model.errors import UsageError
+from engine.model.units import format_time
 from engine.report.explain import (
     FoundMessage,
     decision_text,
@@ -18,7 +20,7 @@ from engine.report.explain import (
     message_text,
     trigger_text,
 )
-from engine.report.runs import input_paths, read_run
+from engine.report.runs import JOURNAL_FILE, input_paths, read_run
 from engine.report.verify import decisions_of
 
 _OWN = (JournalKind.SUBMIT, JournalKind.REFUSED, JournalKind.CANCEL)
@@ -57,6 +59,27 @@ def explain_order(folder: Path, order: int) -> Story:
             if seq in found:
                 story.messages[number] = found[seq]
     return story
+
+
+def everything(folder: Path) -> list[dict[str, Any]]:
+    """All records of a run's journal as dictionaries, the strategy's own lines (kind "log") among them."""
+    read_run(folder)
+    records: list[dict[str, Any]] = read_journal(folder / JOURNAL_FILE).to_pylist()
+    for record in records:
+        own = record["kind"] == STRATEGY_LINE
+        record["words"] = line_text(record) if own else decision_text(record)
+        record["kind"] = "log" if own else JournalKind.NAMES.get(record["kind"], str(record["kind"]))
+    return records
+
+
+def everything_text(records: list[dict[str, Any]]) -> str:
+    """The records, a line each."""
+    return "\n".join(record["words"] for record in records) or "nothing was decided"
+
+
+def line_text(record: dict[str, Any]) -> str:
+    """A line that the strategy logged."""
+    return f"    {format_time(record['ts'])}  log  {record['text']}"
 
 
 def why_text(story: Story) -> str:
