@@ -10,8 +10,8 @@ So the log says everything: `engine verify`, or a backtest over it with `--with-
 decisions again.
 
 Rows come from a tap (a venue's streams), or from a log that a recorder beside us is writing. A session
-that follows a log lives on that log's time: its timers wait for its rows, and its own commands stand one
-nanosecond after the last of them.
+that follows a log lives on that log's time: its timers wait for its rows, and its own rows stand one
+nanosecond after the last of them. Commands that were given to another session are not followed.
 """
 
 from __future__ import annotations
@@ -87,11 +87,13 @@ class Session:
         self._writer: LogWriter | None = None
         self._numbering = Numbering(str(self.log_path), self.runner.define)
         self._stopping = asyncio.Event()
+        self._commanded = False  # the loop has the stop, or gets it in this turn
         self._drained = asyncio.Event()
         self._impatient = asyncio.Event()
         self._failure: BaseException | None = None
         self._due_timer: asyncio.TimerHandle | None = None
         self._disk_level = "ok"
+        self._closing = False
         self.ended = False  # the log is closed
 
     # --- what it came to ---
@@ -143,8 +145,6 @@ class Session:
             if duration is not None:
                 duration.cancel()
             disk.cancel()
-            if self._due_timer is not None:
-                self._due_timer.cancel()
             self._close()
             self.ended = True
         if self._failure is not None:
@@ -161,17 +161,22 @@ class Session:
             starting.cancel()
             await asyncio.wait((starting,))
             stopping.cancel()
+            if not starting.cancelled() and starting.exception() is None:
+                await tap.stop()  # it was quicker than the cancellation
             return
+        running: asyncio.Future[None] | None = None
         try:
-            starting.result()
-            self._open(LogHeader(venues=(tap.venue.name,)))
-            self._turn()
-            running = asyncio.ensure_future(tap.run())
-            await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
-            if self._stopping.is_set() and self._failure is None:
-                self._command_stop(self.sequencer.stamp())
-                await self._wait_for_ends()
-            await tap.stop()
+            starting.result()  # after an error nothing is open
+            try:
+                self._open(LogHeader(venues=(tap.venue.name,)))
+                self._turn()
+                running = asyncio.ensure_future(tap.run())
+                await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
+                if self._stopping.is_set() and self._failure is None:
+                    self._command_stop()
+                    await self._wait_for_ends()
+            finally:
+                await tap.stop()
             await running
         finally:
             stopping.cancel()
@@ -180,23 +185,19 @@ class Session:
 
     async def _run_tail(self) -> None:
         assert self.config.tail is not None
+        now = asyncio.get_running_loop().time
         with LogTail(self.config.tail) as tail:
-            header: LogHeader | None = None
-            left: int | None = None
+            patience_ends: float | None = None
             while self._failure is None:
                 batches = tail.poll()
-                if header is None and tail.header is not None:
-                    header = tail.header
-                    self._open(LogHeader(venues=header.venues, note=header.note))
                 for batch in batches:
-                    self._follow(batch)
+                    self._follow(batch, tail.header)
                 if self._stopping.is_set():
-                    if left is None:
+                    if patience_ends is None:
                         if self._writer is not None:
-                            self._command_stop(self.sequencer.last + 1)
-                        left = int(PATIENCE_S / POLL_S)
-                    left -= 1
-                    if not self.runner.context.live or left <= 0 or self._impatient.is_set():
+                            self._command_stop()
+                        patience_ends = now() + PATIENCE_S
+                    if not self.runner.context.live or now() >= patience_ends or self._impatient.is_set():
                         return
                 if not batches:
                     if tail.done:
@@ -206,9 +207,13 @@ class Session:
                 else:
                     await asyncio.sleep(0)
 
-    def _follow(self, batch: Batch) -> None:
-        """Append a followed batch to our own log, all but its END row, and step over it."""
-        keep = batch.kind != Kind.END
+    def _follow(self, batch: Batch, header: LogHeader | None) -> None:
+        """Append a followed batch to our own log, all but its END and COMMAND rows, and step over it."""
+        keep = (batch.kind != Kind.END) & (batch.kind != Kind.COMMAND)
+        if not keep.any():
+            return
+        if self._writer is None and header is not None:
+            self._open(LogHeader(venues=header.venues, note=header.note))
         packed = np.zeros(batch.count, dtype=ROW)
         for name in FIXED:
             packed[name] = getattr(batch, name)
@@ -265,7 +270,7 @@ class Session:
         if self.config.tap is not None:
             self.lags.append(self.sequencer.now() - int(batch.ts[0]))
             self._watch_agenda()
-        if self._stopping.is_set() and not self.runner.context.live:
+        if self._commanded and not self.runner.context.live:
             self._drained.set()
 
     def _fail(self, error: BaseException) -> None:
@@ -278,7 +283,7 @@ class Session:
         if self._due_timer is not None:
             self._due_timer.cancel()
             self._due_timer = None
-        due = self.runner.next_due()
+        due = None if self._closing else self.runner.next_due()
         if due is not None:
             wait_s = max(0, due - self.sequencer.now()) / SECOND_NS
             self._due_timer = asyncio.get_running_loop().call_later(wait_s, self._fall_due, due)
@@ -308,10 +313,17 @@ class Session:
         self._writer = LogWriter(self.log_path, header, fsync=self.config.fsync)
         self._writer.rows = self._rows
 
-    def _command_stop(self, ts: int) -> None:
-        self.sequencer.last = max(self.sequencer.last, ts)
+    def _stamp(self) -> int:
+        """The time of a row of our own."""
+        if self.config.tap is not None:
+            return self.sequencer.stamp()
+        return self.sequencer.follow(self.sequencer.last + 1)
+
+    def _command_stop(self) -> None:
         data = encode_canonical(CommandData("stop", self.reason))
-        self._rows.append(ts, Kind.COMMAND, flags=LAST, data=data)
+        self._rows.append(self._stamp(), Kind.COMMAND, flags=LAST, data=data)
+        # Not before: what was open when the stop was asked for says nothing of what the loop sent since.
+        self._commanded = True
         self._turn()
 
     async def _wait_for_ends(self) -> None:
@@ -325,22 +337,28 @@ class Session:
 
     def _close(self) -> None:
         """The END row, the strategy's on_stop, the journal's last decisions."""
+        self._closing = True
+        if self._due_timer is not None:
+            self._due_timer.cancel()
         writer = self._writer
         if writer is None:
             return
         if self._failure is None:
             self._turn()
+        rows = writer.seq
         try:
             if self._failure is None:
                 data = encode_canonical(EndData(self.reason))
                 self._rows.append(self.sequencer.last + 1, Kind.END, flags=LAST, data=data)
                 self._turn()
+            if self._failure is None:
                 self.runner.finish()
         except Exception as error:  # noqa: BLE001  raised by `run`
             self._fail(error)
         try:
             self.runner.flush_journal()
-            if self._failure is not None and not isinstance(self._failure, OSError):
+            # A strategy that failed on the END row, or in on_stop: the log has its end already.
+            if self._failure is not None and not isinstance(self._failure, OSError) and writer.seq == rows:
                 writer.close(reason="error", ts=self.sequencer.last + 2)
         except EngineError as error:
             self._failure = self._failure or error
@@ -351,8 +369,13 @@ class Session:
         """Below a tenth of the disk a row warns; below a fiftieth a row halts new orders."""
         while True:
             await asyncio.sleep(DISK_CHECK_S)
-            space = free_space(self.config.folder)
-            if space.level == self._disk_level or self._writer is None or self.config.tap is None:
+            try:
+                space = free_space(self.config.folder)
+            except OSError as error:
+                folder = self.config.folder
+                self._fail(EngineError(f"{folder}: what is free there cannot be read: {error.strerror}"))
+                return
+            if space.level == self._disk_level or self._writer is None:
                 continue
             self._disk_level = space.level
             level = {"ok": OffsetLevel.GOOD, "warn": OffsetLevel.NOTED, "stop": OffsetLevel.HALTING}
@@ -361,7 +384,7 @@ class Session:
                 detail=f"{space.free_bytes >> 20} MB free: {space.level}",
                 last=int(level[space.level]),
             )
-            self._rows.append(self.sequencer.stamp(), Kind.STATUS, flags=LAST, data=encode_canonical(status))
+            self._rows.append(self._stamp(), Kind.STATUS, flags=LAST, data=encode_canonical(status))
             self._turn()
 
 
