@@ -99,7 +99,7 @@ class _File:
     def __init__(self, path: Path, runner: Runner, batch_rows: int, ended: set[str]) -> None:
         self.reader = LogReader(path, NEEDED)
         self.input = Input(self.reader.path, self.reader.header, self.reader.sealed)
-        self.numbering = Numbering(str(path), self._define)
+        self.numbering = Numbering(str(path), self._define, runner.registry)
         self.begun = False
         self._runner = runner
         self._batch_rows = batch_rows
@@ -133,7 +133,8 @@ class _File:
 
     def _define(self, data: InstrumentData, ts: int) -> int:
         # Between files that are not one recording anything may have happened to a book.
-        interrupted = not self._continues and data.key not in self._keys
+        # A file that has no book of it is beside the one that has, not after it.
+        interrupted = not self._continues and data.key not in self._keys and "book" in data.channels
         self._keys.add(data.key)
         return self._runner.define(data, ts, interrupted=interrupted)
 

@@ -4,6 +4,9 @@ Files are merged by (ts, argument order); what one holds and the next goes on wi
 Instrument numbers are local to a file and become run-wide indexes here. Reference rows come out in
 batches of their own, so that a definition takes effect between two batches and never within one:
 wherever a file was cut into batches, the runner sees the same.
+
+Files may count one instrument in different decimals: prices and sizes are multiplied up, exactly, to the most
+that any definition so far has.
 """
 
 from __future__ import annotations
@@ -18,7 +21,9 @@ import numpy.typing as npt
 
 from engine.log.schema import Batch
 from engine.model.errors import InputError
+from engine.model.instruments import Registry
 from engine.model.kinds import Flag, InstrumentData, Kind
+from engine.model.units import MAX_INT64
 
 NEEDED = (
     "ts",
@@ -45,7 +50,11 @@ class Numbering:
 
     name: str
     define: Callable[[InstrumentData, int], int]  # the definition, and the time of its row
+    registry: Registry | None = None  # of a run over several files
     table: npt.NDArray[np.uint32] = field(default_factory=lambda: np.full(16, _NONE, np.uint32))
+    _decimals: dict[int, tuple[int, int]] = field(default_factory=dict)  # as this file counts, by number
+    _factors: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None  # None: all are 1
+    _revision: int = 0  # of the registry that the factors are for
 
     def split(self, batch: Batch) -> Iterator[Batch]:
         """The batch in parts with run-wide indexes, reference messages apart from all others."""
@@ -78,7 +87,7 @@ class Numbering:
                         f"{self.name}: row {one.first_seq}: the definition of instrument {number} "
                         f"cannot be read: {error}"
                     ) from None
-                index = self.define(data, int(one.ts[0]))
+                index = self.define(self._widened(number, data), int(one.ts[0]))
                 if number >= len(self.table):
                     grown = np.full(max(2 * len(self.table), number + 1), _NONE, np.uint32)
                     grown[: len(self.table)] = self.table
@@ -102,7 +111,51 @@ class Numbering:
         # In place: the batch was read for this run, and copying its slots costs more than a turn's work.
         part.instrument = mapped
         part.rows = None
+        if self.registry is not None:
+            if self.registry.revision != self._revision:
+                self._measure(self.registry)
+            if self._factors is not None:
+                part.price = self._multiplied(part, "price", part.price, self._factors[0][numbers])
+                part.size = self._multiplied(part, "size", part.size, self._factors[1][numbers])
         return part
+
+    def _widened(self, number: int, data: InstrumentData) -> InstrumentData:
+        """The definition in the decimals of the run, where another file has more; never fewer of its own."""
+        own = (data.price_decimals, data.size_decimals)
+        before = self._decimals.get(number, own)
+        self._decimals[number] = own
+        known = self.registry.known(data.key) if self.registry is not None else None
+        if known is None or own[0] < before[0] or own[1] < before[1]:
+            return data
+        return msgspec.structs.replace(
+            data,
+            price_decimals=max(own[0], known.price_decimals),
+            size_decimals=max(own[1], known.size_decimals),
+        )
+
+    def _measure(self, registry: Registry) -> None:
+        """What this file's mantissas have to be multiplied by."""
+        self._revision = registry.revision
+        prices, sizes = np.ones(len(self.table), np.int64), np.ones(len(self.table), np.int64)
+        for number, (price_decimals, size_decimals) in self._decimals.items():
+            who = registry.instruments[self.table[number]]
+            prices[number] = 10 ** (who.price_decimals - price_decimals)
+            sizes[number] = 10 ** (who.size_decimals - size_decimals)
+        same = bool((prices == 1).all() and (sizes == 1).all())
+        self._factors = None if same else (prices, sizes)
+
+    def _multiplied(
+        self, part: Batch, name: str, values: npt.NDArray[np.int64], factors: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
+        beyond = np.abs(values) > MAX_INT64 // factors
+        if beyond.any():
+            row = int(np.flatnonzero(beyond)[0])
+            raise InputError(
+                f"{self.name}: row {part.first_seq + row}: {name} {int(values[row])} times "
+                f"{int(factors[row])} does not fit 64 bits",
+                hint="another file of this run counts the instrument in more decimals",
+            )
+        return values * factors
 
     def _unknown(self, part: Batch, number: int) -> None:
         row = part.first_seq + int(np.flatnonzero(part.instrument == number)[0])

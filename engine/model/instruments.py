@@ -99,6 +99,7 @@ class Registry:
 
     def __init__(self) -> None:
         self.instruments: list[Instrument] = []
+        self.revision = 0  # grows with every definition
         self._by_key: dict[str, int] = {}
 
     def define(self, data: InstrumentData) -> tuple[Instrument, Instrument | None]:
@@ -106,6 +107,7 @@ class Registry:
 
         Channels add up: a second file may carry what the first did not.
         """
+        self.revision += 1
         index = self._by_key.get(data.key)
         if index is None:
             instrument = from_data(data, len(self.instruments))
@@ -117,6 +119,11 @@ class Registry:
         instrument = from_data(msgspec.structs.replace(data, channels=channels), index)
         self.instruments[index] = instrument
         return instrument, before
+
+    def known(self, key: str) -> Instrument | None:
+        """The instrument of that very key, None when it is not defined."""
+        index = self._by_key.get(key)
+        return None if index is None else self.instruments[index]
 
     def find(self, name: str) -> Instrument:
         """By key ("BTCUSDT.binance") or by a symbol that only one venue has; else UsageError."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,11 +14,13 @@ from engine.config import Account, Latency, Risk, RunConfig
 from engine.model.errors import EngineError, InputError
 from engine.model.kinds import InstrumentData, Kind, encode_canonical
 from engine.model.units import MILLISECOND_NS
-from tests.helpers.logs import Message, Row
+from engine.strategy.api import Strategy
+from tests.helpers.logs import Message, Row, at, definitions
+from tests.loop.logs import backtest, write_market
 from tests.reference.drive import run_engine
 from tests.reference.loop import Decision
 from tests.reference.markets import BOOKED, QUOTED, RandomMarket
-from tests.reference.scenario import DEPTH, Script, book, clock, settings, trades
+from tests.reference.scenario import DEPTH, QUOTES, Script, book, clock, quote, settings, trades
 from tests.reference.traders import RandomTrader
 
 MORE_PRICE, MORE_SIZE = 100, 1000
@@ -125,3 +129,84 @@ def test_a_status_that_changes_is_obeyed_from_its_row_on() -> None:
         ("refused", "not_tradable"),
         ("fill", "through"),
     ]
+
+
+@pytest.mark.parametrize("seed", [171, 172, 173], ids=lambda s: f"seed{s}")
+def test_files_that_count_in_different_decimals_are_one_market(tmp_path: Path, seed: int) -> None:
+    """The book in a file with more decimals, trades in another that begins later: as if from one file."""
+    config = RunConfig(latency=Latency(0, 5 * MILLISECOND_NS, 0), risk=Risk(collar_millionths=40_000))
+    data = msgspec.structs.replace(BOOKED, channels=("trade", "book"))
+    wide = widened(data)
+    messages = RandomMarket(seed, (data,)).messages(400, end=False)
+    begun = messages[60].ts
+    books, prints, both = [], [], []
+    for message in messages:
+        kinds = {row.kind for row in message.rows if row.kind in MARKET_ROWS}
+        if kinds == {Kind.BOOK}:
+            books.append(scaled(message))
+        elif kinds == {Kind.TRADE} and message.ts > begun:
+            prints.append(message)
+        else:
+            continue
+        both.append(scaled(message))
+    only_trades = msgspec.structs.replace(data, channels=("trade",))
+    head = [Message(begun - 10 + i, m.rows) for i, m in enumerate(definitions([only_trades]))]
+    paths = [
+        write_market(tmp_path / "book.arrow", books, [msgspec.structs.replace(wide, channels=("book",))]),
+        write_market(tmp_path / "trades.arrow", prints, [only_trades], head=head),
+    ]
+    joint = backtest(
+        [write_market(tmp_path / "whole.arrow", both, [wide])], RandomTrader(seed, activity=0.5), config
+    )
+    assert len(joint.journal) > 100
+    for order in (paths, paths[::-1]):
+        assert backtest(order, RandomTrader(seed, activity=0.5), config).decided == joint.decided
+
+
+def test_a_file_with_more_decimals_may_begin_later(tmp_path: Path) -> None:
+    """Trades in whole numbers, quotes in hundredths from 2 s on: a price of 101 stays 101."""
+    wide = msgspec.structs.replace(QUOTES, channels=("quote",), price_decimals=2)
+    narrow = msgspec.structs.replace(QUOTES, channels=("trade",))
+    head = [Message(at(2) + i, message.rows) for i, message in enumerate(definitions([wide]))]
+    prints = [trades(seconds, (1, price, 1)) for seconds, price in ((1, 100), (3, 101), (5, 102))]
+    stream = [quote(2.5, 9950, 7, 10050, 7), quote(4, 9950, 7, 10050, 7)]
+    paths = [
+        write_market(tmp_path / "trades.arrow", prints, [narrow]),
+        write_market(tmp_path / "quotes.arrow", stream, [wide], head=head),
+    ]
+
+    class Listener(Strategy):
+        """Buys at 1.5 with a limit that rests; notes prices."""
+
+        def on_start(self, ctx: Any) -> None:
+            """Nothing yet."""
+            self.seen: list[float] = []
+            ctx.at(at(1.5), "buy")
+
+        def on_timer(self, ctx: Any, _name: str) -> None:
+            """Rest below the market."""
+            ctx.limit(ctx.instruments[0], 2, 90)
+
+        def on_trade(self, ctx: Any, trade: Any) -> None:
+            """Note the trade and the order."""
+            self.seen += [trade.price, *(order.price for order in ctx.orders())]
+
+        def on_quote(self, _ctx: Any, tick: Any) -> None:
+            """Note the bid."""
+            self.seen.append(tick.bid)
+
+    for order in (paths, paths[::-1]):
+        listener = Listener()
+        backtest(order, listener, settings())
+        assert listener.seen == [100, 99.5, 101, 90, 99.5, 102, 90]
+
+
+def test_a_mantissa_that_another_files_decimals_cannot_hold_is_an_error(tmp_path: Path) -> None:
+    """Never a wrapped price."""
+    wide = msgspec.structs.replace(DEPTH, price_decimals=12)
+    paths = [
+        write_market(tmp_path / "wide.arrow", [book(0, bids={99: 5})], [wide]),
+        write_market(tmp_path / "narrow.arrow", [trades(1, (1, 10**8, 1))], [DEPTH]),
+    ]
+    with pytest.raises(InputError, match=r"narrow\.arrow: row 2: price 100000000 times 1000000000000"):
+        backtest(paths, Script({}), settings())
