@@ -126,12 +126,12 @@ class Caller:
         ) = _REPORT.unpack_from(self._report_view, _REPORT_AT)
         context = self.context
         live = context.live[number]
-        context.unsettle(live.instrument)
         live.filled = filled
         live.size = total
         instrument = live.instrument
         if state >= FIRST_FINAL:
             del context.live[number]
+        context.heard(number, instrument, filled=event == _FILL_ALL, reason=reason)
         sizes, prices = POWERS_OF_TEN[instrument.size_decimals], POWERS_OF_TEN[instrument.price_decimals]
         if event in _FILLS:
             self._ledger.fill(index, side, size, notional, fee, reason)
@@ -171,7 +171,7 @@ class Caller:
                 self._memory.get("now"),
             )
             self.call(self._on_order, update)
-        context.after_report(number, instrument, word, 0 if event in _FILLS else reason)
+        context.after_report(instrument)
 
 
 class watched:  # noqa: N801  used like a function

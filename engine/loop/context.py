@@ -272,13 +272,13 @@ class LoopContext:
         """Bring the position to `size`; see engine.loop.target."""
         self._targets.aim(instrument, size, price)
 
-    def unsettle(self, instrument: Instrument) -> None:
-        """A report is coming: what was settled may not be any more."""
-        self._targets.unsettle(instrument)
+    def heard(self, number: int, instrument: Instrument, *, filled: bool, reason: int) -> None:
+        """A report is coming to the handlers; `filled`: it is the order's last fill."""
+        self._targets.heard(number, instrument, filled=filled, reason=reason)
 
-    def after_report(self, number: int, instrument: Instrument, state: str, reason: int = 0) -> None:
-        """An order's report has come: wishes may have something to do again."""
-        self._targets.after_report(number, instrument, state, reason)
+    def after_report(self, instrument: Instrument) -> None:
+        """The handlers of a report have run: a wish may have something to do again."""
+        self._targets.after_report(instrument)
 
     # --- what is known ---
 

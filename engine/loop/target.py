@@ -25,7 +25,7 @@ _MARKET, _LIMIT = int(OrderKind.MARKET), int(OrderKind.LIMIT)
 class Wish:
     """What is wanted of one instrument, and the order that is out for it."""
 
-    __slots__ = ("changing", "failed_at", "order", "price", "settled", "size", "unfit", "unfit_at")
+    __slots__ = ("changing", "due", "failed_at", "order", "price", "settled", "size", "unfit", "unfit_at")
 
     def __init__(self) -> None:
         self.size: int | None = None
@@ -34,6 +34,7 @@ class Wish:
         self.settled: tuple[float, float | None] | None = None  # asked for, and nothing left to do
         self.failed_at: int | None = None
         self.changing = False  # its order is being cancelled because the wish has changed
+        self.due = False  # its order has ended, and the wish is to be looked at again
         self.unfit: tuple[float, float | None] | None = None  # asked for, off the increments
         self.unfit_at = 0
 
@@ -107,14 +108,8 @@ class Targets:
             wish.size = None if wish.size is None else wish.size * size
             wish.settled = None
 
-    def unsettle(self, instrument: Instrument) -> None:
-        """A report is coming to the handlers: what was settled may not be any more."""
-        wish = self._wishes.get(instrument)
-        if wish is not None:
-            wish.settled = None
-
-    def after_report(self, number: int, instrument: Instrument, state: str, reason: int = 0) -> None:
-        """An order's report has come: wishes may have something to do again."""
+    def heard(self, number: int, instrument: Instrument, *, filled: bool, reason: int) -> None:
+        """A report is coming to the handlers: what was settled may not be any more, and a failure counts."""
         wish = self._wishes.get(instrument)
         if wish is None:
             return
@@ -122,9 +117,16 @@ class Targets:
         if number != wish.order or number in self._context.live:
             return
         wish.order = 0
-        changing, wish.changing = wish.changing, False
-        if changing or state == "filled":
-            if not self._context.stopped:
-                self._pursue(instrument, wish)
+        if wish.changing or filled:
+            wish.changing, wish.due = False, True
         elif reason != Reason.REQUESTED:
             wish.failed_at = self._context.now
+
+    def after_report(self, instrument: Instrument) -> None:
+        """The handlers have had their say: send for the rest, where the end of an order left one."""
+        wish = self._wishes.get(instrument)
+        if wish is not None and wish.due:
+            wish.due = False
+            wish.settled = None
+            if not self._context.stopped:
+                self._pursue(instrument, wish)

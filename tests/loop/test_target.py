@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from engine.config import Latency, RunConfig
 from engine.model.kinds import InstrumentData
 from engine.model.units import MILLISECOND_NS
 from tests.helpers.logs import Message
+from tests.reference.drive import run_engine, run_twin
 from tests.reference.scenario import (
     DEPTH,
     QUOTES,
     Deeds,
+    Script,
     book,
     clock,
+    describe,
     play,
     quote,
     run,
@@ -196,3 +200,43 @@ def test_after_a_stop_nothing_is_pursued() -> None:
     """The run ends with what there is."""
     outcome, _ = run([BOOK], {1: lambda ctx, it: ctx.target(it, 1, 90)})
     assert [d.kind for d in outcome.journal] == ["submit", "accepted"]
+
+
+def test_a_failure_counts_before_the_strategy_hears_of_it() -> None:
+    """Asked again from on_order when the order was rejected, with no latency: it waits its second."""
+
+    class Stubborn(Script):
+        """Asks again whatever it hears."""
+
+        def on_order(self, ctx: Any, update: Any) -> None:
+            """At once."""
+            ctx.target(update.instrument, 5)
+
+    market = [book(0, bids={99: 5}, asks={101: 5}), book(0.5, asks={101: 0}), clock(1.5), clock(3)]
+    deeds = {1: lambda ctx, it: ctx.target(it, 5), 2.5: lambda ctx, it: ctx.target(it, 5)}
+    outcome = run_engine(market, Stubborn(deeds), settings(), [DEPTH])
+    twin = run_twin(market, Stubborn(deeds), settings(), [DEPTH])
+    assert outcome.journal == twin.journal
+    assert [describe(d) for d in outcome.journal if d.kind == "rejected"] == [
+        "1 rejected #1 empty_side",
+        "2.5 rejected #2 empty_side",
+    ]
+
+
+def test_target_in_on_fill_sees_the_position_after_the_fill() -> None:
+    """A plain order fills 2 on top of the 5 that were wanted: asked in on_fill, 2 are sold again."""
+
+    class Keeper(Script):
+        """Keeps 5."""
+
+        def on_fill(self, ctx: Any, fill: Any) -> None:
+            """Back to 5."""
+            ctx.target(fill.instrument, 5)
+
+    deeds = {1: lambda ctx, it: ctx.target(it, 5), 2: lambda ctx, it: ctx.market(it, 2)}
+    outcome = run_engine([BOOK, clock(3)], Keeper(deeds), settings(), [DEPTH])
+    assert [describe(d) for d in outcome.journal if d.kind == "fill"] == [
+        "1 fill #1 5@101 taker",
+        "2 fill #2 2@101 taker",
+        "2 fill #3 2@99 taker",
+    ]

@@ -31,6 +31,7 @@ class Wish:
     price: int
     order: int = 0
     changing: bool = False  # its order is being cancelled because the wish has changed
+    due: bool = False  # its order has ended, and the wish is to be looked at again
     failed_at: int | None = None
 
 
@@ -144,16 +145,23 @@ class TwinContext:
             wish.changing = True
             self.cancel(live.number)
 
-    def after_report(self, order: Order, reason: Reason) -> None:
+    def before_report(self, order: Order, reason: Reason) -> None:
+        """What an end means for a wish counts before the strategy hears of it."""
         wish = self.wishes.get(order.instrument)
         if wish is None or wish.order != order.number or order.state not in FINAL:
             return
         wish.order = 0
-        changing, wish.changing = wish.changing, False
-        if changing or order.state == "filled":
-            self._pursue(order.instrument)
+        if wish.changing or order.state == "filled":
+            wish.changing, wish.due = False, True
         elif reason != Reason.REQUESTED:
             wish.failed_at = self.now
+
+    def after_report(self, order: Order) -> None:
+        """The strategy has had its say."""
+        wish = self.wishes.get(order.instrument)
+        if wish is not None and wish.due:
+            wish.due = False
+            self._pursue(order.instrument)
 
     # --- what is known ---
 

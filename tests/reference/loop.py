@@ -291,6 +291,7 @@ class Twin:
             account.locked -= order.lock
             order.lock = order.counted = 0
             del self.live[order.number]
+        self.context.before_report(order, reason)
         sizes, prices = 10**who.size_decimals, 10**who.price_decimals
         if fill is not None:
             position = self.positions[index] / sizes
@@ -325,7 +326,7 @@ class Twin:
                     self.now,
                 ),
             )
-        self.context.after_report(order, reason)
+        self.context.after_report(order)
 
     # --- messages ---
 
