@@ -149,5 +149,5 @@ def test_a_terminal_shows_one_line_that_goes_on(venue: str, tmp_path: Path) -> N
     os.close(ours)
     assert done.code == 0
     line = shown.split(b"\r\x1b[K")[1].decode()
-    for part in ("BTCUSDT ", "position ", "P&L ", "lag ", "messages/s", "gaps"):
+    for part in ("BTCUSDT ", "flat", "P&L ", "lag ", "messages/s", "gaps"):
         assert part in line

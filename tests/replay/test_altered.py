@@ -175,11 +175,13 @@ def test_another_log_under_the_same_name(copied: Folder) -> None:
 
 
 def test_two_different_runs(original: Folder, copied: Folder) -> None:
-    """Runs with another parameter: the first decision that differs, with fields and both sides in words."""
+    """What they were asked, then the first decision that differs, with fields and both sides in words."""
     other = call("backtest", "market.arrow", *MINE, "--set", "size=0.02", "--json", cwd=copied.path).ok().json
     shown = call("diff", copied.run, other["run_dir"], cwd=copied.path)
     assert shown.code == 1
     lines = shown.out.splitlines()
+    assert lines[:2] == ["the runs differ in:", "  parameter size: 0.01 / 0.02"]
+    lines = lines[2:]
     assert lines[0].startswith("the first difference is decision 1: ")
     assert copied.run in lines[1]
     assert " 0.01 " in lines[1]
