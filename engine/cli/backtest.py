@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import time
@@ -13,7 +12,7 @@ import click
 
 from engine.cli.common import emit, json_option, relative, warn
 from engine.cli.options import run_config, run_options, run_strategy
-from engine.model.errors import InputError, StrategyError
+from engine.model.errors import EngineError, InputError, StrategyError
 
 
 @click.command()
@@ -39,11 +38,12 @@ def backtest(
     from engine.loop.backtest import run_backtest
     from engine.report.runs import (
         JOURNAL_FILE,
-        InputRecord,
         RunRecord,
         code_fingerprint,
         environment,
+        input_before,
         input_record,
+        log_header,
         new_run_folder,
         strategy_record,
         write_run,
@@ -51,6 +51,7 @@ def backtest(
     )
     from engine.report.summary import summarise, table
 
+    headers = [log_header(path) for path in paths]
     began = time.time_ns()
     folder = new_run_folder(Path(options["runs_folder"]), loaded.name, began)
     record = RunRecord(
@@ -63,7 +64,7 @@ def backtest(
         code=code_fingerprint(),
         environment=environment(),
         # Named before the run, so that one that fails can be explained and verified as well.
-        inputs=tuple(InputRecord(os.path.relpath(path, folder)) for path in paths),
+        inputs=tuple(input_before(path, header, folder) for path, header in zip(paths, headers, strict=True)),
     )
     write_run(folder, record)
     journal = Journal(folder / JOURNAL_FILE)
@@ -81,9 +82,8 @@ def backtest(
     seconds = time.perf_counter() - watch
     import msgspec
 
-    write_run(
-        folder,
-        msgspec.structs.replace(record, inputs=tuple(input_record(entry, folder) for entry in result.inputs)),
+    record = msgspec.structs.replace(
+        record, inputs=tuple(input_record(entry, folder) for entry in result.inputs)
     )
     summary = summarise(result.runner, seconds=seconds, strategy=loaded.name)
     summary.inputs = [relative(path) for path in paths]
@@ -94,8 +94,15 @@ def backtest(
     ]
     for warning in summary.warnings:
         warn(warning)
-    write_summary(folder, summary)
+    unwritten: EngineError | None = None
+    try:
+        write_run(folder, record)
+        write_summary(folder, summary)
+    except EngineError as error:
+        unwritten = error  # what the run came to is shown all the same
     emit(summary, as_json=as_json, text=lambda: table(summary))
+    if unwritten is not None:
+        raise unwritten
 
 
 def _version() -> str:

@@ -20,12 +20,16 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 def emit(result: Any, *, as_json: bool, text: Callable[[], str] | str = "") -> None:
     """Print a result: the object itself with --json, else its text."""
-    if as_json:
-        sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
-    else:
-        body = text if isinstance(text, str) else text()
+    body = msgspec.json.encode(result).decode() if as_json else text if isinstance(text, str) else text()
+    try:
         sys.stdout.write(body if body.endswith("\n") else body + "\n")
-    sys.stdout.flush()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who read it went away (| head): no error of ours, and nothing that changes the exit code. What is
+        # still in the buffer goes nowhere, or the interpreter would complain of it at its own end.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def note(message: str) -> None:

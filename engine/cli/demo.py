@@ -6,6 +6,7 @@ commands of their own, so that the demo shows the product and nothing made for i
 
 from __future__ import annotations
 
+import selectors
 import shutil
 import subprocess
 import sys
@@ -32,7 +33,7 @@ STRATEGY = ("--strategy", "ema_cross", "--set", "fast=10", "--set", "slow=40")
 @click.option("--seconds", default=8, show_default=True, type=click.IntRange(2, 600), help="Of each session.")
 @click.option("--seed", default=7, show_default=True, help="Of the invented market.")
 @json_option
-def demo(*, folder: str, seconds: int, seed: int, as_json: bool) -> None:
+def demo(*, folder: str, seconds: int, seed: int, as_json: bool) -> int:
     """Record, backtest, paper-trade and verify against a local venue with an invented market."""
     from engine.cli.options import prepare_kernels
 
@@ -41,7 +42,7 @@ def demo(*, folder: str, seconds: int, seed: int, as_json: bool) -> None:
     began = time.perf_counter()
     prepare_kernels()
     recordings, runs = base / "recordings", base / "runs"
-    with _venue(seed) as address:
+    with _venue(seed, base / "serve.log") as address:
         note(f"1/5 a local venue is listening at {address['ws']} (an invented market, seed {seed})")
         note(f"2/5 recording it for {seconds} s …")
         listen = ("--symbols", "BTCUSDT,ETHUSDT", "--url", address["http"])
@@ -52,7 +53,8 @@ def demo(*, folder: str, seconds: int, seed: int, as_json: bool) -> None:
         note(f"4/5 paper-trading for {seconds} s …")
         paper = _engine("live", "--paper", *listen, "--for", f"{seconds}s", *STRATEGY, "--runs", str(runs))
     note("5/5 running both again in other processes, decision by decision …")
-    proofs = [_engine("verify", run["run_dir"]) for run in (tested, paper)]
+    # Exit code 1 is a verdict, which the table shows.
+    proofs = [_engine("verify", run["run_dir"], codes=(0, 1)) for run in (tested, paper)]
     total = time.perf_counter() - began
     result = {
         "seconds": round(total, 1),
@@ -62,6 +64,7 @@ def demo(*, folder: str, seconds: int, seed: int, as_json: bool) -> None:
         "verified": [proof["same"] for proof in proofs],
     }
     emit(result, as_json=as_json, text=lambda: _text(result, proofs, total))
+    return 0 if all(proof["same"] for proof in proofs) else 1
 
 
 def _make_way(base: Path) -> None:
@@ -76,31 +79,42 @@ def _make_way(base: Path) -> None:
 
 
 @contextmanager
-def _venue(seed: int) -> Iterator[dict[str, Any]]:
-    """`engine serve` in a process of its own; its address."""
+def _venue(seed: int, words: Path) -> Iterator[dict[str, Any]]:
+    """`engine serve` in a process of its own; its address. What it says goes into the file `words`."""
     command = [
         *(sys.executable, "-m", "engine", "serve", "--synthetic", "--seed", str(seed)),
         *("--port", "0", "--speed", SPEED, "--json"),
     ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # noqa: S603  our own
+    with words.open("wb") as said:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said)  # noqa: S603  our own
     try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line:
-            _, error = process.communicate(timeout=STARTS_WITHIN_S)
-            raise EngineError(f"engine serve did not start: {error.decode().strip()}")
-        yield msgspec.json.decode(line)
+        yield msgspec.json.decode(_first_line(process, words))
     finally:
         process.terminate()
-        process.communicate(timeout=STARTS_WITHIN_S)
+        try:
+            process.communicate(timeout=STARTS_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
 
 
-def _engine(*arguments: str) -> dict[str, Any]:
-    """Run one command as a user would, with --json; its error is the demo's error."""
+def _first_line(process: subprocess.Popen[bytes], words: Path) -> bytes:
+    """What it prints when it listens; EngineError when it ends or keeps silent instead."""
+    assert process.stdout is not None
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        line = process.stdout.readline() if selector.select(STARTS_WITHIN_S) else b""
+    if not line:
+        raise EngineError(f"engine serve did not start: {words.read_text(errors='replace').strip()}")
+    return line
+
+
+def _engine(*arguments: str, codes: tuple[int, ...] = (0,)) -> dict[str, Any]:
+    """Run one command as a user would, with --json; any other exit code than these is the demo's error."""
     done = subprocess.run(  # noqa: S603  our own command
         [sys.executable, "-m", "engine", *arguments, "--json"], capture_output=True, check=False
     )
-    if not done.stdout:
+    if not done.stdout or done.returncode not in codes:
         words = " ".join(arguments)
         raise EngineError(f"engine {words} failed:\n{done.stderr.decode().strip()}")
     found: dict[str, Any] = msgspec.json.decode(done.stdout)

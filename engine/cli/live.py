@@ -9,7 +9,7 @@ import click
 
 from engine.cli.common import emit, json_option, relative, warn
 from engine.cli.options import prepare_kernels, run_config, run_options, run_strategy
-from engine.model.errors import UsageError
+from engine.model.errors import EngineError, UsageError
 
 if TYPE_CHECKING:
     import asyncio
@@ -132,16 +132,25 @@ def _finish(
     import msgspec
 
     from engine.report.runs import InputRecord, write_run, write_summary
-    from engine.report.summary import summarise, table
+    from engine.report.summary import Summary, summarise, table
 
     session.runner.journal.close()
     header = session.log_header
     if header is None:
-        warn(f"stopped by {session.reason} before anything arrived")
+        words = f"stopped by {session.reason} before anything arrived"
+        warn(words)
         _discard_if_empty(folder, session)
+        if as_json:
+            nothing = Summary(
+                strategy=session.runner.loaded.name,
+                seconds=round(seconds, 6),
+                warnings=[words],
+                stopped_by=session.reason,
+            )
+            emit(nothing, as_json=True)
         return
     entry = InputRecord(session.log_path.name, session.rows, session.chain_head, header.note)
-    write_run(folder, msgspec.structs.replace(record, inputs=(entry,)))
+    record = msgspec.structs.replace(record, inputs=(entry,))
     summary = summarise(session.runner, seconds=seconds, strategy=session.runner.loaded.name)
     summary.inputs = [relative(session.log_path)]
     summary.run_dir = relative(folder)
@@ -152,12 +161,19 @@ def _finish(
         )
     for warning in summary.warnings:
         warn(warning)
-    write_summary(folder, summary)
+    unwritten: EngineError | None = None
+    try:
+        write_run(folder, record)
+        write_summary(folder, summary)
+    except EngineError as error:
+        unwritten = error  # what the session came to is shown all the same
 
     def text() -> str:
         return f"{table(summary)}\n  stopped by   {session.reason}\nnext: engine verify {relative(folder)}"
 
     emit(summary, as_json=as_json, text=text)
+    if unwritten is not None:
+        raise unwritten
 
 
 def _run(session: Session, finish: Callable[..., None], *, quiet: bool) -> None:

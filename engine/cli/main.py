@@ -81,11 +81,11 @@ def main(argv: list[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return 2
-    except EngineError as error:
+    except (EngineError, OSError) as error:
         if debug:
             raise
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
+        sys.stderr.write(f"error: {_words(error)}\n")
+        return error.exit_code if isinstance(error, EngineError) else 1
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return 130
@@ -93,6 +93,14 @@ def main(argv: list[str] | None = None) -> int:
         # How click answers when the reader of our output went away (| head): not an error of ours.
         return 0
     return code if isinstance(code, int) else 0
+
+
+def _words(error: EngineError | OSError) -> str:
+    if isinstance(error, EngineError):
+        return str(error)
+    # The last resort: whoever opens a file says more than this.
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"
 
 
 def run() -> None:

@@ -144,11 +144,12 @@ def expand(patterns: Iterable[str]) -> list[Path]:
             raise InputError(f"{pattern}: matches no log", hint="logs end in .arrow; quote the pattern")
         paths += found
     seen: set[Path] = set()
-    for path in paths:
-        original = path.with_name(path.name.replace(".recovered.arrow", ".arrow"))
-        if path in seen or (original != path and original in paths):
+    places = [path.resolve() for path in paths]  # a link, or ./ in front, is the same file
+    for path, place in zip(paths, places, strict=True):
+        original = place.with_name(place.name.replace(".recovered.arrow", ".arrow"))
+        if place in seen or (original != place and original in places):
             raise InputError(f"{path}: its rows are named twice", hint="name each recording once")
-        seen.add(path)
+        seen.add(place)
     return paths
 
 

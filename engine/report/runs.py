@@ -23,6 +23,8 @@ import msgspec
 import engine
 from engine.config import RunConfig
 from engine.log.journal import canonical
+from engine.log.reader import LogReader
+from engine.log.schema import LogHeader
 from engine.loop.backtest import Input
 from engine.model.errors import EngineError, InputError
 from engine.model.units import SECOND_NS, format_time
@@ -94,6 +96,17 @@ def strategy_record(loaded: LoadedStrategy, folder: Path) -> StrategyRecord:
     )
 
 
+def log_header(path: Path) -> LogHeader:
+    """A log's header; InputError when it is no log."""
+    with LogReader(path, ("ts",)) as reader:
+        return reader.header
+
+
+def input_before(path: Path, header: LogHeader, folder: Path) -> InputRecord:
+    """What run.json says of an input before it was read: of a sealed log, all there is to say."""
+    return InputRecord(os.path.relpath(path, folder), header.sealed_rows, header.sealed_chain, header.note)
+
+
 def input_record(entry: Input, folder: Path) -> InputRecord:
     """What run.json says of an input, seen from the run's folder."""
     return InputRecord(
@@ -140,8 +153,14 @@ def write_summary(folder: Path, summary: msgspec.Struct) -> None:
 
 def _write(path: Path, content: bytes) -> None:
     temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise EngineError(
+            f"{path}: cannot be written: {error.strerror}", hint="make room; what was there before is kept"
+        ) from None
 
 
 def read_run(folder: Path) -> RunRecord:
@@ -167,15 +186,18 @@ def recorded_hash(folder: Path) -> str:
     return str(found.get("journal_hash", ""))
 
 
+def input_places(folder: Path, record: RunRecord) -> list[Path]:
+    """Where the run's inputs were, whether they are still there or not."""
+    return [Path(os.path.normpath(folder / entry.path)) for entry in record.inputs]
+
+
 def input_paths(folder: Path, record: RunRecord) -> list[Path]:
     """The run's inputs as paths; InputError when one is not there any more."""
-    paths = []
-    for entry in record.inputs:
-        path = Path(os.path.normpath(folder / entry.path))
+    paths = input_places(folder, record)
+    for entry, path in zip(record.inputs, paths, strict=True):
         if not path.exists():
             raise InputError(
                 f"{folder / RUN_FILE}: its input {entry.path} is not there",
                 hint="put the log back where it was, relative to the run's folder",
             )
-        paths.append(path)
     return paths
