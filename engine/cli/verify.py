@@ -26,6 +26,7 @@ def verify(run: Path, *, batch_rows: int, as_json: bool) -> int:
         "run": relative(run),
         "same": found.same,
         "finished": found.finished,
+        "complete": found.complete,
         "decisions": found.decisions,
         "recorded_hash": found.recorded_hash,
         "replayed_hash": found.replayed_hash,
@@ -38,6 +39,8 @@ def verify(run: Path, *, batch_rows: int, as_json: bool) -> int:
         if found.same:
             lines.append(
                 f"{relative(run)}: the same, {found.decisions:,} decisions, hash {found.replayed_hash}"
+                if found.complete
+                else f"{relative(run)}: the same as far as it goes, {found.decisions:,} decisions"
             )
         else:
             lines.append(f"{relative(run)}: NOT the same")
@@ -113,6 +116,7 @@ def _divergence_record(found: Any) -> dict[str, Any] | None:
         "right": found.right,
         "fields": list(found.fields),
         "causes": [message_record(cause) for cause in found.causes],
+        "notes": found.notes,
     }
 
 
@@ -127,4 +131,5 @@ def _divergence_text(found: Any, left: str, right: str) -> str:
     for name, record in ((left, found.left), (right, found.right)):
         lines.append(f"  {name:<{width}}  {decision_text(record) if record else '(no such decision)'}")
     lines += ["  cause\n" + message_text(cause, "    ") for cause in found.causes]
+    lines += [f"  note: {note}" for note in found.notes]
     return "\n".join(lines)

@@ -13,6 +13,7 @@ from engine.loop.memory import Memory
 from engine.model.errors import InputError
 from engine.model.instruments import Instrument, Registry
 from engine.model.kinds import CommandData, Kind, NewsData, SourceData, StatusData
+from engine.model.rows import kind_name
 from engine.model.units import NULL_TIME
 from engine.strategy.api import News, Status, Strategy
 
@@ -45,7 +46,20 @@ class SpecialRows:
         self._file = file
 
     def read(self, code: int, row: int) -> None:
-        """Do what a row says, and tell the strategy if it wants to hear of it."""
+        """Do what a row says, and tell the strategy if it wants to hear of it.
+
+        Raises InputError when its data cannot be read.
+        """
+        try:
+            self._read(code, row)
+        except msgspec.DecodeError as error:  # never a strategy's own: those are StrategyErrors by now
+            raise InputError(
+                f"row {self._batch.first_seq + row} of the run's log {self._file + 1}: the data of this "
+                f"{kind_name(int(self._batch.kind[row]))} row cannot be read: {error}",
+                hint="engine log check says whether the log is what was written",
+            ) from None
+
+    def _read(self, code: int, row: int) -> None:
         text = self._batch.data_at(row) or b"{}"
         if code == H_NEWS:
             self._news(row, text)

@@ -15,6 +15,7 @@ from engine.execution.money import MONEY_DECIMALS
 from engine.execution.orders import OrderKind, Reason, TimeInForce, reason_name
 from engine.execution.state import JournalKind
 from engine.log.reader import LogReader
+from engine.model.errors import InputError
 from engine.model.kinds import Flag, InstrumentData, Kind, SourceData
 from engine.model.rows import kind_name
 from engine.model.units import NULL_TIME, format_time, trim_decimal
@@ -37,8 +38,23 @@ class FoundMessage:
 
 def find_messages(path: Path, seqs: Iterable[int]) -> dict[int, FoundMessage]:
     """The messages that hold these rows of one log; one pass over it, stopping after the last."""
-    wanted = sorted(set(seqs))
     found: dict[int, FoundMessage] = {}
+    _find(path, seqs, found)
+    return found
+
+
+def look_up(path: Path, seqs: Iterable[int]) -> tuple[dict[int, FoundMessage], str]:
+    """What `find_messages` finds as far as the log is there and good, and what is wrong with it ("")."""
+    found: dict[int, FoundMessage] = {}
+    try:
+        _find(path, seqs, found)
+    except InputError as error:
+        return found, f"messages cannot be shown: {error.message}"
+    return found, ""
+
+
+def _find(path: Path, seqs: Iterable[int], found: dict[int, FoundMessage]) -> None:
+    wanted = sorted(set(seqs))
     instruments: dict[int, InstrumentData] = {}
     sources: dict[int, str] = {}
     with LogReader(path) as reader:
@@ -53,19 +69,25 @@ def find_messages(path: Path, seqs: Iterable[int]) -> dict[int, FoundMessage]:
                 row = max(0, wanted[0] - batch.first_seq)
                 # A message is told in the definitions of its own time, not in later ones.
                 while definitions and definitions[0] <= row:
-                    _define(batch, definitions.pop(0), instruments, sources)
+                    _define(path, batch, definitions.pop(0), instruments, sources)
                 found[wanted.pop(0)] = _message(path, batch, row, instruments, sources)
             for row in definitions:
-                _define(batch, row, instruments, sources)
-    return found
+                _define(path, batch, row, instruments, sources)
 
 
-def _define(batch: Any, row: int, instruments: dict[int, InstrumentData], sources: dict[int, str]) -> None:
+def _define(
+    path: Path, batch: Any, row: int, instruments: dict[int, InstrumentData], sources: dict[int, str]
+) -> None:
     text = batch.data_at(row) or b"{}"
-    if batch.kind[row] == Kind.INSTRUMENT:
-        instruments[int(batch.instrument[row])] = msgspec.json.decode(text, type=InstrumentData)
-    else:
-        sources[int(batch.source[row])] = msgspec.json.decode(text, type=SourceData).name
+    try:
+        if batch.kind[row] == Kind.INSTRUMENT:
+            instruments[int(batch.instrument[row])] = msgspec.json.decode(text, type=InstrumentData)
+        else:
+            sources[int(batch.source[row])] = msgspec.json.decode(text, type=SourceData).name
+    except msgspec.DecodeError as error:
+        raise InputError(
+            f"{path}: row {batch.first_seq + row}: its definition cannot be read: {error}"
+        ) from None
 
 
 def _message(
@@ -109,7 +131,7 @@ def _row(batch: Any, row: int, instruments: dict[int, InstrumentData]) -> str:
         parts.append(str(flags.name or flags))
     text = batch.data_at(row)
     if text:
-        parts.append(text.decode())
+        parts.append(text.decode("utf-8", "backslashreplace"))
     return "  ".join(parts)
 
 

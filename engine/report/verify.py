@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine.config import BEHAVIOUR_VERSION
 from engine.log.journal import (
     HASH_FIELDS,
     JOURNAL_SCHEMA,
@@ -21,12 +22,15 @@ from engine.log.journal import (
 )
 from engine.loop.backtest import Backtest, run_backtest
 from engine.model.errors import StrategyError
-from engine.report.explain import FoundMessage, find_messages
+from engine.report.explain import FoundMessage, look_up
 from engine.report.runs import (
     JOURNAL_FILE,
+    InputRecord,
     RunRecord,
     code_fingerprint,
     input_paths,
+    input_places,
+    log_header,
     read_run,
     recorded_hash,
     strategy_reference,
@@ -43,6 +47,7 @@ class Divergence:
     right: dict[str, Any] | None
     fields: tuple[str, ...] = ()
     causes: list[FoundMessage] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # why a cause is not among them
 
 
 @dataclass
@@ -55,6 +60,7 @@ class Verification:
     replayed_hash: str
     decisions: int
     finished: bool
+    complete: bool  # every decision of the replay is in the run's journal, and no other
     divergence: Divergence | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -84,11 +90,13 @@ def first_divergence(left: pa.Table, right: pa.Table) -> Divergence | None:
 
 
 def add_causes(divergence: Divergence, inputs: list[list[Path]]) -> None:
-    """Read the messages that caused the two sides out of their logs."""
+    """Read the messages that caused the two sides out of their logs, as far as those are there and good."""
     for record, paths in zip((divergence.left, divergence.right), inputs, strict=True):
         if record is None or record["cause_seq"] < 0 or record["file"] >= len(paths):
             continue
-        found = find_messages(paths[record["file"]], [record["cause_seq"]])
+        found, problem = look_up(paths[record["file"]], [record["cause_seq"]])
+        if problem and problem not in divergence.notes:
+            divergence.notes.append(problem)
         for message in found.values():
             if message not in divergence.causes:
                 divergence.causes.append(message)
@@ -105,6 +113,11 @@ def verify_run(
     paths = input_paths(folder, record)
     recorded = decisions_of(folder)
     notes = []
+    if record.config.behaviour != BEHAVIOUR_VERSION:
+        notes.append(
+            f"the run was decided by the rules of version {record.config.behaviour}, "
+            f"this engine decides by those of version {BEHAVIOUR_VERSION}"
+        )
     if record.code and record.code != code_fingerprint():
         notes.append("the engine's code is not that of the run")
     loaded = load_strategy(strategy_reference(folder, record), table=record.strategy.parameters)
@@ -120,6 +133,12 @@ def verify_run(
         if wanted:
             raise
         notes.append(f"in the replay {failure.message}")
+        heads = [log_header(path).sealed_chain for path in paths]
+        notes += [
+            _other_log(before)
+            for before, head in zip(record.inputs, heads, strict=True)
+            if before.chain and head and head != before.chain
+        ]
     else:
         notes += _input_notes(record, result)
     stored = hash_of_table(recorded)
@@ -127,9 +146,13 @@ def verify_run(
     finished = bool(wanted)
     if finished and stored != wanted:
         notes.append("the journal's decisions do not give the hash in summary.json: the journal was altered")
+    complete = recorded.num_rows == replayed.num_rows
     if not finished:
         # A run that was killed: what it managed to write must be how the replay begins.
-        notes.append("the run did not finish: its decisions are compared as far as they go")
+        notes.append(
+            "the run did not finish (no summary.json): its decisions are compared as far as they go"
+            + ("" if complete else f", {recorded.num_rows:,} of {replayed.num_rows:,}")
+        )
         replayed_part = replayed.slice(0, recorded.num_rows)
         divergence = first_divergence(recorded, replayed_part)
     else:
@@ -145,6 +168,7 @@ def verify_run(
         replayed_hash=replayed_hash,
         decisions=recorded.num_rows,
         finished=finished,
+        complete=same and complete,
         divergence=divergence,
         notes=notes,
     )
@@ -153,17 +177,21 @@ def verify_run(
 def _input_notes(record: RunRecord, result: Backtest) -> list[str]:
     """What should be known of the logs that were read: other rows than the run's, torn ends."""
     return [
-        f"input {before.path} is not the log of the run: its chain head differs"
+        _other_log(before)
         for entry, before in zip(result.inputs, record.inputs, strict=True)
         if before.chain and entry.chain != before.chain
     ] + result.warnings
+
+
+def _other_log(before: InputRecord) -> str:
+    return f"input {before.path} is not the log of the run: its chain head differs"
 
 
 def diff_runs(left: Path, right: Path) -> Divergence | None:
     """The first divergence of two runs, its causes read from their logs where they still are."""
     divergence = first_divergence(decisions_of(left), decisions_of(right))
     if divergence is not None:
-        add_causes(divergence, [input_paths(folder, read_run(folder)) for folder in (left, right)])
+        add_causes(divergence, [input_places(folder, read_run(folder)) for folder in (left, right)])
     return divergence
 
 

@@ -15,12 +15,12 @@ from engine.model.units import format_time
 from engine.report.explain import (
     FoundMessage,
     decision_text,
-    find_messages,
+    look_up,
     message_record,
     message_text,
     trigger_text,
 )
-from engine.report.runs import JOURNAL_FILE, input_paths, read_run
+from engine.report.runs import JOURNAL_FILE, input_places, read_run
 from engine.report.verify import decisions_of
 
 _OWN = (JournalKind.SUBMIT, JournalKind.REFUSED, JournalKind.CANCEL)
@@ -34,6 +34,7 @@ class Story:
     order: int
     records: list[dict[str, Any]] = field(default_factory=list)
     messages: dict[int, FoundMessage] = field(default_factory=dict)  # by the decision's number
+    notes: list[str] = field(default_factory=list)  # why a message is not among them
 
 
 def explain_order(folder: Path, order: int) -> Story:
@@ -48,13 +49,15 @@ def explain_order(folder: Path, order: int) -> Story:
             hint=f"its orders are 1 to {highest}" if highest else "it sent none",
         )
     story = Story(str(folder), order, own.to_pylist())
-    paths = input_paths(folder, record)
+    paths = input_places(folder, record)
     wanted: dict[int, list[tuple[int, int]]] = {}
     for entry in story.records:
         if entry["kind"] in _OWN and entry["cause_seq"] >= 0 and entry["file"] < len(paths):
             wanted.setdefault(entry["file"], []).append((entry["cause_seq"], entry["number"]))
     for file, places in wanted.items():
-        found = find_messages(paths[file], [seq for seq, _ in places])
+        found, problem = look_up(paths[file], [seq for seq, _ in places])
+        if problem:
+            story.notes.append(problem)
         for seq, number in places:
             if seq in found:
                 story.messages[number] = found[seq]
@@ -84,7 +87,7 @@ def line_text(record: dict[str, Any]) -> str:
 
 def why_text(story: Story) -> str:
     """The story as lines."""
-    lines = [f"order {story.order} of {story.run}"]
+    lines = [f"order {story.order} of {story.run}", *(f"note: {note}" for note in story.notes)]
     for record in story.records:
         lines.append(decision_text(record))
         if record["kind"] in _OWN:
@@ -99,6 +102,7 @@ def why_record(story: Story) -> dict[str, Any]:
     return {
         "run": story.run,
         "order": story.order,
+        "notes": story.notes,
         "decisions": [
             {
                 **record,
