@@ -94,6 +94,7 @@ class Session:
         self._due_timer: asyncio.TimerHandle | None = None
         self._disk_level = "ok"
         self._closing = False
+        self._duration: asyncio.TimerHandle | None = None
         self.ended = False  # the log is closed
 
     # --- what it came to ---
@@ -129,10 +130,6 @@ class Session:
         Raises VenueError and UsageError when nothing could be begun, and StrategyError or EngineError after
         the log has been closed.
         """
-        loop = asyncio.get_running_loop()
-        duration = None
-        if self.config.duration_s:
-            duration = loop.call_later(self.config.duration_s, self.stop, "--for")
         disk = asyncio.ensure_future(self._watch_disk())
         try:
             if self.config.tap is not None:
@@ -142,8 +139,8 @@ class Session:
         except EngineError as error:
             self._failure = self._failure or error
         finally:
-            if duration is not None:
-                duration.cancel()
+            if self._duration is not None:
+                self._duration.cancel()
             disk.cancel()
             self._close()
             self.ended = True
@@ -312,6 +309,9 @@ class Session:
         )
         self._writer = LogWriter(self.log_path, header, fsync=self.config.fsync)
         self._writer.rows = self._rows
+        if self.config.duration_s:  # counted from the first row: how long a venue takes to answer is not ours
+            loop = asyncio.get_running_loop()
+            self._duration = loop.call_later(self.config.duration_s, self.stop, "--for")
 
     def _stamp(self) -> int:
         """The time of a row of our own."""
