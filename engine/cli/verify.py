@@ -12,16 +12,17 @@ from engine.cli.common import emit, json_option, relative
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
+@click.option("--strategy", default="", metavar="FILE", help="Where its strategy is now, if it was moved.")
 @click.option("--batch-rows", default=0, hidden=True, help="Re-cut the input; results do not depend on it.")
 @json_option
-def verify(run: Path, *, batch_rows: int, as_json: bool) -> int:
+def verify(run: Path, *, strategy: str, batch_rows: int, as_json: bool) -> int:
     """Run RUN again from its log and compare every decision; exit code 1 when one differs."""
     from engine.cli.options import prepare_kernels
 
     prepare_kernels()
     from engine.report.verify import verify_run
 
-    found = verify_run(run, batch_rows=batch_rows)
+    found = verify_run(run, strategy=strategy, batch_rows=batch_rows)
     result: dict[str, Any] = {
         "run": relative(run),
         "same": found.same,

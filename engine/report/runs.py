@@ -5,7 +5,8 @@
     summary.json    the figures; missing when the run did not end
     log*.arrow      of a live run: everything that arrived
 
-Nothing in it names a host, a user or an absolute path: inputs are given relative to the folder.
+Nothing in it names a host, a user or an absolute path: inputs are given relative to the folder, and so is
+the strategy's file, unless it stands somewhere else altogether: then only its name is kept.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class InputRecord(msgspec.Struct, frozen=True):
 class StrategyRecord(msgspec.Struct, frozen=True):
     """The strategy: what finds it again, its parameters, and the fingerprint of its code."""
 
-    reference: str  # a shipped name, or a file (and its class) relative to the run's folder
+    reference: str  # a shipped name, or a file (and its class): see `_seen_from`
     fingerprint: str
     parameters: dict[str, Any]
     files: dict[str, str]
@@ -86,14 +87,24 @@ def strategy_record(loaded: LoadedStrategy, folder: Path) -> StrategyRecord:
     """What run.json says of a loaded strategy, seen from the run's folder."""
     _, suffix, class_name = loaded.reference.rpartition(".py")
     return StrategyRecord(
-        # A file is found from the run, wherever the user stands by then; a shipped one by its name.
-        reference=f"{os.path.relpath(loaded.path, folder)}{class_name}" if suffix else loaded.reference,
+        reference=f"{_seen_from(folder, loaded.path)}{class_name}" if suffix else loaded.reference,
         fingerprint=loaded.fingerprint,
         parameters=dict(loaded.parameters),
         # They all stand beside the strategy: their folder, which may be a user's home, says nothing more.
         files={Path(name).name: digest for name, digest in loaded.files.items()},
         cpu_dependent=tuple(loaded.cpu_dependent),
     )
+
+
+def _seen_from(folder: Path, file: Path) -> str:
+    """A strategy's file from a run's folder: found again wherever the user stands by then.
+
+    A way that leads out of the project and down again (../../../home/alice/…) would name what is nobody's
+    business: of such a file only the name is given.
+    """
+    file, here, project = file.resolve(), Path.cwd(), folder.resolve().parent.parent
+    below = file.is_relative_to(project) or (file.is_relative_to(here) and project.is_relative_to(here))
+    return os.path.relpath(file, folder.resolve()) if below else file.name
 
 
 def log_header(path: Path) -> LogHeader:
@@ -114,12 +125,25 @@ def input_record(entry: Input, folder: Path) -> InputRecord:
     )
 
 
-def strategy_reference(folder: Path, record: RunRecord) -> str:
-    """What loads the run's strategy again, from where the user stands."""
+def strategy_reference(folder: Path, record: RunRecord, instead: str = "") -> str:
+    """What loads the run's strategy again, from where the user stands; `instead`: the file that it is now.
+
+    Raises InputError when only the file's name is known, and there is none of that name here.
+    """
     file, suffix, class_name = record.strategy.reference.rpartition(".py")
+    if instead:
+        return instead + class_name if suffix and instead.endswith(".py") else instead
     if not suffix:
         return record.strategy.reference
-    return f"{os.path.relpath(os.path.normpath(folder / file))}{suffix}{class_name}"
+    place = os.path.relpath(os.path.normpath(folder / f"{file}.py"))
+    if os.sep not in file:
+        place = f"{file}.py"
+        if not Path(place).is_file():
+            raise InputError(
+                f"{folder / RUN_FILE}: its strategy {place} stood outside the project, and none is here",
+                hint=f"go to the folder of {place}, or say where it is: engine verify RUN --strategy FILE",
+            )
+    return place + class_name
 
 
 def code_fingerprint() -> str:

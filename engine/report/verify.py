@@ -103,10 +103,15 @@ def add_causes(divergence: Divergence, inputs: list[list[Path]]) -> None:
 
 
 def verify_run(
-    folder: Path, *, batch_rows: int = 0, progress: Callable[[int], None] | None = None
+    folder: Path,
+    *,
+    strategy: str = "",
+    batch_rows: int = 0,
+    progress: Callable[[int], None] | None = None,
 ) -> Verification:
     """Execute a run again from its inputs and compare every decision.
 
+    `strategy` is the file that the run's strategy is now, "" for where it was.
     Raises InputError when the inputs or the strategy are not there any more.
     """
     record = read_run(folder)
@@ -120,7 +125,7 @@ def verify_run(
         )
     if record.code and record.code != code_fingerprint():
         notes.append("the engine's code is not that of the run")
-    loaded = load_strategy(strategy_reference(folder, record), table=record.strategy.parameters)
+    loaded = load_strategy(strategy_reference(folder, record, strategy), table=record.strategy.parameters)
     if loaded.fingerprint != record.strategy.fingerprint:
         notes.append(f"strategy {record.strategy.reference} has changed since the run")
     collector = _Collector()

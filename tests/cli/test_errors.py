@@ -283,7 +283,7 @@ def test_a_disk_that_is_full_while_trading(venue: str, tmp_path: Path) -> None:
     assert "Traceback" not in done.err
     assert "log.arrow: File too large at byte" in done.err
     (folder,) = run_folders(tmp_path)
-    verified = call("verify", folder, "--json", cwd=tmp_path).ok().json
+    verified = call("verify", folder, "--strategy", BUSY, "--json", cwd=tmp_path).ok().json
     assert verified["same"]
     assert verified["decisions"] > 0
 
@@ -296,7 +296,7 @@ def test_a_disk_that_is_full_in_a_backtest(log: Path, tmp_path: Path) -> None:
     assert_named(done, 1, "journal.arrow: the journal cannot be written: File too large", "make room")
     (folder,) = run_folders(tmp_path)
     read_journal(folder / "journal.arrow")
-    assert call("verify", folder, "--json", cwd=tmp_path).ok().json["same"]
+    assert call("verify", folder, "--strategy", BUSY, "--json", cwd=tmp_path).ok().json["same"]
 
 
 # -- while it runs

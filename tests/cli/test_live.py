@@ -47,7 +47,7 @@ def read(path: Path) -> list[Row]:
 def assert_same_again(cwd: Path, result: dict[str, Any]) -> None:
     """`verify` says the same, and a backtest over the session's own log gives the same hash."""
     log = f"{result['run_dir']}/log.arrow"
-    verified = call("verify", result["run_dir"], "--json", cwd=cwd).ok().json
+    verified = call("verify", result["run_dir"], *BUSY, "--json", cwd=cwd).ok().json
     assert verified["same"]
     assert verified["finished"]
     assert verified["notes"] == []
@@ -132,7 +132,7 @@ def test_a_session_ends_by_itself(venue: str, tmp_path: Path) -> None:
         "run.json",
         "summary.json",
     ]
-    assert call("verify", folder, cwd=tmp_path).ok().out.startswith(f"runs/{folder.name}: the same")
+    assert call("verify", folder, *BUSY, cwd=tmp_path).ok().out.startswith(f"runs/{folder.name}: the same")
 
 
 def test_a_terminal_shows_one_line_that_goes_on(venue: str, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def check_killed_run(cwd: Path, strategy: tuple[str, str]) -> tuple[list[dict[st
         rows = [row for batch in reader.batches() for row in rows_of_batch(batch)]
         assert not reader.sealed
     assert all(record["cause_seq"] < len(rows) for record in recorded)
-    verified = call("verify", folder, "--json", cwd=cwd).ok().json
+    verified = call("verify", folder, *strategy, "--json", cwd=cwd).ok().json
     assert verified["same"]
     assert not verified["finished"]
     assert verified["decisions"] == len([r for r in recorded if r["kind"] != STRATEGY_LINE]) > 0
