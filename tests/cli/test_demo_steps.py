@@ -1,0 +1,47 @@
+"""The demo's steps are commands of their own: one that fails, or that says nothing, ends the demo by name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine.cli import demo as module
+from engine.model.errors import EngineError
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """Every command prints an object and ends with this code."""
+
+    def run(command: list[str], **_options: object) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.CompletedProcess(command, code, b'{"same": false}\n', b"error: no\n")
+
+    monkeypatch.setattr(subprocess, "run", run)
+
+
+def test_a_step_that_fails_after_its_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An object on stdout is no success: the exit code counts, but for the verdict of verify."""
+    answering(monkeypatch, 1)
+    with pytest.raises(EngineError, match=r"engine backtest a.arrow failed:\nerror: no"):
+        module._engine("backtest", "a.arrow")
+    assert module._engine("verify", "a", codes=(0, 1)) == {"same": False}
+
+
+@pytest.mark.parametrize(
+    ("code", "patience_s"), [("import time; time.sleep(600)", 0.05), ("", 60.0)], ids=["silent", "ended"]
+)
+def test_a_venue_that_does_not_start(
+    code: str, patience_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not waited for without end; what it said is in the error."""
+    monkeypatch.setattr(module, "STARTS_WITHIN_S", patience_s)
+    (tmp_path / "serve.log").write_text("error: the port is taken\n")
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    try:
+        with pytest.raises(EngineError, match="did not start: error: the port is taken"):
+            module._first_line(process, tmp_path / "serve.log")
+    finally:
+        process.kill()
+        process.communicate()
