@@ -71,6 +71,7 @@ _UNSIGNED = {CHECKSUM_KEY: CHECKSUM_EMPTY}
 _LINES_KEPT = 4096
 HASH_FIELDS = (*_SAME, "instrument")
 STRATEGY_LINE = 0
+_TEMPLATE_ROWS, _TEMPLATES_KEPT = 8, 256
 _INTEGERS = tuple(f.name for f in JOURNAL_SCHEMA if f.name not in ("instrument", "text"))
 _NUMPY = {f.name: f.type.to_pandas_dtype() for f in JOURNAL_SCHEMA if f.name in _INTEGERS}
 
@@ -122,6 +123,7 @@ class Journal:
         self.hash = JournalHash()
         self.records = 0
         self._lines: list[dict[str, Any]] = []
+        self._templates: dict[bytes, _Template] = {}
         self._texts: dict[int, str] = {}
         self._file = -1
         self._failure: EngineError | None = None
@@ -163,7 +165,21 @@ class Journal:
         self.records += len(records)
         if self._file < 0:
             return
-        self._write_batch(self.record_batch(records, keys))
+        if len(records) > _TEMPLATE_ROWS or self._texts:
+            self._write_batch(self.record_batch(records, keys))
+            return
+        # A live session decides one thing or two at a turn, thousands of times: batches of the same rows
+        # and instruments differ only in numbers, which are put into a message that Arrow once made.
+        shape = records["instrument"].tobytes()
+        template = self._templates.get(shape)
+        if template is None:
+            message = self._encode(self.record_batch(records, keys))
+            if len(self._templates) < _TEMPLATES_KEPT:
+                self._templates[shape] = _Template(message, len(records))
+        else:
+            message = template.fill(records)
+        sign_message(message)
+        self._write(message)
 
     def record_batch(self, records: npt.NDArray[np.void], keys: Sequence[str]) -> pa.RecordBatch:
         """The records as the file's columns."""
@@ -202,14 +218,19 @@ class Journal:
         self._write_batch(pa.RecordBatch.from_arrays(columns, schema=JOURNAL_SCHEMA))
 
     def _write_batch(self, record: pa.RecordBatch) -> None:
+        message = self._encode(record)
+        sign_message(message)
+        self._write(message)
+
+    def _encode(self, record: pa.RecordBatch) -> bytearray:
+        """The batch as Arrow writes it, not signed yet."""
         sink = self._sink
         sink.seek(0)
         sink.truncate()
         self._stream.write_batch(record, custom_metadata=_UNSIGNED)
         message = bytearray(sink.getbuffer()[self._skip :])
         self._skip = 0
-        sign_message(message)
-        self._write(message)
+        return message
 
     def _write(self, content: bytes | bytearray) -> None:
         if self._failure is not None:
@@ -237,6 +258,27 @@ class Journal:
                 os.close(self._file)
                 self._file = -1
         return self.hash.head()
+
+
+class _Template:
+    """A message of a number of records, and where in it each column's numbers stand."""
+
+    def __init__(self, message: bytearray, count: int) -> None:
+        self._message = bytes(message)
+        content = pa.py_buffer(self._message)
+        batch = pa.ipc.read_record_batch(content, JOURNAL_SCHEMA)
+        self._places: list[tuple[str, int, int]] = []
+        for name in _INTEGERS:
+            column = batch.column(name)
+            start = column.buffers()[1].address - content.address
+            self._places.append((name, start, start + count * column.type.bit_width // 8))
+
+    def fill(self, records: npt.NDArray[np.void]) -> bytearray:
+        """The message with these records' numbers in it, not signed yet."""
+        message = bytearray(self._message)
+        for name, start, stop in self._places:
+            message[start:stop] = records[name].tobytes()
+        return message
 
 
 def read_journal(path: Path) -> pa.Table:
