@@ -144,6 +144,9 @@ class Chunk:
 
     def ahead(self, low: int, high: int) -> tuple[Delivery, Iterator[Any]]:
         """Events low..high, uniform in kind, and the delivery that knows where they stand."""
+        if len(self._ends) == 1:
+            alone = Delivery(self, low, [self.event(0)])
+            return alone, alone.iterator
         if self._columns is None:
             self._columns = columns_of(self._batch, self._deliveries, self._instruments)
         columns = self._columns

@@ -40,6 +40,7 @@ NEEDED = (
     "data",
 )
 
+_FEW = 8  # rows that Python looks at faster than NumPy
 _REFERENCE = (int(Kind.SOURCE), int(Kind.INSTRUMENT))
 _NONE = np.uint32(2**32 - 1)
 
@@ -59,6 +60,9 @@ class Numbering:
     def split(self, batch: Batch) -> Iterator[Batch]:
         """The batch in parts with run-wide indexes, reference messages apart from all others."""
         kinds = batch.kind
+        if batch.count <= _FEW and not any(kind in _REFERENCE for kind in kinds.tolist()):
+            yield self._number(batch)  # most turns of a live session
+            return
         reference = (kinds == _REFERENCE[0]) | (kinds == _REFERENCE[1])
         if not reference.any():
             yield self._number(batch)
@@ -104,10 +108,11 @@ class Numbering:
         if int(numbers.max(initial=0)) >= len(self.table):
             self._unknown(part, int(numbers.max()))
         mapped = self.table[numbers]
-        # Market rows (the kinds below 20) need an instrument; others may have none.
-        unknown = (mapped == _NONE) & ((numbers != 0) | (part.kind < Kind.NEWS))
-        if unknown.any():
-            self._unknown(part, int(numbers[np.flatnonzero(unknown)[0]]))
+        if int(mapped.max(initial=0)) == _NONE:
+            # Market rows (the kinds below 20) need an instrument; others may have none.
+            unknown = (mapped == _NONE) & ((numbers != 0) | (part.kind < Kind.NEWS))
+            if unknown.any():
+                self._unknown(part, int(numbers[np.flatnonzero(unknown)[0]]))
         # In place: the batch was read for this run, and copying its slots costs more than a turn's work.
         part.instrument = mapped
         part.rows = None
