@@ -91,7 +91,7 @@ def why_text(story: Story) -> str:
     for record in story.records:
         lines.append(decision_text(record))
         if record["kind"] in _OWN:
-            lines.append(f"  decided on: {trigger_text(record)}, when the last message was")
+            lines.append(f"  decided on: {trigger_text(record)}; the last message by then:")
             message = story.messages.get(record["number"])
             lines.append(message_text(message) if message else "  (none yet)")
     return "\n".join(lines)

@@ -133,7 +133,7 @@ def test_why_leads_from_the_order_to_the_bytes(original: Ran) -> None:
     submit = story["decisions"][0]
     assert submit["kind"] == "submit"
     assert submit["text"] in lines
-    assert "decided on: message, when the last message was" in lines
+    assert "decided on: message; the last message by then:" in lines
     cause = submit["cause"]
     assert cause["first_seq"] == cause["last_seq"] == submit["cause_seq"]
     assert cause["file"] == "market.arrow"
