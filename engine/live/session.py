@@ -135,6 +135,7 @@ class Session:
             if self.config.tap is not None:
                 await self._run_tap(self.config.tap)
             else:
+                self._count_down()  # a quiet log may bring no first row to count from
                 await self._run_tail()
         except EngineError as error:
             self._failure = self._failure or error
@@ -146,6 +147,12 @@ class Session:
             self.ended = True
         if self._failure is not None:
             raise self._failure
+
+    def _count_down(self) -> None:
+        """Let `--for` run: from the first row on, for how long a venue takes to answer is not ours."""
+        if self.config.duration_s and self._duration is None:
+            loop = asyncio.get_running_loop()
+            self._duration = loop.call_later(self.config.duration_s, self.stop, "--for")
 
     # --- rows from a venue ---
 
@@ -309,9 +316,7 @@ class Session:
         )
         self._writer = LogWriter(self.log_path, header, fsync=self.config.fsync)
         self._writer.rows = self._rows
-        if self.config.duration_s:  # counted from the first row: how long a venue takes to answer is not ours
-            loop = asyncio.get_running_loop()
-            self._duration = loop.call_later(self.config.duration_s, self.stop, "--for")
+        self._count_down()
 
     def _stamp(self) -> int:
         """The time of a row of our own."""
