@@ -55,6 +55,7 @@ class Flag(IntFlag):
     REJECTED_TICK = 1 << 10
     LOSSY = 1 << 11  # the source may have merged updates
     AGGREGATE = 1 << 12  # several trades of one taker at one price, as the venue reports them
+    BY_ORDER = 1 << 13  # of a BOOK row: `id` is one order of the venue's, `size` what is left of it
 
 
 class Part(IntEnum):
@@ -72,7 +73,8 @@ ASK = SELL = -1
 NO_SIDE = 0
 
 # What an instrument's log may carry, as users name it with --channels.
-CHANNELS = ("trade", "aggtrade", "quote", "book", "bar", "news")
+# "orders" is a book by order (level 3), "book" one by price.
+CHANNELS = ("trade", "aggtrade", "quote", "book", "orders", "bar", "news")
 
 
 class Data(msgspec.Struct, omit_defaults=True, frozen=True):
@@ -183,6 +185,32 @@ class BookData(Data, frozen=True):
     note: str = ""
 
 
+class SessionData(Data, frozen=True):
+    """SESSION: one trading session of a calendar, known ahead. Times are ns since 1970-01-01 UTC."""
+
+    calendar: str  # "XNYS"
+    day: str  # "2024-06-03", the session's own date
+    opens: int
+    closes: int
+    venue: str = ""  # whose instruments it is for; "": all of the file
+    version: str = ""  # of the calendar's source
+    early: bool = False  # it closes before its usual hour
+
+
+class CorporateData(Data, frozen=True):
+    """CORPORATE: a split or a cash dividend of the row's instrument, effective at the row's `ts_venue`.
+
+    A split multiplies sizes by numerator / denominator and divides prices by it. A dividend pays `amount`,
+    a decimal text, a unit held.
+    """
+
+    action: str  # "split", "dividend"
+    numerator: int = 1
+    denominator: int = 1
+    amount: str = "0"
+    currency: str = ""
+
+
 class EndData(Data, frozen=True):
     """END: the recording ends here on purpose."""
 
@@ -193,6 +221,8 @@ DATA_OF_KIND: dict[Kind, type[Data]] = {
     Kind.BAR: BarData,
     Kind.BOOK: BookData,
     Kind.NEWS: NewsData,
+    Kind.SESSION: SessionData,
+    Kind.CORPORATE: CorporateData,
     Kind.INSTRUMENT: InstrumentData,
     Kind.SOURCE: SourceData,
     Kind.STATUS: StatusData,
