@@ -7,7 +7,15 @@ from typing import Any
 from engine.execution.agenda import push
 from engine.execution.codes import E_FILL, E_FILL_ALL
 from engine.execution.money import MAX_AMOUNT, MAX_BALANCE, OVERFLOW, cost_of, fee_of, notional_of
-from engine.execution.state import ITEM_REPORT, RANK_REPORT, VENUE_DONE, assets_at, instruments_at, orders_at
+from engine.execution.state import (
+    ITEM_REPORT,
+    RANK_REPORT,
+    SIDES_EACH,
+    VENUE_DONE,
+    assets_at,
+    instruments_at,
+    orders_at,
+)
 from engine.market.book import sides_at
 from engine.model import jit
 
@@ -15,7 +23,14 @@ from engine.model import jit
 @jit.inlined
 def side_of(s: Any, instrument: int, sign: int) -> Any:
     """The SIDE record of an instrument's bids (sign +1) or asks (-1)."""
-    return sides_at(s.sides, 2 * s.instrument_count)[2 * instrument + (1 if sign < 0 else 0)]
+    return sides_at(s.sides, SIDES_EACH * s.instrument_count)[SIDES_EACH * instrument + (sign < 0)]
+
+
+@jit.inlined
+def seen_side_of(s: Any, instrument: int, sign: int) -> Any:
+    """The same as the strategy sees it: behind the venue's own where that has a clock of its own."""
+    k = SIDES_EACH * instrument + s.seen + (sign < 0)
+    return sides_at(s.sides, SIDES_EACH * s.instrument_count)[k]
 
 
 @jit.helper

@@ -46,7 +46,7 @@ from engine.execution.codes import (
 )
 from engine.execution.fills import fill, finish, free_cash, lock, report, side_of
 from engine.execution.money import OVERFLOW, cost_of
-from engine.execution.resting import make, rest, unrest
+from engine.execution.resting import make, rest, take_note, unrest
 from engine.execution.state import (
     MATCH_BARS,
     MATCH_BOOK,
@@ -58,10 +58,19 @@ from engine.execution.state import (
     VENUE_WAITING,
     VENUE_WORKING,
     instruments_at,
-    items_at,
     orders_at,
 )
-from engine.market.book import LOWEST_KEY, UNKNOWN, available_within, best_of, levels_at, position_of
+from engine.market.book import (
+    LOWEST_KEY,
+    UNKNOWN,
+    best_key,
+    find,
+    next_own,
+    next_shown,
+    note_of,
+    notes_at,
+    size_of,
+)
 from engine.model import jit
 
 
@@ -79,30 +88,28 @@ def take(s: Any, slot: int, limit_key: int) -> int:
         price = slipped_price(instrument, order.side, limit_key)
         return int(affordable_fill(s, slot, price, order.venue_size - order.venue_filled))
     side = side_of(s, order.instrument, sign)
-    levels = levels_at(side.levels, side.capacity)
-    i = best_of(levels, side.count)
-    if i < 0:
+    best = best_key(side)
+    if best == LOWEST_KEY:
         return 0
-    best_price = levels[i].price
-    while i >= 0 and order.venue_filled < order.venue_size:
-        level = levels[i]
-        if level.price * sign < limit_key:
-            break
-        left = level.size - level.consumed
+    key = best
+    while key >= limit_key and key != LOWEST_KEY and order.venue_filled < order.venue_size:
+        handle = find(side, key)
+        left = available(s, side, handle)
         if left > 0:
             wanted = order.venue_size - order.venue_filled
             filled = order.venue_filled
-            ended = affordable_fill(s, slot, level.price, wanted if wanted < left else left)
-            level.consumed += order.venue_filled - filled
+            ended = affordable_fill(s, slot, key * sign, wanted if wanted < left else left)
+            if order.venue_filled > filled:
+                take_note(s, side, handle).consumed += order.venue_filled - filled
             if ended != 0:
                 return int(ended)
-        i -= 1
+        key = next_shown(side, key)
     if (
         instrument.match_on == MATCH_QUOTES
         and order.kind == K_MARKET
         and order.venue_filled < order.venue_size
     ):
-        worse = best_price - sign * instrument.tick
+        worse = best * sign - sign * instrument.tick
         if worse < instrument.tick:
             worse = instrument.tick
         return int(affordable_fill(s, slot, worse, order.venue_size - order.venue_filled))
@@ -161,19 +168,39 @@ def can_pay(s: Any, slot: int, limit_key: int) -> bool:
         cost = cost_of(slipped_price(instrument, 1, limit_key), wanted, instrument.decimals, rate)
         return bool(cost != OVERFLOW and cost <= free)
     side = side_of(s, order.instrument, -1)
-    levels = levels_at(side.levels, side.capacity)
-    i = side.count - 1
-    while i >= 0 and wanted > 0 and levels[i].price * -1 >= limit_key:
-        left = levels[i].size - levels[i].consumed
+    key = best_key(side)
+    while key >= limit_key and key != LOWEST_KEY and wanted > 0:
+        left = available(s, side, find(side, key))
         if left > 0:
             size = wanted if wanted < left else left
-            cost = cost_of(levels[i].price, size, instrument.decimals, rate)
+            cost = cost_of(-key, size, instrument.decimals, rate)
             if cost == OVERFLOW or cost > free:
                 return False
             free -= cost
             wanted -= size
-        i -= 1
+        key = next_shown(side, key)
     return True
+
+
+@jit.helper
+def available(s: Any, side: Any, handle: int) -> int:
+    """What is left for us of a displayed level; not positive when nothing is."""
+    index = note_of(side, handle)
+    consumed = notes_at(s.notes, s.note_capacity)[index].consumed if index >= 0 else 0
+    return int(size_of(side, handle) - consumed)
+
+
+@jit.helper
+def available_within(s: Any, side: Any, limit_key: int, enough: int) -> int:
+    """Displayed and not consumed size at `limit_key` or better, counted up to `enough`."""
+    total = 0
+    key = best_key(side)
+    while key >= limit_key and key != LOWEST_KEY and total < enough:
+        left = available(s, side, find(side, key))
+        if left > 0:
+            total += left
+        key = next_shown(side, key)
+    return int(total)
 
 
 @jit.helper
@@ -190,10 +217,8 @@ def would_match(s: Any, slot: int) -> bool:
     sign = -order.side
     if instrument.match_on == MATCH_TRADES:
         return bool(instrument.last_price * sign >= order.price * sign)
-    side = side_of(s, order.instrument, sign)
-    levels = levels_at(side.levels, side.capacity)
-    best = best_of(levels, side.count)
-    return bool(best >= 0 and levels[best].price * sign >= order.price * sign)
+    best = best_key(side_of(s, order.instrument, sign))
+    return bool(best != LOWEST_KEY and best >= order.price * sign)
 
 
 @jit.helper
@@ -216,7 +241,7 @@ def arrive(s: Any, slot: int) -> None:
     if instrument.match_on == MATCH_TRADES:
         empty = instrument.last_price == 0
     else:
-        empty = best_of(levels_at(opposite.levels, opposite.capacity), opposite.count) < 0
+        empty = best_key(opposite) == LOWEST_KEY
     if order.kind == K_MARKET:
         if empty:
             finish(s, slot, E_REJECTED, R_EMPTY)
@@ -234,9 +259,7 @@ def arrive(s: Any, slot: int) -> None:
     if order.tif == T_FOK:
         enough = matches
         if matches and instrument.match_on != MATCH_TRADES:
-            enough = (
-                available_within(opposite, -order.side, order.price, order.venue_size) >= order.venue_size
-            )
+            enough = available_within(s, opposite, limit_key, order.venue_size) >= order.venue_size
         if not enough:
             finish(s, slot, E_EXPIRED, R_FOK)
             return
@@ -335,52 +358,51 @@ def arrive_cancel(s: Any, slot: int, generation: int) -> None:
 def match_crossed(s: Any, index: int, reason: int) -> None:
     """Resting orders that an opposite best price has reached fill at their own limit, as makers."""
     orders = orders_at(s.orders, s.order_capacity)
+    notes = notes_at(s.notes, s.note_capacity)
     for sign in (1, -1):
         own = side_of(s, index, sign)
-        own_levels = levels_at(own.levels, own.capacity)
         other = side_of(s, index, -sign)
-        other_levels = levels_at(other.levels, other.capacity)
-        best = best_of(other_levels, other.count)
-        if best < 0:
+        best = best_key(other)
+        if best == LOWEST_KEY:
             continue
-        i = own.count - 1
-        while i >= 0 and own_levels[i].price * sign >= other_levels[best].price * sign:
-            price = own_levels[i].price
-            slot = own_levels[i].head
+        key = own.own_key
+        while key != LOWEST_KEY and key >= -best:
+            slot = notes[note_of(own, find(own, key))].head
             while slot >= 0:
-                following = orders[slot].next
                 order = orders[slot]
+                following = order.next
                 open_size = order.venue_size - order.venue_filled
                 got = 0
-                j = other.count - 1
-                while j >= 0 and got < open_size and price * sign >= other_levels[j].price * sign:
-                    level = other_levels[j]
-                    left = level.size - level.consumed
-                    if level.size > 0 and left > 0:
+                at = best_key(other)
+                while at != LOWEST_KEY and got < open_size and at >= -key:
+                    handle = find(other, at)
+                    left = available(s, other, handle)
+                    if left > 0:
                         part = open_size - got
                         if left < part:
                             part = left
-                        level.consumed += part
+                        take_note(s, other, handle).consumed += part
                         got += part
-                    j -= 1
+                    at = next_shown(other, at)
                 if got > 0:
                     make(s, slot, got, reason)
                 slot = following
-            i -= 1  # a level that unresting removed leaves those below it where they were
+            key = next_own(notes, own, key)
 
 
 @jit.helper
 def match_trade(s: Any, index: int, aggressor: int, price: int, size: int, shown: bool) -> None:
     """A trade: orders of ours that it went through, then, unless the book already shows it, the queue."""
     orders = orders_at(s.orders, s.order_capacity)
+    notes = notes_at(s.notes, s.note_capacity)
     instrument = instruments_at(s.instruments, s.instrument_count)[index]
     sign = -aggressor  # a seller hits bids
     side = side_of(s, index, sign)
-    levels = levels_at(side.levels, side.capacity)
+    traded = price * sign
     remaining = size
-    i = side.count - 1
-    while i >= 0 and remaining > 0 and levels[i].price * sign > price * sign:
-        slot = levels[i].head
+    key = side.own_key
+    while key > traded and remaining > 0:
+        slot = notes[note_of(side, find(side, key))].head
         while slot >= 0 and remaining > 0:
             order = orders[slot]
             following = order.next
@@ -390,13 +412,13 @@ def match_trade(s: Any, index: int, aggressor: int, price: int, size: int, shown
             remaining -= part
             make(s, slot, part, R_THROUGH)
             slot = following
-        i -= 1  # a level that unresting removed leaves those below it where they were
+        key = next_own(notes, side, key)
     if shown or instrument.match_on == MATCH_TRADES:
         return  # on trades alone nothing is known of the queue
-    position = position_of(levels, side.count, sign, price)
-    if position >= side.count or levels[position].price != price:
+    note = note_of(side, find(side, traded))
+    if note < 0:
         return
-    slot = levels[position].head
+    slot = notes[note].head
     ours = size - remaining
     while slot >= 0:
         order = orders[slot]
@@ -421,19 +443,5 @@ def best_price(s: Any, index: int, sign: int) -> int:
         return int(instrument.last_price)
     if instrument.match_on == MATCH_NONE:
         return 0
-    side = side_of(s, index, sign)
-    levels = levels_at(side.levels, side.capacity)
-    best = best_of(levels, side.count)
-    return int(levels[best].price) if best >= 0 else 0
-
-
-@jit.inlined
-def items_needed(s: Any, rows: int) -> int:
-    """Room on the agenda that a message of `rows` rows, or an arrival, can need at most."""
-    return int(s.widest_side + s.live_orders * (rows + 1) + 64)
-
-
-@jit.inlined
-def item_of(s: Any, slot: int) -> Any:
-    """The agenda item in a slot."""
-    return items_at(s.items, s.item_capacity)[slot]
+    best = best_key(side_of(s, index, sign))
+    return int(best * sign) if best != LOWEST_KEY else 0

@@ -13,16 +13,62 @@ from engine.execution.fills import fill, finish, free_cash, resting_cost, side_o
 from engine.execution.money import OVERFLOW, cost_of
 from engine.execution.state import VENUE_DONE, VENUE_WORKING, instruments_at, orders_at
 from engine.market.book import (
-    HIGHEST_KEY,
+    ABSENT,
+    FIRST_FAR,
     LOWEST_KEY,
     UNKNOWN,
-    insert_level,
+    attach,
+    best_key,
+    bit_at_or_below,
+    display,
+    find,
+    hold,
+    int32_at,
+    int64_at,
+    key_of,
+    let_go,
     levels_at,
-    position_of,
-    remove_level,
+    next_own,
+    note_of,
+    notes_at,
+    settle,
     shrink_consumed,
+    size_of,
 )
 from engine.model import jit
+
+
+@jit.helper
+def take_note(s: Any, side: Any, handle: int) -> Any:
+    """The note of a held level, made if it has none; the caller has made sure of room."""
+    notes = notes_at(s.notes, s.note_capacity)
+    index = note_of(side, handle)
+    if index < 0:
+        index = s.note_free
+        s.note_free = notes[index].next
+        s.note_free_count -= 1
+        note = notes[index]
+        note.consumed = 0
+        note.head = -1
+        note.tail = -1
+        attach(side, handle, index)
+    return notes[index]
+
+
+@jit.helper
+def drop_note(s: Any, side: Any, handle: int) -> None:
+    """Give a level's note back when nothing stands in it, and forget a level that has nothing else."""
+    notes = notes_at(s.notes, s.note_capacity)
+    index = note_of(side, handle)
+    if index >= 0:
+        note = notes[index]
+        if note.consumed > 0 or note.head >= 0:
+            return
+        attach(side, handle, -1)
+        note.next = s.note_free
+        s.note_free = index
+        s.note_free_count += 1
+    let_go(side, handle)
 
 
 @jit.helper
@@ -30,25 +76,22 @@ def rest(s: Any, slot: int) -> None:
     """Put what is left of a limit order into the book, last at its price."""
     orders = orders_at(s.orders, s.order_capacity)
     order = orders[slot]
-    sign = order.side
-    side = side_of(s, order.instrument, sign)
-    levels = levels_at(side.levels, side.capacity)
-    position = position_of(levels, side.count, sign, order.price)
-    if position == side.count or levels[position].price != order.price:
-        known = order.price * sign >= side.known_key
-        insert_level(side, position, order.price, 0 if known else UNKNOWN)
-    level = levels[position]
-    order.front = level.size
+    side = side_of(s, order.instrument, order.side)
+    key = order.price * order.side
+    handle = hold(side, key)
+    if size_of(side, handle) == 0 and note_of(side, handle) < 0:
+        display(side, handle, 0 if key >= side.known_key else UNKNOWN)
+    note = take_note(s, side, handle)
+    order.front = size_of(side, handle)
     order.next = -1
-    order.previous = -1
-    if level.head < 0:
-        level.head = slot
+    order.previous = note.tail
+    if note.head < 0:
+        note.head = slot
     else:
-        tail = level.head
-        while orders[tail].next >= 0:
-            tail = orders[tail].next
-        orders[tail].next = slot
-        order.previous = tail
+        orders[note.tail].next = slot
+    note.tail = slot
+    if key > side.own_key:
+        side.own_key = key
     order.resting = 1
     order.venue_state = VENUE_WORKING
     instruments_at(s.instruments, s.instrument_count)[order.instrument].resting += 1
@@ -59,18 +102,23 @@ def unrest(s: Any, slot: int) -> None:
     """Take an order out of the book."""
     orders = orders_at(s.orders, s.order_capacity)
     order = orders[slot]
-    sign = order.side
-    side = side_of(s, order.instrument, sign)
-    levels = levels_at(side.levels, side.capacity)
+    side = side_of(s, order.instrument, order.side)
+    key = order.price * order.side
+    handle = find(side, key)
+    notes = notes_at(s.notes, s.note_capacity)
+    note = notes[note_of(side, handle)]
     if order.previous >= 0:
         orders[order.previous].next = order.next
     else:
-        position = position_of(levels, side.count, sign, order.price)
-        levels[position].head = order.next
-        if order.next < 0 and levels[position].size <= 0:
-            remove_level(side, position)
+        note.head = order.next
     if order.next >= 0:
         orders[order.next].previous = order.previous
+    else:
+        note.tail = order.previous
+    if note.head < 0:
+        if key == side.own_key:
+            side.own_key = next_own(notes, side, key)
+        drop_note(s, side, handle)
     order.next = -1
     order.previous = -1
     order.resting = 0
@@ -116,19 +164,29 @@ def advance_fronts(s: Any, head: int, size: int) -> None:
 def set_level(s: Any, instrument: int, sign: int, price: int, size: int) -> None:
     """A depth row: the level at `price` now displays `size` (0: gone). Capacity has been made sure of."""
     side = side_of(s, instrument, sign)
-    levels = levels_at(side.levels, side.capacity)
-    position = position_of(levels, side.count, sign, price)
-    if position < side.count and levels[position].price == price:
-        level = levels[position]
-        shrink_consumed(level, level.size, size)
-        level.size = size
-        level.stale = 0
-        if level.head >= 0:
-            advance_fronts(s, level.head, size)
-        elif size == 0:
-            remove_level(side, position)
-    elif size > 0:
-        insert_level(side, position, price, size)
+    key = price * sign
+    handle = find(side, key)
+    if handle == ABSENT:
+        if size == 0:
+            return
+        handle = hold(side, key)
+    elif handle >= 0 and size > 0:
+        handle = hold(side, key)  # counts a slot that was empty
+    index = note_of(side, handle)
+    if index >= 0:
+        note = notes_at(s.notes, s.note_capacity)[index]
+        shrink_consumed(note, size_of(side, handle), size)
+        display(side, handle, size)
+        if note.head >= 0:
+            advance_fronts(s, note.head, size)
+        else:
+            drop_note(s, side, handle)
+    elif size > 0 or size_of(side, handle) != 0:
+        display(side, handle, size)
+        if size <= 0:
+            let_go(side, handle)
+    if size == 0:
+        settle(side)
 
 
 @jit.helper
@@ -136,75 +194,119 @@ def begin_snapshot(s: Any, instrument: int) -> None:
     """A CLEAR row: every level is stale until the snapshot names it."""
     record = instruments_at(s.instruments, s.instrument_count)[instrument]
     record.resynchronise = record.book_bad
+    notes = notes_at(s.notes, s.note_capacity)
     for sign in (1, -1):
         side = side_of(s, instrument, sign)
-        levels = levels_at(side.levels, side.capacity)
-        for i in range(side.count):
+        words = side.width >> 6
+        stale = int64_at(side.stale, words)
+        shown = int64_at(side.shown, words)
+        noted = int64_at(side.noted, words)
+        for word in range(words):
+            stale[word] = shown[word] | noted[word]
+        levels = levels_at(side.far, side.far_capacity)
+        for i in range(side.far_count):
             levels[i].stale = 1
-            if record.book_bad:
-                levels[i].consumed = 0
+            if record.book_bad and levels[i].note >= 0:
+                notes[levels[i].note].consumed = 0
+        if record.book_bad:
+            slot = bit_at_or_below(noted, side.width - 1)
+            while slot >= 0:
+                notes[int32_at(side.notes, side.width)[slot]].consumed = 0
+                slot = bit_at_or_below(noted, slot - 1)
+
+
+@jit.helper
+def worst_named(side: Any) -> int:
+    """Key of the worst displayed level that the snapshot being applied has named; LOWEST_KEY: none."""
+    levels = levels_at(side.far, side.far_capacity)
+    for i in range(side.far_count):
+        if levels[i].stale == 0 and levels[i].size > 0:
+            return int(levels[i].key)
+    words = side.width >> 6
+    shown = int64_at(side.shown, words)
+    stale = int64_at(side.stale, words)
+    for word in range(words):
+        bits = shown[word] & ~stale[word]
+        if bits != 0:
+            bit = 0
+            while not (bits >> bit) & 1:
+                bit += 1
+            return key_of(side, word * 64 + bit)
+    return LOWEST_KEY
 
 
 @jit.helper
 def end_snapshot(s: Any, instrument: int) -> None:
     """After a snapshot's rows: what it did not name is gone, or unknown beyond what it covers."""
-    record = instruments_at(s.instruments, s.instrument_count)[instrument]
     for sign in (1, -1):
         side = side_of(s, instrument, sign)
-        levels = levels_at(side.levels, side.capacity)
-        known = HIGHEST_KEY
-        for i in range(side.count):
-            if levels[i].stale == 0 and levels[i].size > 0:
-                known = levels[i].price * sign
-                break
-        if known == HIGHEST_KEY:
-            known = LOWEST_KEY
-        side.known_key = known
-        kept = 0
-        for i in range(side.count):
-            level = levels[i]
-            if level.stale == 1:
-                level.stale = 0
-                level.consumed = 0
-                if level.head < 0:
-                    continue
-                if level.price * sign >= known:
-                    level.size = 0
-                    advance_fronts(s, level.head, 0)
-                else:
-                    level.size = UNKNOWN
-            if kept != i:
-                levels[kept] = levels[i]
-            kept += 1
-        side.count = kept
-    record.book_bad = 0
+        side.known_key = worst_named(side)
+        i = side.far_count - 1
+        while i >= 0:  # backwards: what goes makes those above it move
+            if levels_at(side.far, side.far_capacity)[i].stale:
+                forget(s, side, FIRST_FAR - i)
+            i -= 1
+        stale = int64_at(side.stale, side.width >> 6)
+        slot = bit_at_or_below(stale, side.width - 1)
+        while slot >= 0:
+            forget(s, side, slot)
+            slot = bit_at_or_below(stale, slot - 1)
+        settle(side)
+    instruments_at(s.instruments, s.instrument_count)[instrument].book_bad = 0
+
+
+@jit.helper
+def forget(s: Any, side: Any, handle: int) -> None:
+    """A level that a snapshot did not name."""
+    key = key_of(side, handle)
+    if handle < 0:
+        key = levels_at(side.far, side.far_capacity)[FIRST_FAR - handle].key
+    index = note_of(side, handle)
+    known = key >= side.known_key
+    display(side, handle, 0 if known or index < 0 else UNKNOWN)
+    if index >= 0:
+        note = notes_at(s.notes, s.note_capacity)[index]
+        note.consumed = 0
+        if note.head >= 0 and known:
+            advance_fronts(s, note.head, 0)
+    drop_note(s, side, handle)
 
 
 @jit.helper
 def set_best(s: Any, instrument: int, sign: int, price: int, size: int) -> None:
     """A quote row: the one displayed level of this side. Levels behind it are unknown, not empty."""
     side = side_of(s, instrument, sign)
-    levels = levels_at(side.levels, side.capacity)
     key = price * sign if size > 0 else LOWEST_KEY
-    kept = 0
-    for i in range(side.count):
-        level = levels[i]
-        level_key = level.price * sign
-        if level_key != key:
-            if level_key > key:
-                # Better than the best price: nothing stands before our orders there any more.
-                if level.head >= 0:
-                    level.size = 0
-                    advance_fronts(s, level.head, 0)
-            else:
-                level.size = UNKNOWN
-            level.consumed = 0
-            if level.head < 0:
-                continue
-        if kept != i:
-            levels[kept] = levels[i]
-        kept += 1
-    side.count = kept
+    before = side.known_key
+    # Levels that lie between the two best prices change what is known of them; all others stay.
+    high = key if key > before else before
+    low = key if key < before else before
+    at = best_key(side)
+    if at != LOWEST_KEY and at != key:
+        withdraw(s, side, at, key)
+    notes = notes_at(s.notes, s.note_capacity)
+    at = side.own_key if side.own_key <= high else next_own(notes, side, high + 1)
+    while at != LOWEST_KEY and at >= low:
+        if at != key:
+            withdraw(s, side, at, key)
+        at = next_own(notes, side, at)
     side.known_key = key
     if size > 0:
         set_level(s, instrument, sign, price, size)
+
+
+@jit.helper
+def withdraw(s: Any, side: Any, key: int, best: int) -> None:
+    """A level that is not the quoted one: nothing stands there when it is better, unknown when worse."""
+    handle = find(side, key)
+    index = note_of(side, handle)
+    if index < 0:
+        display(side, handle, 0)
+        let_go(side, handle)
+        return
+    note = notes_at(s.notes, s.note_capacity)[index]
+    note.consumed = 0
+    display(side, handle, 0 if key > best else UNKNOWN)
+    if note.head >= 0 and key > best:
+        advance_fronts(s, note.head, 0)
+    drop_note(s, side, handle)

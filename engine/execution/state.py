@@ -36,6 +36,11 @@ STATE = np.dtype(
             "instruments",
             "instrument_count",
             "sides",
+            "seen",  # offset of the sides that the strategy sees: 0, or 2 where the venue has its own
+            "notes",
+            "note_capacity",
+            "note_free",
+            "note_free_count",
             "assets",
             "asset_count",
             "orders",
@@ -55,7 +60,7 @@ STATE = np.dtype(
             "equity",
             "equity_count",
             "equity_capacity",
-            "widest_side",  # capacity of the largest book side
+            "widest_side",  # levels that the largest book side can hold
             # counters
             "creation",
             "order_number",
@@ -92,6 +97,7 @@ STATE = np.dtype(
             "out_first",
             "out_last",
             "out_need",
+            "levels_out",  # where levels are read to: price and size in turn
         )
     ]
 )
@@ -138,6 +144,7 @@ INSTRUMENT = np.dtype(
         )
     ]
 )
+SIDES_EACH = 4  # bids and asks at the venue; bids and asks as the strategy sees them
 MATCH_NONE, MATCH_BARS, MATCH_TRADES, MATCH_QUOTES, MATCH_BOOK = range(5)
 
 ASSET = np.dtype([(name, "<i8") for name in ("cash", "venue_cash", "locked", "venue_locked", "fees")])

@@ -8,7 +8,7 @@ from engine.model.kinds import Flag, Kind, Part
 
 # What `advance` and `catch_up` return.
 NEED_ROWS, DELIVER, REPORT, TIMER = 0, 1, 2, 3
-GROW_LEVELS, GROW_ITEMS, DRAIN_JOURNAL, DRAIN_EQUITY, BROKEN = 10, 11, 12, 13, 20
+GROW_LEVELS, GROW_ITEMS, DRAIN_JOURNAL, DRAIN_EQUITY, GROW_NOTES, BROKEN = 10, 11, 12, 13, 14, 20
 GROW_ORDERS = -1
 
 # Handlers a delivery may go to; the runner's own come last.

@@ -21,7 +21,6 @@ from engine.loop.memory import Memory
 from engine.loop.random import SeededRandom
 from engine.loop.refusals import words_of
 from engine.loop.target import Targets
-from engine.market.book import UNKNOWN
 from engine.model.errors import InternalError, UsageError
 from engine.model.instruments import Instrument, Registry
 from engine.model.units import POWERS_OF_TEN
@@ -350,23 +349,9 @@ class LoopContext:
         return levels[0] if levels else None
 
     def _levels(self, who: Instrument, side: int, depth: int) -> list[tuple[float, float]]:
-        k = 2 * who.index + side
-        memory = self.memory
-        levels = memory.levels[k]
-        i = int(memory.sides[k]["count"]) - 1
         prices, sizes = POWERS_OF_TEN[who.price_decimals], POWERS_OF_TEN[who.size_decimals]
-        found: list[tuple[float, float]] = []
-        # Near the best price in one slice: reading record by record costs ten times that.
-        while i >= 0 and len(found) < depth:
-            start = max(0, i + 1 - 2 * depth)
-            part = levels[start : i + 1]
-            for price, size in zip(part["price"].tolist()[::-1], part["size"].tolist()[::-1], strict=True):
-                if size not in (0, UNKNOWN):
-                    found.append((price / prices, size / sizes))
-                    if len(found) == depth:
-                        break
-            i = start - 1
-        return found
+        found = self.memory.best_levels(who.index, side, depth)
+        return [(price / prices, size / sizes) for price, size in found]
 
     def book(self, instrument: Instrument | str, depth: int = 10) -> Book | None:
         """The best `depth` levels of each side, None when none has come."""

@@ -12,7 +12,7 @@ Compiled when this module is imported the first time, loaded from the cache afte
 from __future__ import annotations
 
 from engine.execution.agenda import first_due, push
-from engine.execution.matching import items_needed
+from engine.execution.fills import seen_side_of
 from engine.execution.money import notional_of
 from engine.execution.state import (
     ITEM_CANCEL,
@@ -74,7 +74,8 @@ from engine.loop.codes import (
     STATUS,
     TRADE,
 )
-from engine.loop.steps import message_end, record, run_item, step
+from engine.loop.steps import message_end, record, room_for, run_item, step
+from engine.market.book import LOWEST_KEY, best_key, find, next_shown, size_of
 from engine.model import jit
 from engine.model.units import NULL_TIME
 from engine.risk import R_MIN_NOTIONAL, check, lock_of, reference_price
@@ -157,9 +158,9 @@ def catch_up(address: int, stop: int) -> int:
         end = message_end(s, s.row)
         if end < 0:
             return GROW_LEVELS
-        if s.item_free_count < items_needed(s, end - s.row + 1):
-            s.out_need = items_needed(s, end - s.row + 1)
-            return GROW_ITEMS
+        code = room_for(s, end - s.row + 1)
+        if code:
+            return code
         code = step(s, end)
         if code:
             return code
@@ -179,9 +180,9 @@ def advance(address: int) -> int:
             if due <= s.now or (more and kinds[s.row] != END and due <= timestamps[s.row]):
                 if s.journal_count + 2 > s.journal_capacity:
                     return DRAIN_JOURNAL
-                if s.item_free_count < items_needed(s, 1):
-                    s.out_need = items_needed(s, 1)
-                    return GROW_ITEMS
+                code = room_for(s, 1)
+                if code:
+                    return code
                 code = run_item(s)
                 if code:
                     return code
@@ -191,9 +192,9 @@ def advance(address: int) -> int:
         end = message_end(s, s.row)
         if end < 0:
             return GROW_LEVELS
-        if s.item_free_count < items_needed(s, end - s.row + 1):
-            s.out_need = items_needed(s, end - s.row + 1)
-            return GROW_ITEMS
+        code = room_for(s, end - s.row + 1)
+        if code:
+            return code
         code = step(s, end)
         if code:
             return code
@@ -331,6 +332,23 @@ def add_timer(address: int, due: int, number: int) -> int:
     item = push(s, due, RANK_TIMER, ITEM_TIMER)
     item.id = number
     return 0
+
+
+@jit.entry("int64(int64,int64,int64,int64)")
+def read_levels(address: int, instrument: int, is_ask: int, depth: int) -> int:
+    """Write price and size of the best `depth` displayed levels, best first; how many there are."""
+    s = state_at(address, 1)[0]
+    sign = -1 if is_ask else 1
+    side = seen_side_of(s, instrument, sign)
+    out = int64_at(s.levels_out, 2 * depth)
+    count = 0
+    key = best_key(side)
+    while key != LOWEST_KEY and count < depth:
+        out[2 * count] = key * sign
+        out[2 * count + 1] = size_of(side, find(side, key))
+        count += 1
+        key = next_shown(side, key)
+    return count
 
 
 @jit.entry("int64(int64)")

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from engine.config import RunConfig
 from engine.execution.money import MONEY_DECIMALS, OVERFLOW
@@ -27,10 +26,12 @@ from engine.execution.state import (
     MATCH_QUOTES,
     MATCH_TRADES,
     ORDER,
+    SIDES_EACH,
     STATE,
 )
 from engine.log.schema import Batch
-from engine.market.book import LEVEL, LOWEST_KEY, SIDE
+from engine.loop import kernels
+from engine.loop.books import Books
 from engine.model.errors import EngineError, InputError, UsageError
 from engine.model.instruments import Instrument
 from engine.model.rows import ROW
@@ -54,8 +55,9 @@ class Memory:
         self.scalars = memoryview(self.state.view(np.int64))  # type: ignore[arg-type]  # it has the buffer
         self.instruments = np.zeros(0, INSTRUMENT)
         self.instrument_view = memoryview(b"")
-        self.sides = np.zeros(0, SIDE)
-        self.levels: list[npt.NDArray[np.void]] = []
+        self.books = Books(self.state[0])
+        self._levels_out = np.zeros(64, np.int64)
+        self.state[0]["levels_out"] = self._levels_out.ctypes.data
         self.assets = np.zeros(0, ASSET)
         self.asset_names: list[str] = []
         self.orders = np.zeros(0, ORDER)
@@ -129,15 +131,10 @@ class Memory:
         record["asset"] = self._asset(instrument.quote)
         record["waiting_head"] = record["waiting_tail"] = -1
         record["depth_ts_venue"] = OVERFLOW
-        self.sides = np.append(self.sides, np.zeros(2, SIDE))
-        for side in (2 * n, 2 * n + 1):
-            self.levels.append(np.zeros(0, LEVEL))
-            self.sides[side]["known_key"] = LOWEST_KEY
-            self.grow_levels(side, 64)
+        self.books.add(instrument.tick)
         state = self.state[0]
         state["instruments"] = self.instruments.ctypes.data
         state["instrument_count"] = n + 1
-        state["sides"] = self.sides.ctypes.data
         self.instrument_view = memoryview(self.instruments.view(np.int64))  # type: ignore[arg-type]
 
     def _asset(self, name: str) -> int:
@@ -196,13 +193,8 @@ class Memory:
         _scale(record, ("last_price", "quote_bid", "quote_ask"), price, after.key)
         sizes = ("quote_bid_size", "quote_ask_size", "position", "venue_position", "open_buy", "open_sell")
         _scale(record, sizes, size, after.key)
-        for k in (2 * after.index, 2 * after.index + 1):
-            side = self.sides[k]
-            if abs(int(side["known_key"])) < _FAR:
-                _scale(side, ("known_key",), price, after.key)
-            for level in self.levels[k][: int(side["count"])]:
-                _scale(level, ("price",), price, after.key)
-                _scale(level, ("size", "consumed"), size, after.key, unknown=-1)
+        for k in range(SIDES_EACH * after.index, SIDES_EACH * (after.index + 1)):
+            self.books.rescale(k, price, size, after.key)
         slots = set()
         for slot in range(len(self.orders)):
             order = self.orders[slot]
@@ -218,17 +210,6 @@ class Memory:
                 _scale(item, ("size", "total"), size, after.key)
 
     # --- growth ---
-
-    def grow_levels(self, side: int, need: int) -> None:
-        """Give a book side room for at least `need` levels."""
-        old = self.levels[side]
-        grown = np.zeros(max(need, 2 * len(old)), LEVEL)
-        grown[: len(old)] = old
-        self.levels[side] = grown
-        self.sides[side]["levels"] = grown.ctypes.data
-        self.sides[side]["capacity"] = len(grown)
-        state = self.state[0]
-        state["widest_side"] = max(int(state["widest_side"]), len(grown))
 
     def grow_orders(self) -> None:
         """Twice the order slots, the new ones on the free list."""
@@ -270,10 +251,20 @@ class Memory:
 
     # --- reads ---
 
+    def best_levels(self, index: int, side: int, depth: int) -> list[tuple[int, int]]:
+        """Price and size of the best `depth` levels that the strategy sees; side 0 is the bids."""
+        if 2 * depth > len(self._levels_out):
+            self._levels_out = np.zeros(2 * depth, np.int64)
+            self.state[0]["levels_out"] = self._levels_out.ctypes.data
+        count = kernels.read_levels(self.address, index, side, depth)
+        values = self._levels_out[: 2 * count].tolist()
+        return list(zip(values[::2], values[1::2], strict=True))
+
     def has_book(self, instrument: Instrument) -> bool:
         """Whether depth of this instrument has been applied."""
-        sides = self.sides[2 * instrument.index : 2 * instrument.index + 2]
-        return self.of_instrument(instrument.index, "match_on") == MATCH_BOOK and bool(sides["count"].any())
+        k = SIDES_EACH * instrument.index + self.get("seen")
+        laid = not (self.books.empty(k) and self.books.empty(k + 1))
+        return self.of_instrument(instrument.index, "match_on") == MATCH_BOOK and laid
 
     def get(self, name: str) -> int:
         """A field of the state record."""

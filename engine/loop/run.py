@@ -31,6 +31,7 @@ from engine.loop.codes import (
     FIRST_SPECIAL,
     GROW_ITEMS,
     GROW_LEVELS,
+    GROW_NOTES,
     NEED_ROWS,
     REPORT,
     TIMER,
@@ -345,7 +346,9 @@ class Runner:
     def _make_room(self, code: int) -> None:
         memory = self.memory
         if code == GROW_LEVELS:
-            memory.grow_levels(memory.get("out_slot"), memory.get("out_need"))
+            memory.books.grow(memory.get("out_slot"), memory.get("out_need"))
+        elif code == GROW_NOTES:
+            memory.books.grow_notes(memory.get("out_need"))
         elif code == GROW_ITEMS:
             memory.grow_items(memory.get("out_need"))
         elif code == DRAIN_JOURNAL:

@@ -40,6 +40,7 @@ from engine.execution.state import (
     MATCH_BARS,
     MATCH_BOOK,
     MATCH_QUOTES,
+    SIDES_EACH,
     assets_at,
     equity_at,
     heap_at,
@@ -63,7 +64,9 @@ from engine.loop.codes import (
     END,
     EV_REFUSED,
     FINAL,
+    GROW_ITEMS,
     GROW_LEVELS,
+    GROW_NOTES,
     J_ACCEPTED,
     J_CANCEL_REJECTED,
     J_CANCELLED,
@@ -79,7 +82,7 @@ from engine.loop.codes import (
     TIMER,
     TRADE,
 )
-from engine.market.book import sides_at
+from engine.market.book import MAX_WIDTH, sides_at
 from engine.model import jit
 from engine.model.units import NULL_TIME
 from engine.risk import lock_of
@@ -133,18 +136,33 @@ def message_end(s: Any, first: int) -> int:
     while end < n - 1 and not flags[end] & LAST:
         end += 1
     rows = end - first + 1
-    sides = sides_at(s.sides, 2 * s.instrument_count)
+    sides = sides_at(s.sides, SIDES_EACH * s.instrument_count)
     previous = -1
     for i in range(first, end + 1):
         if (kinds[i] == BOOK or kinds[i] == QUOTE) and numbers[i] != previous:
             previous = np_int(numbers[i])
-            for k in range(2 * previous, 2 * previous + 2):
+            for k in range(SIDES_EACH * previous, SIDES_EACH * previous + 2):
                 # One place more for an order of ours that comes to rest.
-                if sides[k].count + rows + s.live_orders + 1 > sides[k].capacity:
+                need = sides[k].count + sides[k].far_count + rows + s.live_orders + 1
+                wide = sides[k].misses <= 4 * sides[k].width or sides[k].width >= MAX_WIDTH
+                if need > sides[k].far_capacity or not wide:
                     s.out_slot = k
-                    s.out_need = sides[k].count + rows + s.live_orders + 1
+                    s.out_need = need
                     return -1
     return end
+
+
+@jit.inlined
+def room_for(s: Any, rows: int) -> int:
+    """0 when agenda and notes have room for all that a message of `rows` rows, or an arrival, can need."""
+    need = s.widest_side + s.live_orders * (rows + 1) + 64
+    if s.item_free_count < need:
+        s.out_need = need
+        return GROW_ITEMS
+    if s.note_free_count < need:
+        s.out_need = need
+        return GROW_NOTES
+    return 0
 
 
 @jit.helper
@@ -425,11 +443,11 @@ def run_item(s: Any) -> int:
     top = items[first_slot(s)]
     if top.kind == ITEM_ORDER:
         order = orders_at(s.orders, s.order_capacity)[top.slot]
-        k = 2 * order.instrument + (0 if order.side > 0 else 1)
-        side = sides_at(s.sides, 2 * s.instrument_count)[k]
-        if side.count + 1 > side.capacity:
+        k = SIDES_EACH * order.instrument + (0 if order.side > 0 else 1)
+        side = sides_at(s.sides, SIDES_EACH * s.instrument_count)[k]
+        if side.count + side.far_count + 1 > side.far_capacity:
             s.out_slot = k
-            s.out_need = side.count + 1
+            s.out_need = side.count + side.far_count + 1
             return GROW_LEVELS
     slot = pop(s)
     item = items[slot]

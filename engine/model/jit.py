@@ -108,6 +108,26 @@ def exact_helper(function: F) -> F:
 _NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
+def _highest_bit() -> Any:
+    """A kernel function (value) -> index of the highest set bit of a 64-bit value, which must not be 0."""
+    numba = _numba()
+    from llvmlite import ir
+    from numba.core import types
+    from numba.extending import intrinsic
+
+    @intrinsic
+    def leading_zeros(_typing_context: Any, _value: Any) -> Any:
+        def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+            return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+        return types.int64(types.int64), generate
+
+    def highest_bit(value: int) -> int:
+        return 63 - leading_zeros(value)  # type: ignore[call-arg]  # Numba adds the context
+
+    return _one_integer(numba.njit(nogil=True, forceinline=True, **_NO_WRAPPERS)(highest_bit))
+
+
 def _one_integer(dispatcher: Any) -> Any:
     from numba.core import types
 
@@ -150,3 +170,6 @@ def records_at(dtype: Any) -> Any:
         return carray(to_pointer(address), count)  # type: ignore[call-arg]  # Numba adds the context
 
     return _one_integer(numba.njit(nogil=True, forceinline=True, **_NO_WRAPPERS)(at))
+
+
+highest_bit = _highest_bit()

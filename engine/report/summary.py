@@ -173,11 +173,8 @@ def mark_of(runner: Runner, instrument: Instrument) -> Fraction | None:
     prices = []
     scale = 10**instrument.price_decimals
     for side in (0, 1):
-        k = 2 * instrument.index + side
-        levels = runner.memory.levels[k][: int(runner.memory.sides[k]["count"])]
-        shown = levels[levels["size"] > 0]
-        if len(shown):
-            prices.append(int(shown[-1]["price"]))
+        found = runner.memory.best_levels(instrument.index, side, 1)
+        prices += [price for price, _ in found]
     if len(prices) == 2:
         return Fraction(sum(prices), 2 * scale)
     last = runner.memory.of_instrument(instrument.index, "last_price")

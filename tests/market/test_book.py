@@ -1,10 +1,11 @@
-"""The book's sorted arrays hold what dicts would: levels, consumption, own orders and their fronts."""
+"""The book's ladders hold what dicts would: levels, consumption, own orders and their fronts."""
 
 from __future__ import annotations
 
 import pytest
 
 from engine.config import Account, Latency, Risk, RunConfig
+from engine.execution.state import SIDES_EACH
 from engine.loop.memory import Memory
 from engine.market.book import LOWEST_KEY, UNKNOWN
 from engine.model.kinds import InstrumentData
@@ -20,12 +21,15 @@ Levels = dict[int, tuple[int | None, int, list[tuple[int, int | None]]]]
 
 def kernel_levels(memory: Memory, index: int, sign: int) -> Levels:
     """Price -> displayed size, consumed, (order, front) in queue order; as the kernel's arrays have it."""
-    k = 2 * index + (0 if sign > 0 else 1)
+    k = SIDES_EACH * index + (0 if sign > 0 else 1)
     found: Levels = {}
     keys = []
-    for level in memory.levels[k][: int(memory.sides[k]["count"])]:
+    books = memory.books
+    for key, size, index_of_note in books.levels(k):
         orders = []
-        slot = int(level["head"])
+        note = books.notes[index_of_note]
+        slot = int(note["head"]) if index_of_note >= 0 else -1
+        consumed = int(note["consumed"]) if index_of_note >= 0 else 0
         previous = -1
         while slot >= 0:
             order = memory.orders[slot]
@@ -33,12 +37,20 @@ def kernel_levels(memory: Memory, index: int, sign: int) -> Levels:
             front = int(order["front"])
             orders.append((int(order["number"]), None if front == UNKNOWN else front))
             previous, slot = slot, int(order["next"])
-        size = int(level["size"])
-        assert int(level["stale"]) == 0
+        if orders:
+            assert int(note["tail"]) == previous
         assert size > 0 or orders, "a level that nothing is displayed at and nobody waits at was kept"
-        found[int(level["price"])] = (None if size == UNKNOWN else size, int(level["consumed"]), orders)
-        keys.append(int(level["price"]) * sign)
-    assert keys == sorted(set(keys)), "best last, each price once"
+        assert index_of_note < 0 or orders or consumed, "a note that says nothing was kept"
+        found[key * sign] = (None if size == UNKNOWN else size, consumed, orders)
+        keys.append(key)
+    assert keys == sorted(set(keys), reverse=True), "best first, each price once"
+    shown = [key for key, size, _ in books.levels(k) if size > 0]
+    own = [key for key in keys if found[key * sign][2]]
+    assert int(books.sides[k]["own_key"]) == (own[0] if own else LOWEST_KEY)
+    best = [(key * sign, found[key * sign][0]) for key in shown[:5]]
+    assert memory.best_levels(index, 0 if sign > 0 else 1, 5) == best
+    for name in ("shown", "noted"):
+        assert not (books.ladders[k].bits["stale"] & books.ladders[k].bits[name]).any()
     return found
 
 
@@ -69,7 +81,7 @@ def test_books_agree_level_by_level_after_any_number_of_messages(data: Instrumen
             ours, theirs = kernel_levels(memory, 0, sign), twin_levels(side)
             assert ours == theirs, f"seed {seed}, side {sign}"
             waiting += sum(len(orders) for _, _, orders in ours.values())
-            known = int(memory.sides[0 if sign > 0 else 1]["known_key"])
+            known = int(memory.books.sides[0 if sign > 0 else 1]["known_key"])
             assert known == (LOWEST_KEY if side.known is None else side.known * sign), f"seed {seed}"
         assert memory.of_instrument(0, "resting") == len(twin.venue.resting)
         assert memory.of_instrument(0, "last_price") == market.last
