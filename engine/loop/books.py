@@ -71,9 +71,9 @@ class Books:
         width = len(old.sizes)
         if side["misses"] > 4 * width and width < MAX_WIDTH:
             width *= 4
-        far = len(old.far)
-        if need + width > far:
-            far = max(need + width, 2 * far)
+        far = max(len(old.far), need - len(old.sizes) + width)
+        if need > len(old.far):
+            far = max(far, 2 * len(old.far))
         grown = Ladder(width, far)
         grown.far[: len(old.far)] = old.far
         keep = len(old.sizes)
@@ -110,7 +110,6 @@ class Books:
                 ladder.notes[slot] = level["note"]
             if level["stale"]:
                 ladder.bits["stale"].view(np.uint64)[word] |= bit
-            side["count"] += 1
             side["far_count"] -= 1
 
     def grow_notes(self, need: int) -> None:
@@ -168,7 +167,7 @@ class Books:
 
     def empty(self, k: int) -> bool:
         """Whether nothing has been laid into a side."""
-        return not self.sides[k]["count"] and not self.sides[k]["far_count"]
+        return not self.sides[k]["far_count"] and not len(self._slots(k))
 
 
 def _times(value: int, factor: int, what: str) -> int:

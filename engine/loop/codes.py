@@ -31,6 +31,10 @@ OUT_OF_ORDER = int(Flag.OUT_OF_ORDER)
 IGNORED = int(Flag.DUPLICATE | Flag.BACKFILLED | Flag.REJECTED_TICK)
 # ... and with one of these never match.
 NEVER_MATCH = IGNORED | OUT_OF_ORDER
+# Rows that the fast path leaves to the general one.
+NOT_PLAIN = int(
+    NEVER_MATCH | Flag.CLEAR | Flag.SNAPSHOT | Flag.MAYBE_BAD_BOOK | Flag.AGGREGATE | Flag.BY_ORDER
+)
 CLOSE = int(Part.CLOSE)
 
 S_SUBMITTED, S_CANCELLING = 1, 3

@@ -1,9 +1,9 @@
 """The loop's kernels: the entry points that Python calls with the address of the state.
 
     index     which rows of a batch will be delivered, to which handler
-    advance   messages and agenda, in their order, until Python is wanted
-    catch_up  messages only, up to a row: while nothing is working and nothing due, Python runs ahead on
-              the columns and brings the state up to date when somebody looks at it
+    advance   messages and agenda, in their order, until Python is wanted; or messages only, up to a row:
+              while nothing is working and nothing due, Python runs ahead on the columns and brings the
+              state up to date when somebody looks at it
     submit, cancel, add_timer     what the strategy asks for
 
 Compiled when this module is imported the first time, loaded from the cache afterwards.
@@ -74,6 +74,7 @@ from engine.loop.codes import (
     STATUS,
     TRADE,
 )
+from engine.loop.plain import run_plain
 from engine.loop.steps import message_end, record, room_for, run_item, step
 from engine.market.book import LOWEST_KEY, best_key, find, next_shown, size_of
 from engine.model import jit
@@ -151,44 +152,46 @@ def index(address: int) -> int:
 
 
 @jit.entry("int64(int64,int64)")
-def catch_up(address: int, stop: int) -> int:
-    """Apply messages until row `stop` is the next; 0, or what is needed first."""
-    s = state_at(address, 1)[0]
-    while s.row < stop:
-        end = message_end(s, s.row)
-        if end < 0:
-            return GROW_LEVELS
-        code = room_for(s, end - s.row + 1)
-        if code:
-            return code
-        code = step(s, end)
-        if code:
-            return code
-    return 0
+def advance(address: int, stop: int) -> int:
+    """Run agenda and messages in their order until Python is wanted; says for what.
 
-
-@jit.entry("int64(int64)")
-def advance(address: int) -> int:
-    """Run agenda and messages in their order until Python is wanted; says for what."""
+    With `stop` of 0 or more: messages only, until row `stop` is the next (nothing is due before it).
+    """
     s = state_at(address, 1)[0]
-    timestamps = int64_at(s.column_ts, s.rows)
-    kinds = uint8_at(s.column_kind, s.rows)
+    n = s.rows
+    timestamps = int64_at(s.column_ts, n)
+    kinds = uint8_at(s.column_kind, n)
+    catching_up = stop >= 0
+    deliveries = deliveries_at(s.deliveries, s.delivery_capacity)
     while True:
-        more = s.row < s.rows
-        if s.agenda_count > 0:
+        if catching_up and s.row >= stop:
+            return NEED_ROWS
+        code = room_for(s, 1)
+        if code:
+            return code
+        more = s.row < n
+        if s.agenda_count > 0 and not catching_up:
             due = first_due(s)
             if due <= s.now or (more and kinds[s.row] != END and due <= timestamps[s.row]):
                 if s.journal_count + 2 > s.journal_capacity:
                     return DRAIN_JOURNAL
-                code = room_for(s, 1)
-                if code:
-                    return code
                 code = run_item(s)
                 if code:
                     return code
                 continue
         if not more:
             return NEED_ROWS
+        # As far as the next message that is delivered, without looking back.
+        before = n
+        if catching_up:
+            before = stop
+        elif s.delivery_next < s.delivery_count:
+            before = deliveries[s.delivery_next].first
+        if s.row < before:
+            came = s.row
+            run_plain(s, before)
+            if s.row > came:
+                continue
         end = message_end(s, s.row)
         if end < 0:
             return GROW_LEVELS
@@ -198,8 +201,7 @@ def advance(address: int) -> int:
         code = step(s, end)
         if code:
             return code
-        if s.delivery_next < s.delivery_count:
-            deliveries = deliveries_at(s.deliveries, s.delivery_capacity)
+        if not catching_up and s.delivery_next < s.delivery_count:
             if deliveries[s.delivery_next].end == end:
                 s.out_first = s.delivery_next
                 d = s.delivery_next + 1

@@ -211,7 +211,7 @@ class Runner:
         while True:
             if not scalars[_VENUE_ITEMS] and not scalars[_LIVE] and self._run_ahead():
                 continue
-            code = kernels.advance(address)
+            code = kernels.advance(address, -1)
             if code in {REPORT, TIMER}:
                 self._count_at_one_instant()
             if code == DELIVER:
@@ -339,7 +339,7 @@ class Runner:
     def _catch_up(self, stop: int) -> None:
         scalars = self.memory.scalars
         while scalars[_ROW] < stop:
-            code = kernels.catch_up(self.memory.address, stop)
+            code = kernels.advance(self.memory.address, stop)
             if code:
                 self._make_room(code)
 

@@ -143,7 +143,7 @@ def message_end(s: Any, first: int) -> int:
             previous = np_int(numbers[i])
             for k in range(SIDES_EACH * previous, SIDES_EACH * previous + 2):
                 # One place more for an order of ours that comes to rest.
-                need = sides[k].count + sides[k].far_count + rows + s.live_orders + 1
+                need = sides[k].width + sides[k].far_count + rows + s.live_orders + 1
                 wide = sides[k].misses <= 4 * sides[k].width or sides[k].width >= MAX_WIDTH
                 if need > sides[k].far_capacity or not wide:
                     s.out_slot = k
@@ -445,9 +445,9 @@ def run_item(s: Any) -> int:
         order = orders_at(s.orders, s.order_capacity)[top.slot]
         k = SIDES_EACH * order.instrument + (0 if order.side > 0 else 1)
         side = sides_at(s.sides, SIDES_EACH * s.instrument_count)[k]
-        if side.count + side.far_count + 1 > side.far_capacity:
+        if side.width + side.far_count + 1 > side.far_capacity:
             s.out_slot = k
-            s.out_need = side.count + side.far_count + 1
+            s.out_need = side.width + side.far_count + 1
             return GROW_LEVELS
     slot = pop(s)
     item = items[slot]

@@ -54,7 +54,7 @@ SIDE = np.dtype(
             "unit",  # keys between two slots
             "reach",  # width * unit
             "best",  # best slot with a displayed size, -1: none
-            "count",  # slots that display a size or have a note
+            "laid",  # 1: it has had a level
             "far",  # address of LEVEL[far_capacity], ascending
             "far_count",
             "far_capacity",
@@ -119,6 +119,8 @@ def slot_of(side: Any, key: int) -> int:
     offset = key - side.base
     if offset < 0 or offset >= side.reach:
         return -1
+    if side.unit == 1:
+        return int(offset)
     slot = int(float(offset) * side.inverse + 0.5)
     return slot if slot * side.unit == offset else -1
 
@@ -286,7 +288,7 @@ def relay(side: Any, key: int) -> None:
         base = top - (side.width - 1) * side.unit
     side.base = base
     side.best = -1
-    side.count = 0
+    side.laid = 1
     side.misses = 0
     while n > 0 and levels[n - 1].key >= base:
         n -= 1
@@ -302,7 +304,6 @@ def relay(side: Any, key: int) -> None:
             indexes[slot] = level.note
         if level.stale:
             set_bit(stale, slot)
-        side.count += 1
     side.far_count = n
 
 
@@ -327,8 +328,7 @@ def hold(side: Any, key: int) -> int:
     """Handle of a key's level, made (with size 0) if there is none. May lay the ladder anew."""
     slot = slot_of(side, key)
     if slot < 0:
-        laid = side.count + side.far_count > 0
-        if not laid or key >= side.base or key % side.unit != 0:
+        if not side.laid or key >= side.base or key % side.unit != 0:
             relay(side, key)
             slot = slot_of(side, key)
     if slot >= 0:
@@ -336,7 +336,6 @@ def hold(side: Any, key: int) -> int:
         kept = has_bit(int64_at(side.shown, words), slot) or has_bit(int64_at(side.noted, words), slot)
         if not kept:
             int64_at(side.sizes, side.width)[slot] = 0
-            side.count += 1
         return slot
     side.misses += 1
     levels = levels_at(side.far, side.far_capacity)
@@ -362,7 +361,6 @@ def let_go(side: Any, handle: int) -> None:
         if not has_bit(shown, handle) and not has_bit(int64_at(side.noted, words), handle):
             clear_bit(int64_at(side.stale, words), handle)
             int64_at(side.sizes, side.width)[handle] = 0
-            side.count -= 1
         return
     levels = levels_at(side.far, side.far_capacity)
     place = FIRST_FAR - handle

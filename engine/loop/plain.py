@@ -1,0 +1,238 @@
+"""The fast path: messages that change a book, a quote or the last price, and cause nothing else.
+
+Nearly all of a log is such messages. They are applied here in one loop without leaving it; what is not
+plain (flags, snapshots, several instruments, anything due, a match, a delivery) ends it, and the general
+step takes over. Both give the same state: a message that turns out not to be plain half-way is applied
+again from its first row, which changes nothing more.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.execution.agenda import first_due
+from engine.execution.codes import R_CROSSED
+from engine.execution.matching import match_crossed, match_trade
+from engine.execution.resting import set_best, set_level
+from engine.execution.state import (
+    MATCH_BOOK,
+    MATCH_QUOTES,
+    SIDES_EACH,
+    instruments_at,
+    int8_at,
+    int64_at,
+    uint8_at,
+    uint16_at,
+    uint32_at,
+)
+from engine.loop.codes import BOOK, H_BOOK, H_QUOTE, H_TRADE, LAST, NOT_PLAIN, QUOTE, TRADE
+from engine.market.book import LOWEST_KEY, bit_at_or_below, has_bit, key_of, settle, sides_at, slot_of
+from engine.model import jit
+from engine.model.units import NULL_TIME
+
+
+@jit.inlined
+def crosses(sides: Any, number: int) -> bool:
+    """Whether an order of ours may stand at or beyond the opposite best price."""
+    bids = sides[SIDES_EACH * number]
+    asks = sides[SIDES_EACH * number + 1]
+    if bids.best < 0 or asks.best < 0:
+        return True
+    return bool(bids.own_key >= -key_of(asks, asks.best) or asks.own_key >= -key_of(bids, bids.best))
+
+
+@jit.helper
+def run_plain(s: Any, stop: int) -> int:
+    """Apply plain messages that end before row `stop`; returns the handler that wants the last, or 0.
+
+    0: the message at s.row is not plain, or something is due before it. The caller has made sure that
+    agenda and notes have room for one message.
+    """
+    n = s.rows
+    timestamps = int64_at(s.column_ts, n)
+    kinds = uint8_at(s.column_kind, n)
+    flags = uint16_at(s.column_flags, n)
+    numbers = uint32_at(s.column_instrument, n)
+    row_sides = int8_at(s.column_side, n)
+    prices = int64_at(s.column_price, n)
+    sizes = int64_at(s.column_size, n)
+    stamps = int64_at(s.column_ts_venue, n)
+    ids = int64_at(s.column_id, n)
+    instruments = instruments_at(s.instruments, s.instrument_count)
+    sides = sides_at(s.sides, SIDES_EACH * s.instrument_count)
+    horizon = s.next_sample
+    if s.agenda_count > 0 and first_due(s) < horizon:
+        horizon = first_due(s)
+    direct = s.direct
+    row = s.row
+    began = row
+    answer = 0
+    now = s.now
+    while row < stop:
+        ts = timestamps[row]
+        if ts >= horizon:
+            break
+        kind = kinds[row]
+        number = int(numbers[row])
+        instrument = instruments[number]
+        matched = False
+        handler = 0
+        end = row
+        if kind == BOOK or kind == TRADE:
+            on_book = instrument.match_on == MATCH_BOOK
+            trades = 0
+            plain = not instrument.book_bad
+            while plain:
+                kind = kinds[end]
+                flag = flags[end]
+                plain = end < stop and not flag & NOT_PLAIN and numbers[end] == number
+                if not plain:
+                    break
+                if kind == BOOK:
+                    sign = int(row_sides[end])
+                    if sign == 0 or not on_book:
+                        plain = False
+                        break
+                    side = sides[SIDES_EACH * number + (sign < 0)]
+                    size = sizes[end]
+                    slot = slot_of(side, prices[end] * sign)
+                    words = side.width >> 6
+                    if slot < 0 or has_bit(int64_at(side.noted, words), slot):
+                        if side.far_count + side.width + 2 > side.far_capacity:
+                            plain = False
+                            break
+                        set_level(s, number, sign, prices[end], size)
+                    else:
+                        shown = int64_at(side.shown, words)
+                        if size > 0:
+                            int64_at(side.sizes, side.width)[slot] = size
+                            if not has_bit(shown, slot):
+                                shown[slot >> 6] |= 1 << (slot & 63)
+                                if slot > side.best:
+                                    side.best = slot
+                        elif has_bit(shown, slot):
+                            int64_at(side.sizes, side.width)[slot] = 0
+                            shown[slot >> 6] &= ~(1 << (slot & 63))
+                            if slot == side.best:
+                                side.best = bit_at_or_below(shown, slot - 1)
+                                if side.best < side.width >> 3:
+                                    settle(side)
+                elif kind == TRADE:
+                    trades += 1
+                else:
+                    plain = False
+                    break
+                if flag & LAST or end == n - 1:
+                    break
+                end += 1
+            if not plain:
+                break
+            if trades > 0 and end > row and ((direct and instrument.want) or instrument.resting > 0):
+                if trades > 1 or direct:
+                    break  # several deliveries, or more to fill than there may be room for
+            now = ts
+            if end >= row + trades:
+                instrument.depth_id = ids[end]
+                if stamps[end] != NULL_TIME:
+                    instrument.depth_ts_venue = stamps[end]
+                if instrument.resting > 0 and crosses(sides, number):
+                    s.now = ts
+                    match_crossed(s, number, R_CROSSED)
+                    matched = True
+                handler = H_BOOK
+            if trades > 0:
+                handler = H_TRADE
+                for i in range(row, end + 1):
+                    if kinds[i] != TRADE:
+                        continue
+                    price = prices[i]
+                    instrument.last_price = price
+                    sign = -int(row_sides[i])
+                    if instrument.resting == 0 or sign == 0:
+                        continue
+                    if sides[SIDES_EACH * number + (sign < 0)].own_key >= price * sign:
+                        shown_already = (
+                            on_book and stamps[i] != NULL_TIME and stamps[i] <= instrument.depth_ts_venue
+                        )
+                        s.now = ts
+                        match_trade(s, number, -sign, price, sizes[i], shown_already)
+                        matched = True
+        elif kind == QUOTE:
+            if not flags[row] & LAST and row < n - 1:
+                end = row + 1
+            if end >= stop or not (flags[end] & LAST or end == n - 1):
+                break
+            if numbers[end] != number or kinds[end] != QUOTE:
+                break
+            if (flags[row] | flags[end]) & NOT_PLAIN:
+                break
+            if end > row and not (row_sides[row] > 0 and row_sides[end] < 0):
+                break
+            on_quotes = instrument.match_on == MATCH_QUOTES
+            if on_quotes:
+                bids = sides[SIDES_EACH * number]
+                asks = sides[SIDES_EACH * number + 1]
+                if bids.far_count + bids.width + 2 > bids.far_capacity:
+                    break
+                if asks.far_count + asks.width + 2 > asks.far_capacity:
+                    break
+            now = ts
+            instrument.quote_seen = 1
+            for i in range(row, end + 1):
+                sign = int(row_sides[i])
+                if sign > 0:
+                    instrument.quote_bid = prices[i]
+                    instrument.quote_bid_size = sizes[i]
+                else:
+                    instrument.quote_ask = prices[i]
+                    instrument.quote_ask_size = sizes[i]
+                if on_quotes:
+                    quote_side(s, sides[SIDES_EACH * number + (sign < 0)], number, sign, prices[i], sizes[i])
+            if on_quotes and instrument.resting > 0 and crosses(sides, number):
+                s.now = ts
+                match_crossed(s, number, R_CROSSED)
+                matched = True
+            handler = H_QUOTE
+        else:
+            break
+        first = row
+        row = end + 1
+        if direct and (instrument.want >> handler) & 1:
+            s.out_first = first
+            s.out_last = end
+            answer = handler
+            break
+        if matched:
+            break
+    if row > began:
+        s.now = now
+        s.row = row
+        s.cause_seq = s.first_seq + row - 1
+    return answer
+
+
+@jit.inlined
+def quote_side(s: Any, side: Any, number: int, sign: int, price: int, size: int) -> None:
+    """A quote's one side: the same slot with another size, another slot, or the general way."""
+    key = price * sign
+    slot = slot_of(side, key)
+    best = side.best
+    words = side.width >> 6
+    if (
+        slot < 0
+        or best < 0
+        or size <= 0
+        or side.own_key != LOWEST_KEY
+        or has_bit(int64_at(side.noted, words), best)
+        or has_bit(int64_at(side.noted, words), slot)
+    ):
+        set_best(s, number, sign, price, size)
+        return
+    shown = int64_at(side.shown, words)
+    values = int64_at(side.sizes, side.width)
+    shown[best >> 6] = 0
+    values[best] = 0
+    shown[slot >> 6] = 1 << (slot & 63)
+    values[slot] = size
+    side.best = slot
+    side.known_key = key
