@@ -104,6 +104,15 @@ def exact_helper(function: F) -> F:
     return compiled
 
 
+def shared(function: F) -> F:
+    """Decorator of a function with two uses: Python runs it as it stands, a kernel that calls it compiles it."""
+    from numba.extending import register_jitable
+
+    _numba()
+    register_jitable(nogil=True, error_model="numpy", **_NO_WRAPPERS)(function)
+    return function
+
+
 # Helpers are called by kernels only, never from Python or C.
 _NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
