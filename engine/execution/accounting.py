@@ -1,7 +1,8 @@
-"""From fills to round trips, profit and the figures of a run; exact, in Python integers.
+"""From decisions to round trips, profit and the figures of a run; exact.
 
-The kernel keeps cash and positions; this keeps what a report needs beside them, and recomputes both, so
-that a disagreement is found rather than believed. Money is in units of 10**-MONEY_DECIMALS.
+The loop's kernels keep cash and positions; this keeps what a report needs beside them, and recomputes both
+from the journal's records, so that a disagreement is found rather than believed. Money is in units of
+10**-MONEY_DECIMALS; sums of it are kept in two words, so that none can overflow.
 
 A round trip begins when a position leaves zero and ends when it is zero again or changes sign; a fill
 that does both is split in proportion to its size, with its remainders going to the trip that ends.
@@ -9,85 +10,216 @@ that does both is split in proportion to its size, with its remainders going to 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import Any
 
-from engine.execution.orders import REASON_NAMES, reason_name
+import numpy as np
+import numpy.typing as npt
+
+from engine.execution.money import divide_wide, multiply_wide, notional_of
+from engine.execution.orders import REASON_NAMES, Reason, reason_name
+from engine.execution.state import JOURNAL, JournalKind, int64_at, journal_at
+from engine.model import jit
+
+_SUMS = ("cash", "trip_cash", "fees", "turnover")
+HOLDING = np.dtype(
+    [(f"{name}_{part}", "<i8") for name in _SUMS for part in ("high", "low")]
+    + [(name, "<i8") for name in ("position", "trips_won", "trips_lost", "trips_even", "fills")]
+)
+_LOW_BITS = 60  # of a sum's low word; the rest is in the high one
+_LOW_MASK = 2**_LOW_BITS - 1
+
+_REASONS = max(Reason) + 1
+_KINDS = max(JournalKind.NAMES) + 1
+_FILL = JournalKind.FILL
+_ENDS = {
+    JournalKind.CANCELLED: "cancelled",
+    JournalKind.REJECTED: "rejected",
+    JournalKind.EXPIRED: "expired",
+    JournalKind.REFUSED: "refused",
+}
+
+holdings_at = jit.records_at(HOLDING)
 
 
-@dataclass
+@jit.inlined
+def _plus(high: int, low: int, value: int) -> Any:
+    """A sum in two words, and a value more."""
+    low += value
+    return high + (low >> _LOW_BITS), low & _LOW_MASK
+
+
+@jit.helper
+def _share(flow: int, part: int, whole: int) -> int:
+    """The floor of flow * part / whole, through 128 bits; 0 <= part < whole."""
+    high, low = multiply_wide(np.uint64(abs(flow)), np.uint64(part))
+    quotient, remainder = divide_wide(high, low, np.uint64(whole))
+    share = np.int64(quotient)
+    if flow >= 0:
+        return share  # type: ignore[return-value]  # int() would stay unsigned
+    return -share - (1 if remainder != np.uint64(0) else 0)
+
+
+@jit.helper
+def _end_trip(holding: Any, result_high: int, result_low: int) -> None:
+    if result_high < 0:
+        holding.trips_lost += 1
+    elif result_high > 0 or result_low > 0:
+        holding.trips_won += 1
+    else:
+        holding.trips_even += 1
+
+
+@jit.helper
+def apply_fill(holding: Any, side: int, size: int, notional: int, fee: int) -> None:
+    """Take one fill."""
+    change = side * size
+    flow = -side * notional - fee
+    holding.fills += 1
+    holding.fees_high, holding.fees_low = _plus(holding.fees_high, holding.fees_low, fee)
+    holding.turnover_high, holding.turnover_low = _plus(
+        holding.turnover_high, holding.turnover_low, abs(notional)
+    )
+    holding.cash_high, holding.cash_low = _plus(holding.cash_high, holding.cash_low, flow)
+    before = holding.position
+    after = before + change
+    holding.position = after
+    high, low = _plus(holding.trip_cash_high, holding.trip_cash_low, flow)
+    if before == 0 or (before > 0) == (change > 0) or ((before > 0) == (after > 0) and after != 0):
+        holding.trip_cash_high = high  # begun, added to, or reduced and still open
+        holding.trip_cash_low = low
+        return
+    opening = size - abs(before)
+    opened = _share(flow, opening, size) if opening > 0 else 0
+    high, low = _plus(high, low, -opened)
+    _end_trip(holding, high, low)
+    holding.trip_cash_high, holding.trip_cash_low = _plus(0, 0, opened)
+
+
+@jit.entry("int64(int64,int64,int64,int64,int64)")
+def _take(holdings: int, count: int, counts: int, journal: int, records: int) -> int:
+    """Take journal records: fills into holdings, all of them into counts by kind and reason."""
+    held = holdings_at(holdings, count)
+    entries = journal_at(journal, records)
+    counted = int64_at(counts, _KINDS * _REASONS)
+    for i in range(records):
+        entry = entries[i]
+        counted[entry.kind * _REASONS + entry.reason] += 1
+        if entry.kind == _FILL:
+            decimals = int(entry.price_decimals) + int(entry.size_decimals)
+            notional = notional_of(entry.price, entry.size, decimals)
+            apply_fill(held[entry.instrument], entry.side, entry.size, notional, entry.fee)
+    return 0
+
+
 class Holding:
-    """One instrument's position and the money that moved for it."""
+    """One instrument's position and the money that moved for it, read from its record."""
 
-    position: int = 0  # mantissa
-    cash: int = 0  # money paid (-) and received (+), fees included
-    trip_cash: int = 0  # of the round trip that is open
-    fees: int = 0
-    turnover: int = 0
-    trips_won: int = 0
-    trips_lost: int = 0
-    trips_even: int = 0
+    def __init__(self, record: Any) -> None:
+        self._record = record
 
-    def apply(self, side: int, size: int, notional: int, fee: int) -> None:
-        """Take one fill."""
-        change = side * size
-        flow = -side * notional - fee
-        self.fees += fee
-        self.turnover += abs(notional)
-        self.cash += flow
-        before = self.position
-        after = before + change
-        self.position = after
-        if before == 0 or (before > 0) == (change > 0):
-            self.trip_cash += flow
-            return
-        if (before > 0) == (after > 0) and after != 0:
-            self.trip_cash += flow  # reduced, still open
-            return
-        closing = abs(before)
-        opening = size - closing
-        opened = flow * opening // size if opening else 0
-        self._end_trip(self.trip_cash + flow - opened)
-        self.trip_cash = opened
+    def _sum(self, name: str) -> int:
+        return (int(self._record[f"{name}_high"]) << _LOW_BITS) + int(self._record[f"{name}_low"])
 
-    def _end_trip(self, result: int) -> None:
-        if result > 0:
-            self.trips_won += 1
-        elif result < 0:
-            self.trips_lost += 1
-        else:
-            self.trips_even += 1
+    @property
+    def position(self) -> int:
+        """Mantissa."""
+        return int(self._record["position"])
+
+    @property
+    def cash(self) -> int:
+        """Money paid (-) and received (+), fees included."""
+        return self._sum("cash")
+
+    @property
+    def trip_cash(self) -> int:
+        """Of the round trip that is open."""
+        return self._sum("trip_cash")
+
+    @property
+    def fees(self) -> int:
+        """Of all fills."""
+        return self._sum("fees")
+
+    @property
+    def turnover(self) -> int:
+        """Notional of all fills, unsigned."""
+        return self._sum("turnover")
+
+    @property
+    def trips_won(self) -> int:
+        """Finished round trips that made money after fees."""
+        return int(self._record["trips_won"])
+
+    @property
+    def trips_lost(self) -> int:
+        """Finished round trips that lost money after fees."""
+        return int(self._record["trips_lost"])
+
+    @property
+    def trips_even(self) -> int:
+        """Finished round trips that did neither."""
+        return int(self._record["trips_even"])
 
 
-@dataclass
 class Ledger:
     """What has happened to a run's money and orders."""
 
-    holdings: dict[int, Holding] = field(default_factory=dict)
-    fills: int = 0
-    orders: int = 0
-    fills_by_reason: dict[str, int] = field(default_factory=dict)
-    ends_by_reason: dict[str, int] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._holdings = np.zeros(0, HOLDING)
+        self._counts = np.zeros((_KINDS, _REASONS), np.int64)
 
-    def fill(self, instrument: int, side: int, size: int, notional: int, fee: int, reason: int) -> None:
-        """Take a fill of a run-wide instrument index."""
-        holding = self.holdings.get(instrument)
-        if holding is None:
-            holding = self.holdings[instrument] = Holding()
-        holding.apply(side, size, notional, fee)
-        self.fills += 1
-        name = REASON_NAMES[reason]
-        self.fills_by_reason[name] = self.fills_by_reason.get(name, 0) + 1
+    def take(self, records: npt.NDArray[np.void]) -> None:
+        """Take journal records, in order."""
+        if not len(records):
+            return
+        assert records.dtype == JOURNAL
+        most = int(records["instrument"].max())
+        if most >= len(self._holdings):
+            more = np.zeros(most + 1 - len(self._holdings), HOLDING)
+            self._holdings = np.append(self._holdings, more)
+        records = np.ascontiguousarray(records)
+        _take(
+            self._holdings.ctypes.data,
+            len(self._holdings),
+            self._counts.ctypes.data,
+            records.ctypes.data,
+            len(records),
+        )
 
     def rescale(self, instrument: int, factor: int) -> None:
         """The instrument has gained size decimals."""
-        holding = self.holdings.get(instrument)
-        if holding is not None:
-            holding.position *= factor
+        if instrument < len(self._holdings):
+            self._holdings[instrument]["position"] *= factor
 
-    def end(self, state: str, reason: int) -> None:
-        """Count an order's end that is no fill: "refused: price_collar"."""
-        name = f"{state}: {reason_name(reason)}" if reason else state
-        self.ends_by_reason[name] = self.ends_by_reason.get(name, 0) + 1
+    @property
+    def holdings(self) -> dict[int, Holding]:
+        """Of the instruments that had a fill, by run-wide index."""
+        return {i: Holding(record) for i, record in enumerate(self._holdings) if record["fills"]}
+
+    @property
+    def orders(self) -> int:
+        """Orders that were sent."""
+        return int(self._counts[JournalKind.SUBMIT].sum())
+
+    @property
+    def fills(self) -> int:
+        """Executions."""
+        return int(self._counts[_FILL].sum())
+
+    @property
+    def fills_by_reason(self) -> dict[str, int]:
+        """Executions by their reason: "QUEUE"."""
+        return {REASON_NAMES[r]: n for r, n in enumerate(self._counts[_FILL].tolist()) if n}
+
+    @property
+    def ends_by_reason(self) -> dict[str, int]:
+        """Ends of orders that are no fill: "refused: price_collar"."""
+        return {
+            f"{name}: {reason_name(reason)}" if reason else name: number
+            for kind, name in _ENDS.items()
+            for reason, number in enumerate(self._counts[kind].tolist())
+            if number
+        }
 
     @property
     def fees(self) -> int:

@@ -19,6 +19,9 @@ OVERFLOW = -(2**63)
 MAX_BALANCE = 2**62  # of cash or a position
 MAX_AMOUNT = 2**61  # of a notional or a fee: one of each more cannot wrap a balance
 
+_EXACT = 2**53  # every whole number up to it is a float64 ...
+_EXACT_POWER = 1024  # ... and every int64 that this divides
+
 _POWERS = np.array([10**n for n in range(19)], dtype=np.uint64)
 _MASK = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
@@ -29,7 +32,7 @@ _MAX = np.uint64(2**63 - 1)
 
 
 @jit.exact_helper
-def _multiply(a: np.uint64, b: np.uint64) -> tuple[np.uint64, np.uint64]:
+def multiply_wide(a: np.uint64, b: np.uint64) -> tuple[np.uint64, np.uint64]:
     """High and low 64 bits of the product of two uint64."""
     a_low = a & _MASK
     a_high = a >> _HALF
@@ -43,7 +46,7 @@ def _multiply(a: np.uint64, b: np.uint64) -> tuple[np.uint64, np.uint64]:
 
 
 @jit.exact_helper
-def _divide(high: np.uint64, low: np.uint64, divisor: np.uint64) -> tuple[np.uint64, np.uint64]:
+def divide_wide(high: np.uint64, low: np.uint64, divisor: np.uint64) -> tuple[np.uint64, np.uint64]:
     """Quotient and remainder of a 128-bit by a 64-bit number below 2**63; needs high < divisor."""
     if high == _ZERO:
         return low // divisor, low % divisor
@@ -69,11 +72,11 @@ def scale_product(a: int, b: int, decimals: int) -> int:
     y = np.uint64(b)
     if x == _ZERO or y == _ZERO:
         return 0
-    high, low = _multiply(x, y)
+    high, low = multiply_wide(x, y)
     if decimals <= 0:
         if decimals < -18 or high != _ZERO:
             return OVERFLOW
-        high, low = _multiply(low, _POWERS[-decimals])
+        high, low = multiply_wide(low, _POWERS[-decimals])
         if high != _ZERO or low > _MAX:
             return OVERFLOW
         return np.int64(low)  # type: ignore[return-value]  # int() would stay unsigned, and unify to a float
@@ -84,13 +87,48 @@ def scale_product(a: int, b: int, decimals: int) -> int:
         return OVERFLOW
     if high >= divisor:
         return OVERFLOW
-    quotient, remainder = _divide(high, low, divisor)
+    quotient, remainder = divide_wide(high, low, divisor)
     half = divisor // np.uint64(2)
     if remainder > half or (remainder == half and (quotient & _ONE) == _ONE):
         quotient = quotient + _ONE
     if quotient > _MAX:
         return OVERFLOW
     return np.int64(quotient)  # type: ignore[return-value]  # as above
+
+
+@jit.inlined
+def _bits(value: np.uint64) -> int:
+    """How many bits a number has."""
+    count = 0
+    while value != _ZERO:
+        value = value >> _ONE
+        count += 1
+    return count
+
+
+@jit.helper
+def divide_exactly(a: int, b: int) -> float:
+    """The float64 nearest to a / b, as Python's division of integers gives it; b is not zero.
+
+    Both must be greater than -(2**63).
+    """
+    if -_EXACT <= a <= _EXACT and (-_EXACT <= b <= _EXACT or b % _EXACT_POWER == 0):
+        return float(a) / float(b)
+    x = np.uint64(a if a >= 0 else -a)
+    y = np.uint64(b if b >= 0 else -b)
+    # 63 or 64 bits of the quotient, the last one set when anything is left: converting rounds once.
+    shift = 63 + _bits(y) - _bits(x)
+    if shift >= 64:
+        high, low = x << np.uint64(shift - 64), _ZERO
+    else:
+        high, low = x >> np.uint64(64 - shift), x << np.uint64(shift)
+    quotient, remainder = divide_wide(high, low, y)
+    if remainder != _ZERO:
+        quotient = quotient | _ONE
+    result = float(quotient)
+    for _ in range(shift):
+        result *= 0.5
+    return result if (a < 0) == (b < 0) else -result
 
 
 @jit.inlined

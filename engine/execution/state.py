@@ -98,7 +98,55 @@ STATE = np.dtype(
             "out_first",
             "out_last",
             "out_need",
-            "levels_out",  # where levels are read to: price and size in turn
+            # what the loop keeps beside orders (engine.loop.tables)
+            "tracks",  # address of TRACK[order_capacity]: live orders, oldest first
+            "live_head",
+            "live_tail",
+            "numbers",  # address of NUMBER[]: order number -> slot
+            "number_mask",
+            "wishes",  # address of WISH[instrument_count]
+            "timers",  # address of TIMER[timer_capacity]
+            "timer_capacity",
+            "timer_free",
+            "timer_numbers",  # given so far
+            "refusals",  # address of REFUSAL[refusal_capacity]: what their words need
+            "refusal_count",
+            "refusal_capacity",
+            "stopped",  # 1: the strategy has been stopped
+            "random_high",  # PCG64
+            "random_low",
+            "random_step_high",
+            "random_step_low",
+            "instant",  # time of the last report or timer, and how many there were at it
+            "instant_calls",
+            "out_word",  # of a timer's name
+            "out_status",
+            # a compiled strategy; addresses of this process, part of no snapshot
+            "make_room",  # function: room for what a kernel lacks
+            "log_line",  # function: a line of the strategy's own
+            "operations",  # address of addresses of functions that the strategy calls
+            "strategy",  # function, 0: the strategy is interpreted
+            "strategy_record",
+            "strategy_handlers",  # bit per handler that is compiled
+            "visible",  # address of int64[]: instruments that the strategy follows
+            "visible_count",
+            "column_interval",  # of bars, where it is wanted
+            # the report that the strategy is being told of
+            "told_event",
+            "told_slot",
+            "told_number",
+            "told_instrument",
+            "told_side",
+            "told_size",
+            "told_price",
+            "told_fee",
+            "told_notional",
+            "told_reason",
+            "told_state",
+            "told_filled",
+            "told_order_size",
+            "told_maker",
+            "told_order_price",
         )
     ]
 )

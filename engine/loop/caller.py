@@ -1,7 +1,6 @@
 """The strategy's side of the loop: its handlers, what they are called with, and what their failure says.
 
-Reports about orders end here: the context forgets an order that is final, the ledger takes a fill, and the
-strategy hears of it.
+Reports about orders end here: the strategy hears of them.
 """
 
 from __future__ import annotations
@@ -12,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from engine.execution.accounting import Ledger
-from engine.execution.orders import FIRST_FINAL, REASON_NAMES, Event, State, reason_name
+from engine.execution.orders import REASON_NAMES, Event, State, reason_name
+from engine.loop import operations
 from engine.loop.codes import H_BAR, H_BOOK, H_ENGINE, H_QUOTE, H_TRADE
 from engine.loop.context import LoopContext
 from engine.loop.memory import FIELD, Memory
+from engine.loop.words import text_of
 from engine.model.errors import EngineError, InternalError, StrategyError
 from engine.model.units import POWERS_OF_TEN, format_time
 from engine.strategy import sandbox
@@ -25,6 +25,7 @@ from engine.strategy.loader import explain_failure
 
 _REPORT = Struct("<14q")
 _REPORT_AT = FIELD["out_event"] * 8
+_TOLD_PRICE = FIELD["told_order_price"]
 _MARKET_HANDLERS = {H_TRADE: "on_trade", H_QUOTE: "on_quote", H_BOOK: "on_book", H_BAR: "on_bar"}
 _STATE_WORDS = {
     int(State.FILLED): "filled",
@@ -40,11 +41,10 @@ _FILLS = (int(Event.FILL), _FILL_ALL)
 class Caller:
     """Calls one strategy. `market` holds its handlers of market events by code, `want` their bits."""
 
-    def __init__(self, strategy: Strategy, context: LoopContext, memory: Memory, ledger: Ledger) -> None:
+    def __init__(self, strategy: Strategy, context: LoopContext, memory: Memory) -> None:
         self.context = context
         self._strategy: Any = strategy
         self._memory = memory
-        self._ledger = ledger
         self._report_view = memoryview(memory.state.view(np.uint8))  # type: ignore[arg-type]
         self.market: list[Callable[..., Any] | None] = [None] * (H_ENGINE + 1)
         self.want = 0
@@ -93,18 +93,10 @@ class Caller:
             hint="the run stopped there; its journal holds everything up to this event",
         )
 
-    def timer(self, number: int, due: int) -> None:
-        """A timer is due; one that repeats is put on the agenda again first."""
-        entry = self.context.timers.get(number)
-        if entry is None or self.context.stopped:
-            return
-        name, interval = entry
-        if interval:
-            self.context.schedule(number, due + interval)
-        else:
-            del self.context.timers[number]
+    def timer(self, word: int) -> None:
+        """A timer of that name is due."""
         if self._on_timer is not None:
-            self.call(self._on_timer, name)
+            self.call(self._on_timer, text_of(word))
 
     def report(self) -> None:
         """A report stands in the state record: take it in, and tell the strategy."""
@@ -117,7 +109,7 @@ class Caller:
             size,
             price,
             fee,
-            notional,
+            _notional,
             reason,
             state,
             filled,
@@ -125,16 +117,12 @@ class Caller:
             maker,
         ) = _REPORT.unpack_from(self._report_view, _REPORT_AT)
         context = self.context
-        live = context.live[number]
-        live.filled = filled
-        live.size = total
-        instrument = live.instrument
-        if state >= FIRST_FINAL:
-            del context.live[number]
-        context.heard(number, instrument, filled=event == _FILL_ALL, reason=reason)
+        instrument = context.of_index(index)
+        context.heard(instrument)
+        operations.heard(self._memory.address, index, number, event, state, reason)
+        limit = self._memory.scalars[_TOLD_PRICE]
         sizes, prices = POWERS_OF_TEN[instrument.size_decimals], POWERS_OF_TEN[instrument.price_decimals]
         if event in _FILLS:
-            self._ledger.fill(index, side, size, notional, fee, reason)
             if self._on_fill is not None:
                 position = self._memory.of_instrument(index, "position") / sizes
                 fill = Fill(
@@ -155,8 +143,6 @@ class Caller:
             word = "accepted"
         else:
             word = _STATE_WORDS.get(state, "")  # a cancel that came too late ends nothing
-        if event not in _FILLS and state >= FIRST_FINAL:
-            self._ledger.end(word, reason)
         words = context.refusals.pop(number, "") if word == "refused" else ""
         if word and self._on_order is not None:
             update = OrderUpdate(
@@ -166,7 +152,7 @@ class Caller:
                 side,
                 total / sizes,
                 filled / sizes,
-                live.price / prices if live.price else None,
+                limit / prices if limit else None,
                 words or (reason_name(reason) if reason and event not in _FILLS else ""),
                 self._memory.get("now"),
             )

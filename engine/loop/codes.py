@@ -10,6 +10,9 @@ from engine.model.kinds import Flag, Kind, Part
 NEED_ROWS, DELIVER, REPORT, TIMER = 0, 1, 2, 3
 GROW_LEVELS, GROW_ITEMS, DRAIN_JOURNAL, DRAIN_EQUITY, GROW_NOTES, BROKEN = 10, 11, 12, 13, 14, 20
 GROW_ORDERS = -1
+CALLS_AT_ONE_INSTANT = 200_000  # of reports and timers, after which a strategy is stopped
+GROW_TIMERS = 14
+STUCK, FAILED_HANDLER = 21, 22
 
 # Handlers a delivery may go to; the runner's own come last.
 H_TRADE, H_QUOTE, H_BOOK, H_BAR, H_NEWS, H_STATUS, H_ENGINE = 1, 2, 3, 4, 5, 6, 7

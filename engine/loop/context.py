@@ -8,24 +8,25 @@ hand first; whoever changes it (`_act`) also ends the run-ahead after the messag
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
+
+import numpy as np
 
 from engine.config import parse_duration
 from engine.execution.money import MONEY_DECIMALS
-from engine.execution.orders import OrderKind, Reason, State, TimeInForce
+from engine.execution.orders import OrderKind, State, TimeInForce
 from engine.execution.state import MATCH_BOOK
-from engine.loop import kernels
+from engine.loop import operations
 from engine.loop.chunk import Delivery
-from engine.loop.codes import DRAIN_JOURNAL, GROW_ITEMS, GROW_ORDERS
-from engine.loop.increments import increment_refusal, to_increments
-from engine.loop.memory import Memory
+from engine.loop.memory import FIELD, Memory
 from engine.loop.random import SeededRandom
-from engine.loop.refusals import words_of
-from engine.loop.target import Targets
-from engine.model.errors import InternalError, UsageError
+from engine.loop.words import word_of
+from engine.model.errors import UsageError
 from engine.model.instruments import Instrument, Registry
 from engine.model.units import POWERS_OF_TEN
 from engine.strategy.api import Book, OpenOrder, Quote
 
+_REFUSALS, _LIVE, _DECISIONS = FIELD["refusal_count"], FIELD["live_orders"], FIELD["decisions"]
 _TIF = {"gtc": int(TimeInForce.GTC), "ioc": int(TimeInForce.IOC), "fok": int(TimeInForce.FOK)}
 _MARKET, _LIMIT = int(OrderKind.MARKET), int(OrderKind.LIMIT)
 _STATE_NAMES = {
@@ -33,23 +34,6 @@ _STATE_NAMES = {
     int(State.WORKING): "working",
     int(State.CANCELLING): "cancelling",
 }
-
-
-class LiveOrder:
-    """An order that is not final, as the context remembers it."""
-
-    __slots__ = ("filled", "instrument", "number", "price", "side", "size", "slot")
-
-    def __init__(
-        self, number: int, slot: int, instrument: Instrument, side: int, size: int, price: int
-    ) -> None:
-        self.number = number
-        self.slot = slot
-        self.instrument = instrument
-        self.side = side
-        self.size = size
-        self.price = price
-        self.filled = 0
 
 
 class LoopContext:
@@ -61,26 +45,52 @@ class LoopContext:
         registry: Registry,
         seed: int,
         *,
-        drain_journal: Callable[[], None],
+        settle: Callable[[], None],
+        failure: Callable[[], Exception],
         catch_up: Callable[[int], None],
         log_line: Callable[[str], None],
     ) -> None:
         self.memory = memory
         self._registry = registry
-        self._drain_journal = drain_journal
+        self._settle = settle
+        self._failure = failure
         self._catch_up = catch_up
         self._log_line = log_line
-        self._random = SeededRandom(seed)
+        self._random = SeededRandom(seed, memory)
         self._delivery: Delivery | None = None
-        self.visible: tuple[Instrument, ...] = ()
-        self.live: dict[int, LiveOrder] = {}
-        self.numbers = 0
-        self._targets = Targets(self)
+        self._visible: tuple[Instrument, ...] = ()
+        self._visible_indexes = np.zeros(0, np.int64)
+        self._settled: dict[Instrument, tuple[float, float | None]] = {}  # targets that need nothing
+        self._levels_buffer = np.zeros(0, np.int64)
+        self._quote_buffer = np.zeros(4, np.int64)
+        self._quote_address = int(self._quote_buffer.ctypes.data)
         self.refusals: dict[int, str] = {}  # order number -> words, until the strategy has heard them
-        self.unexplained: dict[int, str] = {}  # the same, until they are in the journal
-        self.timers: dict[int, tuple[str, int]] = {}  # id -> name, interval (0: once)
-        self._timer_ids = 0
-        self.stopped = False
+
+    @property
+    def live(self) -> int:
+        """How many own orders are not final."""
+        return self.memory.get("live_orders")
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the strategy has been stopped."""
+        return bool(self.memory.get("stopped"))
+
+    @stopped.setter
+    def stopped(self, value: bool) -> None:
+        self.memory.set("stopped", int(value))
+
+    @property
+    def visible(self) -> tuple[Instrument, ...]:
+        """What this strategy follows."""
+        return self._visible
+
+    @visible.setter
+    def visible(self, instruments: tuple[Instrument, ...]) -> None:
+        self._visible = instruments
+        self._visible_indexes = np.array([who.index for who in instruments], np.int64)
+        self.memory.set("visible", self._visible_indexes.ctypes.data)
+        self.memory.set("visible_count", len(instruments))
 
     # --- where Python stands against the state ---
 
@@ -168,116 +178,80 @@ class LoopContext:
         reduce_only: bool,
     ) -> int:
         """Send an order from floats: off the increments, it is refused with both neighbours named."""
-        side = 1 if size >= 0 else -1
-        refusal = 0
-        words = ""
-        lots, problem = to_increments(abs(size), instrument.lot, instrument.size_decimals)
-        if problem:
-            refusal, words = increment_refusal("size", size, problem, Reason.SIZE_INCREMENT)
-        mantissa = 0
-        if price is not None:
-            mantissa, problem = to_increments(price, instrument.tick, instrument.price_decimals)
-            if problem and not refusal:
-                refusal, words = increment_refusal("price", price, problem, Reason.PRICE_INCREMENT)
-        return self.send(
-            instrument,
-            side,
-            lots,
-            mantissa,
+        self._act()
+        number = operations.order(
+            self.memory.address,
+            instrument.index,
+            float(size),
+            0.0 if price is None else float(price),
             _MARKET if price is None else _LIMIT,
             _TIF[tif],
             (1 if post_only else 0) | (2 if reduce_only else 0),
-            refusal,
-            words,
         )
-
-    def send(  # noqa: PLR0913  one argument per field of an order
-        self,
-        instrument: Instrument,
-        side: int,
-        size: int,
-        price: int,
-        kind: int,
-        tif: int,
-        options: int,
-        refusal: int = 0,
-        words: str = "",
-    ) -> int:
-        """Send an order from mantissas; returns its number."""
-        self._act()
-        memory = self.memory
-        while True:
-            slot = kernels.submit(
-                memory.address, instrument.index, side, size, price, kind, tif, options, refusal
-            )
-            if slot >= 0:
-                break
-            self._make_room(slot)
-        self.numbers += 1
-        number = self.numbers
-        if not refusal and memory.get("out_reason"):
-            words = words_of(memory, instrument, side, size, price)
-        if words:
-            self.refusals[number] = self.unexplained[number] = words
-        self.live[number] = LiveOrder(number, slot, instrument, side, size, price)
+        self._check(number)
         return number
 
-    def _make_room(self, code: int) -> None:
-        if code == GROW_ORDERS:
-            self.memory.grow_orders()
-        elif code == -DRAIN_JOURNAL:
-            self._drain_journal()
-        elif code == -GROW_ITEMS:
-            self.memory.grow_items(self.memory.get("out_need"))
-        else:
-            raise InternalError(f"a kernel answered {code}")
+    def _check(self, answer: int) -> None:
+        """After an operation that may have refused an order, or lacked room."""
+        if answer < 0:
+            raise self._failure()
+        if self.memory.scalars[_REFUSALS]:
+            self._settle()
 
     def cancel(self, order: int) -> None:
         """Send a cancel; nothing happens when the order is final or being cancelled already."""
-        live = self.live.get(order)
-        if live is None:
-            if not 1 <= order <= self.numbers:
-                raise UsageError(f"cancel({order}): no such order", hint="order calls return the number")
-            return
-        self._act()
-        while True:
-            code = kernels.cancel(self.memory.address, live.slot)
-            if code >= 0:
-                return
-            self._make_room(code)
+        if not 1 <= order <= self.memory.get("order_number"):
+            raise UsageError(f"cancel({order}): no such order", hint="order calls return the number")
+        if self.memory.scalars[_LIVE]:
+            self._act()
+            self._check(operations.cancel(self.memory.address, order))
 
     def cancel_all(self, instrument: Instrument | str | None = None) -> None:
         """Cancel every open order, or those of one instrument."""
-        only = None if instrument is None else self.resolve(instrument)
-        for number, live in list(self.live.items()):
-            if only is None or live.instrument == only:
-                self.cancel(number)
-
-    def redefine(self, before: Instrument, instrument: Instrument) -> None:
-        """An instrument has a new definition; what is counted in its increments is multiplied up."""
-        price = 10 ** (instrument.price_decimals - before.price_decimals)
-        size = 10 ** (instrument.size_decimals - before.size_decimals)
-        for live in self.live.values():
-            if live.instrument == instrument:
-                live.instrument = instrument
-                live.price *= price
-                live.size *= size
-                live.filled *= size
-        self._targets.redefine(instrument, price, size)
+        index = -1 if instrument is None else self.resolve(instrument).index
+        if self.memory.scalars[_LIVE]:
+            self._act()
+            self._check(operations.cancel_all(self.memory.address, index))
 
     # --- target ---
 
     def target(self, instrument: Instrument | str, size: float, price: float | None = None) -> None:
         """Bring the position to `size`; see engine.loop.target."""
-        self._targets.aim(instrument, size, price)
+        if self._settled.get(instrument) == (size, price):  # type: ignore[call-overload]  # a str is not in it
+            return
+        who = self.resolve(instrument)
+        self._touch()
+        scalars = self.memory.scalars
+        before = scalars[_DECISIONS]
+        answer = operations.aim(
+            self.memory.address,
+            who.index,
+            float(size),
+            0.0 if price is None else float(price),
+            0 if price is None else 1,
+        )
+        if scalars[_DECISIONS] != before and self._delivery is not None:
+            self._delivery.cut()
+        self._check(answer)
+        if answer == 1:
+            self._settled[who] = (size, price)
 
-    def heard(self, number: int, instrument: Instrument, *, filled: bool, reason: int) -> None:
-        """A report is coming to the handlers; `filled`: it is the order's last fill."""
-        self._targets.heard(number, instrument, filled=filled, reason=reason)
+    def of_index(self, index: int) -> Instrument:
+        """The instrument of a run-wide index, as it is defined now."""
+        return self._registry.instruments[index]
+
+    def heard(self, instrument: Instrument) -> None:
+        """A report has come: what was settled may not be any more."""
+        self._settled.pop(instrument, None)
 
     def after_report(self, instrument: Instrument) -> None:
         """The handlers of a report have run: a wish may have something to do again."""
-        self._targets.after_report(instrument)
+        self._settled.pop(instrument, None)
+        self._check(operations.after_report(self.memory.address, instrument.index))
+
+    def redefine(self, instrument: Instrument) -> None:
+        """An instrument has a new definition: what was settled is counted otherwise."""
+        self._settled.pop(instrument, None)
 
     # --- what is known ---
 
@@ -294,64 +268,61 @@ class LoopContext:
     def equity(self) -> float:
         """Cash plus every position at its mid, else at its last price; what the run's currency counts."""
         self._touch()
-        total = self.cash()
-        for who in self._registry.instruments:
-            position = self.memory.of_instrument(who.index, "position")
-            if position and self.memory.of_instrument(who.index, "asset") == 0:
-                price = self._mark(who)
-                total += position / POWERS_OF_TEN[who.size_decimals] * (price or 0.0)
-        return total
-
-    def _mark(self, who: Instrument) -> float | None:
-        bid, ask = self._best(who, 0), self._best(who, 1)
-        if bid and ask:
-            return (bid[0] + ask[0]) / 2.0
-        return self.last(who)
+        return operations.equity(self.memory.address)
 
     def orders(self, instrument: Instrument | str | None = None) -> tuple[OpenOrder, ...]:
         """Own orders that are not final, oldest first."""
-        only = None if instrument is None else self.resolve(instrument)
-        return tuple(
-            OpenOrder(
-                live.number,
-                live.instrument,
-                live.side,
-                live.size / POWERS_OF_TEN[live.instrument.size_decimals],
-                live.filled / POWERS_OF_TEN[live.instrument.size_decimals],
-                live.price / POWERS_OF_TEN[live.instrument.price_decimals] if live.price else None,
-                _STATE_NAMES[int(self.memory.orders[live.slot]["state"])],
+        memory = self.memory
+        if not memory.scalars[_LIVE]:
+            return ()
+        only = -1 if instrument is None else self.resolve(instrument).index
+        found = []
+        last = memory.get("order_number")
+        slot = operations.next_order(memory.address, -1, only, last)
+        while slot >= 0:
+            order = memory.orders[slot]
+            who = self._registry.instruments[int(order["instrument"])]
+            sizes = POWERS_OF_TEN[who.size_decimals]
+            price = int(order["price"])
+            found.append(
+                OpenOrder(
+                    int(order["number"]),
+                    who,
+                    int(order["side"]),
+                    int(order["size"]) / sizes,
+                    int(order["filled"]) / sizes,
+                    price / POWERS_OF_TEN[who.price_decimals] if price else None,
+                    _STATE_NAMES[int(order["state"])],
+                )
             )
-            for live in self.live.values()
-            if only is None or live.instrument == only
-        )
+            slot = operations.next_order(memory.address, slot, only, last)
+        return tuple(found)
 
     def quote(self, instrument: Instrument | str) -> Quote | None:
         """The latest quote; from the quote stream if there is one, else the book's best levels."""
         self._touch()
         who = self.resolve(instrument)
-        memory = self.memory
-        if memory.of_instrument(who.index, "quote_seen"):
-            prices, sizes = POWERS_OF_TEN[who.price_decimals], POWERS_OF_TEN[who.size_decimals]
-            bid, bid_size, ask, ask_size = (
-                memory.of_instrument(who.index, f"quote_{name}")
-                for name in ("bid", "bid_size", "ask", "ask_size")
-            )
-            return Quote(
-                who, bid / prices, bid_size / sizes, ask / prices, ask_size / sizes, self.now, None, 0, 0
-            )
-        best_bid, best_ask = self._best(who, 0), self._best(who, 1)
-        if best_bid is None or best_ask is None:
+        if not operations.quote(self.memory.address, who.index, self._quote_address):
             return None
-        return Quote(who, *best_bid, *best_ask, self.now, None, 0, 0)
-
-    def _best(self, who: Instrument, side: int) -> tuple[float, float] | None:
-        levels = self._levels(who, side, 1)
-        return levels[0] if levels else None
-
-    def _levels(self, who: Instrument, side: int, depth: int) -> list[tuple[float, float]]:
         prices, sizes = POWERS_OF_TEN[who.price_decimals], POWERS_OF_TEN[who.size_decimals]
-        found = self.memory.best_levels(who.index, side, depth)
-        return [(price / prices, size / sizes) for price, size in found]
+        bid, bid_size, ask, ask_size = self._quote_buffer.tolist()
+        return Quote(
+            who, bid / prices, bid_size / sizes, ask / prices, ask_size / sizes, self.now, None, 0, 0
+        )
+
+    def _levels(self, who: Instrument, sign: int, depth: int) -> tuple[tuple[float, float], ...]:
+        if depth <= 0:
+            return ()
+        depth = min(depth, self.memory.get("widest_side"))
+        if len(self._levels_buffer) < 2 * depth:
+            self._levels_buffer = np.zeros(2 * depth, np.int64)
+        buffer = self._levels_buffer
+        count = operations.levels(self.memory.address, who.index, sign, depth, buffer.ctypes.data)
+        prices, sizes = POWERS_OF_TEN[who.price_decimals], POWERS_OF_TEN[who.size_decimals]
+        values = buffer[: 2 * count].tolist()
+        return tuple(
+            (price / prices, size / sizes) for price, size in zip(values[::2], values[1::2], strict=True)
+        )
 
     def book(self, instrument: Instrument | str, depth: int = 10) -> Book | None:
         """The best `depth` levels of each side, None when none has come."""
@@ -359,10 +330,10 @@ class LoopContext:
         who = self.resolve(instrument)
         if self.memory.of_instrument(who.index, "match_on") != MATCH_BOOK:
             return None  # what quotes and own orders leave there is no book of the venue's
-        bids, asks = self._levels(who, 0, depth), self._levels(who, 1, depth)
+        bids, asks = self._levels(who, 1, depth), self._levels(who, -1, depth)
         if not bids and not asks:
             return None
-        return Book(who, tuple(bids), tuple(asks))
+        return Book(who, bids, asks)
 
     def last(self, instrument: Instrument | str) -> float | None:
         """Price of the last trade, None before the first."""
@@ -390,22 +361,11 @@ class LoopContext:
 
     def _add_timer(self, due: int, name: str, interval: int) -> None:
         self._act()
-        self._timer_ids += 1
-        self.timers[self._timer_ids] = (name, interval)
-        self.schedule(self._timer_ids, due)
-
-    def schedule(self, timer: int, due: int) -> None:
-        """Put a timer that is known on the agenda (again)."""
-        while True:
-            code = kernels.add_timer(self.memory.address, due, timer)
-            if code == 0:
-                return
-            self._make_room(code)
+        self._check(operations.add_timer(self.memory.address, due, interval, word_of(name)))
 
     def cancel_timer(self, name: str) -> None:
         """Forget the timers of that name."""
-        for timer in [t for t, (known, _) in self.timers.items() if known == name]:
-            del self.timers[timer]
+        operations.cancel_timer(self.memory.address, word_of(name))
 
     # --- words and rounding ---
 
@@ -416,15 +376,14 @@ class LoopContext:
 
     def round_price(self, instrument: Instrument | str, price: float) -> float:
         """The nearest valid price."""
-        who = self.resolve(instrument)
-        scale = POWERS_OF_TEN[who.price_decimals]
-        return round(price * scale / who.tick) * who.tick / scale
+        rounded = operations.round_price(self.memory.address, self.resolve(instrument).index, float(price))
+        if not isfinite(rounded):
+            raise ValueError(f"round_price: {float(price)!r} has no valid price near it")
+        return rounded
 
     def round_size(self, instrument: Instrument | str, size: float) -> float:
         """The nearest valid size towards zero; one that is valid but for float noise stays."""
-        who = self.resolve(instrument)
-        lots, problem = to_increments(abs(size), who.lot, who.size_decimals)
-        scale = POWERS_OF_TEN[who.size_decimals]
-        if problem:
-            lots = int(abs(size) * scale / who.lot) * who.lot
-        return lots / scale if size >= 0 else -(lots / scale)
+        rounded = operations.round_size(self.memory.address, self.resolve(instrument).index, float(size))
+        if not isfinite(rounded):
+            raise ValueError(f"round_size: {float(size)!r} has no valid size near it")
+        return rounded

@@ -4,7 +4,7 @@
     advance   messages and agenda, in their order, until Python is wanted; or messages only, up to a row:
               while nothing is working and nothing due, Python runs ahead on the columns and brings the
               state up to date when somebody looks at it
-    submit, cancel, add_timer     what the strategy asks for
+    submit, cancel    what the strategy asks for (called by engine.loop.sending)
 
 Compiled when this module is imported the first time, loaded from the cache afterwards.
 """
@@ -12,16 +12,13 @@ Compiled when this module is imported the first time, loaded from the cache afte
 from __future__ import annotations
 
 from engine.execution.agenda import first_due, push
-from engine.execution.fills import seen_side_of
 from engine.execution.money import notional_of
 from engine.execution.state import (
     ITEM_CANCEL,
     ITEM_ORDER,
     ITEM_REPORT,
-    ITEM_TIMER,
     RANK_ARRIVAL,
     RANK_REPORT,
-    RANK_TIMER,
     VENUE_DONE,
     VENUE_TRAVELLING,
     assets_at,
@@ -76,7 +73,7 @@ from engine.loop.codes import (
 )
 from engine.loop.plain import run_plain
 from engine.loop.steps import message_end, record, room_for, run_item, step
-from engine.market.book import LOWEST_KEY, best_key, find, next_shown, size_of
+from engine.loop.tables import track
 from engine.model import jit
 from engine.model.units import NULL_TIME
 from engine.risk import R_MIN_NOTIONAL, check, lock_of, reference_price
@@ -264,6 +261,7 @@ def submit(
     order.venue_state = VENUE_TRAVELLING
     order.resting = 0
     order.side = side
+    track(s, slot)
     if refusal == 0:
         refusal = check(s, instrument, side, size, price, kind)
         s.out_reason = refusal
@@ -322,35 +320,6 @@ def cancel(address: int, slot: int) -> int:
     item.slot = slot
     item.generation = order.generation
     return 0
-
-
-@jit.entry("int64(int64,int64,int64)")
-def add_timer(address: int, due: int, number: int) -> int:
-    """Put a timer on the agenda; 0, or -GROW_ITEMS to be retried."""
-    s = state_at(address, 1)[0]
-    if s.item_free_count < 4:
-        s.out_need = 64
-        return -GROW_ITEMS
-    item = push(s, due, RANK_TIMER, ITEM_TIMER)
-    item.id = number
-    return 0
-
-
-@jit.entry("int64(int64,int64,int64,int64)")
-def read_levels(address: int, instrument: int, is_ask: int, depth: int) -> int:
-    """Write price and size of the best `depth` displayed levels, best first; how many there are."""
-    s = state_at(address, 1)[0]
-    sign = -1 if is_ask else 1
-    side = seen_side_of(s, instrument, sign)
-    out = int64_at(s.levels_out, 2 * depth)
-    count = 0
-    key = best_key(side)
-    while key != LOWEST_KEY and count < depth:
-        out[2 * count] = key * sign
-        out[2 * count + 1] = size_of(side, find(side, key))
-        count += 1
-        key = next_shown(side, key)
-    return count
 
 
 @jit.entry("int64(int64)")

@@ -30,8 +30,9 @@ from engine.execution.state import (
     STATE,
 )
 from engine.log.schema import Batch
-from engine.loop import kernels
+from engine.loop import operations
 from engine.loop.books import Books
+from engine.loop.tables import Tables
 from engine.model.errors import EngineError, InputError, UsageError
 from engine.model.instruments import Instrument
 from engine.model.rows import ROW
@@ -56,8 +57,6 @@ class Memory:
         self.instruments = np.zeros(0, INSTRUMENT)
         self.instrument_view = memoryview(b"")
         self.books = Books(self.state[0])
-        self._levels_out = np.zeros(64, np.int64)
-        self.state[0]["levels_out"] = self._levels_out.ctypes.data
         self.assets = np.zeros(0, ASSET)
         self.asset_names: list[str] = []
         self.orders = np.zeros(0, ORDER)
@@ -84,6 +83,7 @@ class Memory:
         state["journal_capacity"] = len(self.journal)
         state["equity"] = self.equity.ctypes.data
         state["equity_capacity"] = len(self.equity)
+        self.tables = Tables(state, self.address)
         self.grow_orders()
         self.grow_items(64)
         self.grow_deliveries(4096)
@@ -131,6 +131,7 @@ class Memory:
         record["asset"] = self._asset(instrument.quote)
         record["waiting_head"] = record["waiting_tail"] = -1
         record["depth_ts_venue"] = OVERFLOW
+        self.tables.add_instrument()
         self.books.add(instrument.tick)
         state = self.state[0]
         state["instruments"] = self.instruments.ctypes.data
@@ -195,6 +196,7 @@ class Memory:
         _scale(record, sizes, size, after.key)
         for k in range(SIDES_EACH * after.index, SIDES_EACH * (after.index + 1)):
             self.books.rescale(k, price, size, after.key)
+        self.tables.rescale(after.index, price, size)
         slots = set()
         for slot in range(len(self.orders)):
             order = self.orders[slot]
@@ -220,9 +222,11 @@ class Memory:
         for slot in range(n, len(grown)):
             grown[slot]["next"] = slot + 1 if slot + 1 < len(grown) else state["order_free"]
         state["order_free"] = n
+        self.tables.retire(self.orders)
         self.orders = grown
         state["orders"] = grown.ctypes.data
         state["order_capacity"] = len(grown)
+        self.tables.grow_orders()
 
     def grow_items(self, need: int) -> None:
         """Agenda room for at least `need` more items."""
@@ -237,6 +241,7 @@ class Memory:
         state["item_free_count"] += size - n
         heap = np.zeros(size, np.int32)
         heap[:n] = self.heap
+        self.tables.retire((self.items, self.heap))
         self.items, self.heap = grown, heap
         state["items"] = grown.ctypes.data
         state["heap"] = heap.ctypes.data
@@ -251,13 +256,11 @@ class Memory:
 
     # --- reads ---
 
-    def best_levels(self, index: int, side: int, depth: int) -> list[tuple[int, int]]:
-        """Price and size of the best `depth` levels that the strategy sees; side 0 is the bids."""
-        if 2 * depth > len(self._levels_out):
-            self._levels_out = np.zeros(2 * depth, np.int64)
-            self.state[0]["levels_out"] = self._levels_out.ctypes.data
-        count = kernels.read_levels(self.address, index, side, depth)
-        values = self._levels_out[: 2 * count].tolist()
+    def best_levels(self, index: int, sign: int, depth: int) -> list[tuple[int, int]]:
+        """Price and size, mantissas, of the best `depth` levels that the strategy sees of a side."""
+        out = np.zeros(2 * depth, np.int64)
+        count = operations.levels(self.address, index, sign, depth, out.ctypes.data)
+        values = out[: 2 * count].tolist()
         return list(zip(values[::2], values[1::2], strict=True))
 
     def has_book(self, instrument: Instrument) -> bool:

@@ -1,43 +1,138 @@
 """Chance for strategies: seeded, the same on every machine, and part of the run's record.
 
-The generator is PCG64 of NumPy, whose stream for a seed is fixed; what is made of its 64-bit words is our
-own arithmetic, + − × ÷ only, so that no library's change of method changes a run.
+The generator is PCG64 (O'Neill's PCG XSL RR 128/64, as NumPy seeds and runs it); its 128-bit state stands in
+the state record, so that both forms of a strategy draw from one stream. What is made of its 64-bit words is
+our own arithmetic, + − × ÷ only, so that no library's change of method changes a run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from numpy.random import PCG64
+import numpy as np
+
+from engine.execution.money import multiply_wide
+from engine.execution.state import state_at
+from engine.model import jit
 
 Item = TypeVar("Item")
 _WORD = 2**64
 
+_FACTOR_HIGH = np.uint64(2549297995355413924)
+_FACTOR_LOW = np.uint64(4865540595714422341)
+_ZERO, _ONE = np.uint64(0), np.uint64(1)
+_MANTISSA_SHIFT = np.uint64(11)
+_ROTATION_SHIFT = np.uint64(58)
+_ROTATION_MASK = np.uint64(63)
+
+
+@jit.helper
+def _draw(s: Any) -> Any:
+    """The next 64-bit word, unsigned."""
+    high, low = np.uint64(s.random_high), np.uint64(s.random_low)
+    carry, new_low = multiply_wide(low, _FACTOR_LOW)
+    new_high = carry + high * _FACTOR_LOW + low * _FACTOR_HIGH
+    sum_low = new_low + np.uint64(s.random_step_low)
+    new_high = new_high + np.uint64(s.random_step_high) + (_ONE if sum_low < new_low else _ZERO)
+    s.random_high = np.int64(new_high)
+    s.random_low = np.int64(sum_low)
+    mixed = new_high ^ sum_low
+    rotation = new_high >> _ROTATION_SHIFT
+    return (mixed >> rotation) | (mixed << ((_ZERO - rotation) & _ROTATION_MASK))
+
+
+@jit.helper
+def draw_float(s: Any) -> float:
+    """A float in [0, 1), 53 bits."""
+    return float(_draw(s) >> _MANTISSA_SHIFT) / 9007199254740992.0
+
+
+@jit.helper
+def draw_below(s: Any, span: np.uint64) -> Any:
+    """A whole number in [0, span), every one equally likely; span 0 stands for 2**64."""
+    word = _draw(s)
+    if span == _ZERO:
+        return word
+    over = (_ZERO - span) % span  # 2**64 % span
+    while over != _ZERO and word >= _ZERO - over:
+        word = _draw(s)
+    return word % span
+
+
+@jit.helper
+def draw_normal(s: Any, mean: float, deviation: float) -> float:
+    """The sum of twelve uniform draws, shifted and scaled."""
+    total = 0.0
+    for _ in range(12):
+        total += draw_float(s)
+    return mean + deviation * (total - 6.0)
+
+
+@jit.operation("float64(int64)")
+def random_float(address: int) -> float:
+    """`ctx.random.random()`."""
+    return draw_float(state_at(address, 1)[0])
+
+
+@jit.operation("int64(int64,int64,int64)")
+def random_integer(address: int, low: int, high: int) -> int:
+    """`ctx.random.integers(low, high)`; high is greater than low."""
+    drawn = draw_below(state_at(address, 1)[0], np.uint64(high) - np.uint64(low))
+    return np.int64(np.uint64(low) + drawn)  # type: ignore[return-value]  # wraps into place
+
+
+@jit.operation("float64(int64,float64,float64)")
+def random_normal(address: int, mean: float, deviation: float) -> float:
+    """`ctx.random.normal(mean, deviation)`."""
+    return draw_normal(state_at(address, 1)[0], mean, deviation)
+
+
+@jit.entry("int64(int64,int64)")
+def _below(address: int, span: int) -> int:
+    return np.int64(draw_below(state_at(address, 1)[0], np.uint64(span)))  # type: ignore[return-value]
+
+
+def seed(state: Any, number: int) -> None:
+    """Begin the stream of a seed in a state record."""
+    from numpy.random import PCG64
+
+    inner = PCG64(number).state["state"]
+    for name, value in (("random", int(inner["state"])), ("random_step", int(inner["inc"]))):
+        state[f"{name}_high"] = _signed(value >> 64)
+        state[f"{name}_low"] = _signed(value & (_WORD - 1))
+
+
+def _signed(word: int) -> int:
+    return word - _WORD if word >= _WORD // 2 else word
+
 
 class SeededRandom:
-    """Numbers drawn one after the other from one seed."""
+    """Numbers drawn one after the other from one seed, out of the state record at an address."""
 
-    def __init__(self, seed: int) -> None:
-        self._generator = PCG64(seed)
+    def __init__(self, number: int, memory: Any = None) -> None:
+        if memory is None:
+            from engine.execution.state import STATE
 
-    def _word(self) -> int:
-        return int(self._generator.random_raw())
+            state = np.zeros(1, STATE)
+            self._own = state
+            self._address = int(state.ctypes.data)
+            seed(state[0], number)
+        else:
+            self._address = memory.address
+            seed(memory.state[0], number)
 
     def random(self) -> float:
         """A float in [0, 1), 53 bits."""
-        return (self._word() >> 11) / 2**53
+        return random_float(self._address)
 
     def integers(self, low: int, high: int) -> int:
         """A whole number in [low, high), every one equally likely; ValueError when there is none."""
         span = high - low
         if not 0 < span <= _WORD:
             raise ValueError(f"integers({low}, {high}): no number is in there")
-        limit = _WORD - _WORD % span
-        while True:
-            word = self._word()
-            if word < limit:
-                return low + word % span
+        drawn = _below(self._address, _signed(span % _WORD))
+        return low + drawn % _WORD
 
     def choice(self, items: Sequence[Item]) -> Item:
         """One item of a non-empty sequence."""
@@ -48,7 +143,4 @@ class SeededRandom:
 
         Its tails end at six deviations; its kurtosis is 2.9.
         """
-        total = 0.0
-        for _ in range(12):
-            total += self.random()
-        return mean + deviation * (total - 6.0)
+        return random_normal(self._address, float(mean), float(deviation))

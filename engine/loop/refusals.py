@@ -1,36 +1,57 @@
-"""What a refusal by risk says: the limit, the value, and what would have passed, in words.
+"""What a refusal says: the limit, the value, and what would have passed, in words.
 
-The kernel decides by a code; the words are made from the same state right afterwards, for the strategy, the
-journal and `engine why`. They decide nothing and are in no hash.
+The kernel decides by a code and notes the numbers (`REFUSAL`); the words are made from them later, for the
+strategy, the journal and `engine why`. They decide nothing and are in no hash.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from engine.execution.money import MONEY_DECIMALS
 from engine.execution.orders import Reason, reason_name
+from engine.loop.increments import BETWEEN, NOT_FINITE
 from engine.loop.memory import Memory
 from engine.model.instruments import Instrument
-from engine.model.units import trim_decimal
+from engine.model.units import format_decimal, parse_decimal, trim_decimal
 
 
-def words_of(  # noqa: C901, PLR0912  one branch a limit
-    memory: Memory, who: Instrument, side: int, size: int, price: int
+def words_of(memory: Memory, who: Instrument, refusal: Any) -> str:
+    """Words for one REFUSAL record; `who` is its instrument as it is defined now."""
+    reason = Reason(int(refusal["reason"]))
+    said = _float_words(who, refusal) if refusal["what"] else _limit_words(memory, who, reason, refusal)
+    return f"{reason_name(reason)}: {said}"
+
+
+def _float_words(who: Instrument, refusal: Any) -> str:
+    """Words for a float that lay off the increments."""
+    size = refusal["what"] == 1
+    decimals, increment = (who.size_decimals, who.lot) if size else (who.price_decimals, who.tick)
+    if refusal["problem"] == NOT_FINITE:
+        problem = "not a finite number"
+    elif refusal["problem"] == BETWEEN:
+        below = int(refusal["below"])
+        neighbours = format_decimal(below, decimals), format_decimal(below + increment, decimals)
+        problem = f"{neighbours[0]} and {neighbours[1]} are the nearest"
+    else:
+        problem = "more than 64 bits hold"
+    return f"{'size' if size else 'price'} {float(refusal['value'])!r}: {problem}"
+
+
+def _limit_words(  # noqa: C901, PLR0912  one branch a limit
+    memory: Memory, who: Instrument, reason: Reason, refusal: Any
 ) -> str:
-    """Words for the refusal that the kernel has just handed back."""
-    reason = Reason(memory.get("out_reason"))
+    side, size, price = (int(refusal[name]) for name in ("side", "size", "price"))
     deed = "buying" if side > 0 else "selling"
 
     def lots(mantissa: int) -> str:
-        return trim_decimal(mantissa, who.size_decimals)
+        return trim_decimal(int(mantissa), who.size_decimals)
 
     def level(mantissa: int) -> str:
-        return trim_decimal(mantissa, who.price_decimals)
+        return trim_decimal(int(mantissa), who.price_decimals)
 
     def money(amount: int) -> str:
-        return f"{trim_decimal(amount, MONEY_DECIMALS)} {who.quote}".rstrip()
-
-    def of(name: str) -> int:
-        return memory.of_instrument(who.index, name)
+        return f"{trim_decimal(int(amount), MONEY_DECIMALS)} {who.quote}".rstrip()
 
     if reason == Reason.HALTED:
         said = "no new orders while trading is halted"
@@ -47,24 +68,24 @@ def words_of(  # noqa: C901, PLR0912  one branch a limit
     elif reason == Reason.MAX_SIZE:
         said = f"{lots(size)} is above {lots(who.max_size)}"
     elif reason == Reason.MIN_NOTIONAL:
-        said = f"{money(memory.get('out_notional'))} is below {money(of('min_notional'))}"
+        least = parse_decimal(who.min_notional, MONEY_DECIMALS)
+        said = f"{money(refusal['notional'])} is below {money(least)}"
     elif reason == Reason.NO_REFERENCE_PRICE:
         said = f"no price of {who.key} has been seen yet"
     elif reason == Reason.PRICE_COLLAR:
         share = trim_decimal(memory.get("collar_millionths"), 4)
-        said = f"{deed} at {level(price)} is more than {share} % beyond {level(memory.get('out_price'))}"
+        said = f"{deed} at {level(price)} is more than {share} % beyond {level(refusal['reference'])}"
     elif reason == Reason.POSITION_CAP:
-        open_size = of("open_buy" if side > 0 else "open_sell")
+        cap = memory.of_instrument(who.index, "position_cap")
         said = (
-            f"{deed} {lots(size)} with {lots(open_size)} open and a position of {lots(of('position'))} "
-            f"passes {lots(of('position_cap'))}"
+            f"{deed} {lots(size)} with {lots(refusal['open'])} open and a position of "
+            f"{lots(refusal['position'])} passes {lots(cap)}"
         )
     elif reason == Reason.CASH and side > 0:
-        asset = memory.assets[of("asset")]
-        free = money(int(asset["cash"]) - int(asset["locked"]))
-        said = f"it may cost {money(memory.get('out_notional'))}, {free} are free"
+        said = f"it may cost {money(refusal['notional'])}, {money(refusal['free'])} are free"
     elif reason == Reason.CASH:
-        said = f"selling {lots(size)}, {lots(of('position') - of('open_sell'))} are held and not on sale"
+        held = int(refusal["position"]) - int(refusal["open"])
+        said = f"selling {lots(size)}, {lots(held)} are held and not on sale"
     else:
         said = "more than 64 bits hold"
-    return f"{reason_name(reason)}: {said}"
+    return said

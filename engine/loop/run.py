@@ -13,6 +13,7 @@ It never reads a clock, and never asks where its rows come from.
 
 from __future__ import annotations
 
+import ctypes
 from bisect import bisect_left
 
 import numpy as np
@@ -25,6 +26,7 @@ from engine.loop import kernels
 from engine.loop.caller import Caller, watched
 from engine.loop.chunk import Chunk
 from engine.loop.codes import (
+    CALLS_AT_ONE_INSTANT,
     DELIVER,
     DRAIN_EQUITY,
     DRAIN_JOURNAL,
@@ -32,12 +34,15 @@ from engine.loop.codes import (
     GROW_ITEMS,
     GROW_LEVELS,
     GROW_NOTES,
+    GROW_ORDERS,
+    GROW_TIMERS,
     NEED_ROWS,
     REPORT,
     TIMER,
 )
 from engine.loop.context import LoopContext
 from engine.loop.memory import FIELD, Memory
+from engine.loop.refusals import words_of
 from engine.loop.special import SpecialRows
 from engine.model.errors import InternalError, StrategyError, UsageError
 from engine.model.instruments import Registry
@@ -46,7 +51,6 @@ from engine.model.rows import RowBuffer
 from engine.model.units import NULL_TIME, format_time
 from engine.strategy.loader import LoadedStrategy
 
-CALLS_AT_ONE_INSTANT = 200_000
 CHUNK = 2048  # deliveries taken together
 
 _REFERENCE = (int(Kind.SOURCE), int(Kind.INSTRUMENT))
@@ -54,13 +58,9 @@ _ROW, _ROWS, _NEXT, _COUNT = FIELD["row"], FIELD["rows"], FIELD["delivery_next"]
 _FIRST_SEQ, _FILE, _CAUSE = FIELD["first_seq"], FIELD["file"], FIELD["cause_seq"]
 _VENUE_ITEMS, _LIVE, _AGENDA = FIELD["venue_items"], FIELD["live_orders"], FIELD["agenda_count"]
 _TRIGGER, _TRIGGER_ID = FIELD["trigger"], FIELD["trigger_id"]
-_OUT_FIRST, _OUT_LAST, _OUT_TIMER, _OUT_DUE = (
-    FIELD["out_first"],
-    FIELD["out_last"],
-    FIELD["out_timer"],
-    FIELD["out_due"],
-)
+_OUT_FIRST, _OUT_LAST, _OUT_WORD = FIELD["out_first"], FIELD["out_last"], FIELD["out_word"]
 _START, _STOP = 3, 4  # triggers beside message, report and timer
+_TWO = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 
 
 class Runner:
@@ -95,11 +95,15 @@ class Runner:
             self.memory,
             self.registry,
             config.seed,
-            drain_journal=self._drain_journal,
+            settle=self._settle_refusals,
+            failure=self._why_no_room,
             catch_up=self._catch_up,
             log_line=self._log_line,
         )
-        self._caller = Caller(self.strategy, self.context, self.memory, self.ledger)
+        self._no_room: Exception | None = None
+        self._room_function = _TWO(self._on_room)
+        self.memory.set("make_room", ctypes.cast(self._room_function, ctypes.c_void_p).value or 0)
+        self._caller = Caller(self.strategy, self.context, self.memory)
         self._special = SpecialRows(config, self.strategy, self._caller, self.memory, self.registry)
 
     # --- input ---
@@ -150,10 +154,11 @@ class Runner:
         a snapshot.
         """
         self._advance_to(ts)
+        self._drain_journal()  # what was decided is counted in the increments it was decided in
         instrument, before = self.registry.define(data)
         self.memory.define(instrument, before)
         if before is not None:
-            self.context.redefine(before, instrument)
+            self.context.redefine(instrument)
             self.ledger.rescale(instrument.index, 10 ** (instrument.size_decimals - before.size_decimals))
         if before is not None and interrupted and self.memory.has_book(instrument):
             self.memory.set_of_instrument(instrument.index, "book_bad", 1)
@@ -220,7 +225,7 @@ class Runner:
             elif code == REPORT:
                 self._caller.report()
             elif code == TIMER:
-                self._caller.timer(scalars[_OUT_TIMER], scalars[_OUT_DUE])
+                self._caller.timer(scalars[_OUT_WORD])
             elif code == NEED_ROWS:
                 return
             else:
@@ -351,6 +356,10 @@ class Runner:
             memory.books.grow_notes(memory.get("out_need"))
         elif code == GROW_ITEMS:
             memory.grow_items(memory.get("out_need"))
+        elif code == GROW_ORDERS:
+            memory.grow_orders()
+        elif code == GROW_TIMERS:
+            memory.tables.grow_timers()
         elif code == DRAIN_JOURNAL:
             self._drain_journal()
         elif code == DRAIN_EQUITY:
@@ -361,17 +370,38 @@ class Runner:
                 f"in state {memory.get('out_state')} is not in the table of orders"
             )
 
+    def _on_room(self, _address: int, code: int) -> int:
+        """Called by a kernel in the middle of an operation; an error waits for whoever called it."""
+        try:
+            self._make_room(code if code == GROW_ORDERS else -code)
+        except Exception as error:  # noqa: BLE001  nothing may pass through machine code
+            self._no_room = error
+            return 1
+        return 0
+
+    def _why_no_room(self) -> Exception:
+        return self._no_room or InternalError("a kernel lacks room that nobody could make")
+
     def _drain_journal(self) -> None:
         memory = self.memory
+        self._settle_refusals()
         count = memory.get("journal_count")
+        if not count:
+            return
         records = memory.journal[:count].copy()
         memory.set("journal_count", 0)
-        for record in records[records["kind"] == 3] if self.context.unexplained else ():
-            words = self.context.unexplained.pop(int(record["order"]), "")
-            if words:
-                self.journal.explain(int(record["number"]), words)
         self.journal.append(records, self._keys)
-        self.ledger.orders += int(np.count_nonzero(records["kind"] == 1))
+        self.ledger.take(records)
+
+    def _settle_refusals(self) -> None:
+        """Make the words of what was refused since the last time."""
+        memory = self.memory
+        for refusal in memory.tables.refusals[: memory.get("refusal_count")]:
+            who = self.registry.instruments[int(refusal["instrument"])]
+            words = words_of(memory, who, refusal)
+            self.journal.explain(int(refusal["decision"]), words)
+            self.context.refusals[int(refusal["order"])] = words
+        memory.set("refusal_count", 0)
 
     def flush_journal(self) -> None:
         """Write what has been decided so far: before anything that was decided takes effect outside."""

@@ -79,9 +79,10 @@ from engine.loop.codes import (
     ORDER_TABLE,
     QUOTE,
     REPORT,
-    TIMER,
     TRADE,
 )
+from engine.loop.tables import untrack
+from engine.loop.timers import fire
 from engine.market.book import MAX_WIDTH, sides_at
 from engine.model import jit
 from engine.model.units import NULL_TIME
@@ -422,6 +423,7 @@ def hear(s: Any, item: Any) -> int:
         count_open(instrument, order, order.counted)
         asset.locked -= order.locked
         order.locked = 0
+        untrack(s, item.slot)
         order.generation += 1
         order.next = s.order_free
         s.order_free = item.slot
@@ -463,12 +465,7 @@ def run_item(s: Any) -> int:
         release(s, slot)
         return 0
     if kind == ITEM_TIMER:
-        s.out_timer = item.id
-        s.out_due = item.due
-        s.trigger = 2
-        s.trigger_id = item.id
-        release(s, slot)
-        return TIMER
+        return int(fire(s, slot))
     code = hear(s, item)
     release(s, slot)
     return code

@@ -8,125 +8,133 @@ one whose order the strategy itself cancelled, not before it is asked for again.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
-from engine.execution.orders import OrderKind, Reason, TimeInForce
-from engine.loop.increments import to_increments
-from engine.model.instruments import Instrument
+from engine.execution.codes import E_FILL_ALL
+from engine.execution.orders import FIRST_FINAL, OrderKind, Reason, TimeInForce
+from engine.execution.state import instruments_at, orders_at
+from engine.loop.increments import FITS, to_increments
+from engine.loop.sending import send, send_cancel, send_floats
+from engine.loop.tables import slot_of, wishes_at
+from engine.model import jit
 from engine.model.units import SECOND_NS
-
-if TYPE_CHECKING:
-    from engine.loop.context import LoopContext
 
 RETRY_NS = SECOND_NS
 _MARKET, _LIMIT = int(OrderKind.MARKET), int(OrderKind.LIMIT)
+_GTC, _IOC = int(TimeInForce.GTC), int(TimeInForce.IOC)
+_REQUESTED = int(Reason.REQUESTED)
+FAILED = -1
 
 
-class Wish:
-    """What is wanted of one instrument, and the order that is out for it."""
-
-    __slots__ = ("changing", "due", "failed_at", "order", "price", "settled", "size", "unfit", "unfit_at")
-
-    def __init__(self) -> None:
-        self.size: int | None = None
-        self.price: int = 0
-        self.order = 0  # number of the target order that is out, 0: none
-        self.settled: tuple[float, float | None] | None = None  # asked for, and nothing left to do
-        self.failed_at: int | None = None
-        self.changing = False  # its order is being cancelled because the wish has changed
-        self.due = False  # its order has ended, and the wish is to be looked at again
-        self.unfit: tuple[float, float | None] | None = None  # asked for, off the increments
-        self.unfit_at = 0
+@jit.inlined
+def _wish_of(s: Any, instrument: int) -> Any:
+    return wishes_at(s.wishes, s.instrument_count)[instrument]
 
 
-class Targets:
-    """The wishes of one run."""
+@jit.helper
+def aim(s: Any, address: int, instrument: int, size: float, price: float, priced: int) -> int:
+    """Bring the position to `size`; 1 when asking again can do nothing until a report, 0 when it can.
 
-    def __init__(self, context: LoopContext) -> None:
-        self._context = context
-        self._wishes: dict[Instrument, Wish] = {}
+    FAILED when there was no room and none could be made.
+    """
+    wish = _wish_of(s, instrument)
+    if wish.settled == 1 + priced and wish.asked == size and (priced == 0 or wish.asked_price == price):
+        return 1
+    record = instruments_at(s.instruments, s.instrument_count)[instrument]
+    lots, problem = to_increments(abs(size), record.lot, record.size_decimals)
+    mantissa = 0
+    if priced != 0 and problem == FITS:
+        mantissa, problem = to_increments(price, record.tick, record.price_decimals)
+    if problem != FITS:
+        # The order call words the refusal, journals and delivers it.
+        same = (
+            wish.unfit_known == 1 + priced
+            and wish.unfit == size
+            and (priced == 0 or wish.unfit_price == price)
+        )
+        if not same or s.now >= wish.unfit_at + RETRY_NS:
+            wish.unfit_known = 1 + priced
+            wish.unfit = size
+            wish.unfit_price = price
+            wish.unfit_at = s.now
+            kind = _LIMIT if priced != 0 else _MARKET
+            if send_floats(s, address, instrument, size, price, kind, _GTC, 0) < 0:
+                return FAILED
+        return 0
+    wanted = lots if size >= 0.0 else -lots
+    if wish.known == 0 or wish.size != wanted or wish.price != mantissa:
+        wish.known = 1
+        wish.size = wanted
+        wish.price = mantissa
+        wish.failed = 0
+    done = _pursue(s, address, instrument)
+    if done == 1:
+        wish = _wish_of(s, instrument)
+        wish.settled = 1 + priced
+        wish.asked = size
+        wish.asked_price = price
+    return done
 
-    def aim(self, instrument: Instrument | str, size: float, price: float | None = None) -> None:
-        """Bring the position to `size`; cheap when nothing has changed since it was asked last."""
-        wish = self._wishes.get(instrument)  # type: ignore[arg-type]  # a str is not in it
-        if wish is not None and wish.settled == (size, price):
-            return
-        self._retarget(self._context.resolve(instrument), size, price)
 
-    def _retarget(self, instrument: Instrument, size: float, price: float | None) -> None:
-        wish = self._wishes.get(instrument)
-        if wish is None:
-            wish = self._wishes[instrument] = Wish()
-        lots, problem = to_increments(abs(size), instrument.lot, instrument.size_decimals)
-        mantissa = 0
-        if price is not None and not problem:
-            mantissa, problem = to_increments(price, instrument.tick, instrument.price_decimals)
-        if problem:
-            # The order call words the refusal, journals and delivers it.
-            if wish.unfit != (size, price) or self._context.now >= wish.unfit_at + RETRY_NS:
-                wish.unfit, wish.unfit_at = (size, price), self._context.now
-                self._context.order(instrument, size, price, "gtc", post_only=False, reduce_only=False)
-            return
-        wanted = lots if size >= 0 else -lots
-        if (wish.size, wish.price) != (wanted, mantissa):
-            wish.size, wish.price, wish.failed_at = wanted, mantissa, None
-        if self._pursue(instrument, wish):
-            wish.settled = (size, price)
-
-    def _pursue(self, instrument: Instrument, wish: Wish) -> bool:
-        """Do what the wish needs now; True when asking again cannot change anything until a report."""
-        if wish.size is None:
-            return True
-        memory = self._context.memory
-        position = memory.of_instrument(instrument.index, "position")
-        live = self._context.live.get(wish.order)
-        if live is None:
-            wish.order = 0
-            rest = wish.size - position
-            if abs(rest) < max(instrument.lot, instrument.min_size):
-                return True
-            if wish.failed_at is not None and self._context.now < wish.failed_at + RETRY_NS:
-                return False
-            side = 1 if rest > 0 else -1
-            kind = _LIMIT if wish.price else _MARKET
-            tif = int(TimeInForce.GTC if wish.price else TimeInForce.IOC)
-            wish.changing = False
-            wish.order = self._context.send(instrument, side, abs(rest), wish.price, kind, tif, 0)
-            return True
-        pending = live.side * (live.size - live.filled)
-        same = abs(position + pending - wish.size) < instrument.lot and live.price == wish.price
-        if not same:
-            wish.changing = True
-            self._context.cancel(live.number)  # nothing, when a cancel is on its way already
-        return True
-
-    def redefine(self, instrument: Instrument, price: int, size: int) -> None:
-        """Count a wish in the increments of a new definition."""
-        wish = self._wishes.get(instrument)
-        if wish is not None:
-            wish.price *= price
-            wish.size = None if wish.size is None else wish.size * size
-            wish.settled = None
-
-    def heard(self, number: int, instrument: Instrument, *, filled: bool, reason: int) -> None:
-        """A report is coming to the handlers: what was settled may not be any more, and a failure counts."""
-        wish = self._wishes.get(instrument)
-        if wish is None:
-            return
-        wish.settled = None
-        if number != wish.order or number in self._context.live:
-            return
+@jit.helper
+def _pursue(s: Any, address: int, instrument: int) -> int:
+    """Do what the wish needs now; as `aim`."""
+    wish = _wish_of(s, instrument)
+    if wish.known == 0:
+        return 1
+    record = instruments_at(s.instruments, s.instrument_count)[instrument]
+    position = record.position
+    slot = slot_of(s, wish.order) if wish.order != 0 else -1
+    if slot < 0:
         wish.order = 0
-        if wish.changing or filled:
-            wish.changing, wish.due = False, True
-        elif reason != Reason.REQUESTED:
-            wish.failed_at = self._context.now
+        rest = wish.size - position
+        least = max(record.lot, record.min_size)
+        if abs(rest) < least:
+            return 1
+        if wish.failed != 0 and s.now < wish.failed_at + RETRY_NS:
+            return 0
+        kind = _LIMIT if wish.price != 0 else _MARKET
+        tif = _GTC if wish.price != 0 else _IOC
+        wish.changing = 0
+        side = 1 if rest > 0 else -1
+        number = send(s, address, instrument, side, abs(rest), wish.price, kind, tif, 0, 0)
+        if number < 0:
+            return FAILED
+        _wish_of(s, instrument).order = number
+        return 1
+    order = orders_at(s.orders, s.order_capacity)[slot]
+    pending = order.side * (order.size - order.filled)
+    same = abs(position + pending - wish.size) < record.lot and order.price == wish.price
+    if not same:
+        wish.changing = 1
+        if send_cancel(s, address, slot) < 0:  # nothing happens when a cancel is on its way already
+            return FAILED
+    return 1
 
-    def after_report(self, instrument: Instrument) -> None:
-        """The handlers have had their say: send for the rest, where the end of an order left one."""
-        wish = self._wishes.get(instrument)
-        if wish is not None and wish.due:
-            wish.due = False
-            wish.settled = None
-            if not self._context.stopped:
-                self._pursue(instrument, wish)
+
+@jit.helper
+def heard(s: Any, instrument: int, number: int, event: int, state: int, reason: int) -> None:
+    """A report is coming to the handlers: what was settled may not be any more, and a failure counts."""
+    wish = _wish_of(s, instrument)
+    wish.settled = 0
+    if number != wish.order or state < FIRST_FINAL:
+        return
+    wish.order = 0
+    if wish.changing != 0 or event == E_FILL_ALL:
+        wish.changing = 0
+        wish.due = 1
+    elif reason != _REQUESTED:
+        wish.failed = 1
+        wish.failed_at = s.now
+
+
+@jit.helper
+def after_report(s: Any, address: int, instrument: int) -> int:
+    """The handlers have had their say: send for the rest, where the end of an order left one."""
+    wish = _wish_of(s, instrument)
+    if wish.due != 0:
+        wish.due = 0
+        wish.settled = 0
+        if s.stopped == 0:
+            return _pursue(s, address, instrument)
+    return 0

@@ -81,6 +81,38 @@ def entry(signature: str) -> Callable[[F], F]:
     return decorate
 
 
+def operation(signature: str) -> Callable[[F], F]:
+    """As `entry`, and also callable from machine code, by its address (see `address_of`)."""
+    decorate: Callable[[F], F] = _numba().njit(signature, cache=True, nogil=True, error_model="numpy")
+    return decorate
+
+
+def address_of(compiled: Any) -> int:
+    """Where the C form of an operation stands in this process's memory."""
+    (only,) = compiled.overloads.values()
+    return int(only.library.get_pointer_to_function(only.fndesc.llvm_cfunc_wrapper_name))
+
+
+def function_at(arguments: int) -> Any:
+    """A kernel function (address, *int64) -> int64 that calls the C function at an address."""
+    from llvmlite import ir
+    from numba.core import types
+    from numba.extending import intrinsic
+
+    signature = types.int64(types.int64, *[types.int64] * arguments)
+    word = ir.IntType(64)
+    kind = ir.FunctionType(word, [word] * arguments)
+
+    def generate(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        return builder.call(builder.inttoptr(values[0], kind.as_pointer()), values[1:])
+
+    # An intrinsic's arguments are counted by its Python function.
+    names = ", ".join(f"a{i}" for i in range(arguments))
+    space: dict[str, Any] = {"signature": signature, "generate": generate}
+    exec(f"def call(typing_context, address, {names}): return signature, generate", space)  # noqa: S102
+    return intrinsic(space["call"])
+
+
 def helper(function: F) -> F:
     """Decorator of a function that kernels call; compiled as part of them, for one kind of integer.
 

@@ -172,8 +172,8 @@ def mark_of(runner: Runner, instrument: Instrument) -> Fraction | None:
     """Mid of the matching book, else the last trade, else None; exact."""
     prices = []
     scale = 10**instrument.price_decimals
-    for side in (0, 1):
-        found = runner.memory.best_levels(instrument.index, side, 1)
+    for sign in (1, -1):
+        found = runner.memory.best_levels(instrument.index, sign, 1)
         prices += [price for price, _ in found]
     if len(prices) == 2:
         return Fraction(sum(prices), 2 * scale)

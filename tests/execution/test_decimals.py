@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.execution.orders import Reason
-from engine.loop.increments import to_increments
+from engine.loop.increments import FITS, increments_of
 from engine.model.errors import DecimalError
 from engine.model.units import (
     MAX_INT64,
@@ -64,7 +64,7 @@ def test_what_is_no_decimal_or_does_not_fit_is_an_error(text: str, decimals: int
 def test_a_float_given_by_a_strategy_finds_its_increment_again(mantissa: int, decimals: int) -> None:
     """The float nearest to a decimal of fifteen digits is taken for that decimal."""
     value = to_float(mantissa, decimals)
-    assert to_increments(value, 1, decimals) == (mantissa, "")
+    assert increments_of(value, 1, decimals) == (mantissa, FITS)
 
 
 @settings(max_examples=500, deadline=None)
@@ -76,17 +76,17 @@ def test_on_and_off_increments_are_told_apart_as_the_twin_does(
     if 1e-7 < abs(away) < 1e-5:
         return  # at the border itself floats and fractions may differ in the last bit
     value = (steps + away) * increment / 10**decimals
-    mantissa, problem = to_increments(value, increment, decimals)
+    mantissa, problem = increments_of(value, increment, decimals)
     expected, reason = twin.increments(value, increment, decimals, Reason.SIZE_INCREMENT)
-    assert (mantissa, bool(problem)) == (expected, reason is not None)
+    assert (mantissa, problem != FITS) == (expected, reason is not None)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), 1e300])
 def test_a_float_that_is_no_amount_is_told(value: float) -> None:
     """Not finite, or beyond 64 bits."""
-    mantissa, problem = to_increments(value, 1, 2)
+    mantissa, problem = increments_of(value, 1, 2)
     assert mantissa == 0
-    assert problem
+    assert problem != FITS
 
 
 @settings(max_examples=300, deadline=None)

@@ -48,7 +48,7 @@ def kernel_levels(memory: Memory, index: int, sign: int) -> Levels:
     own = [key for key in keys if found[key * sign][2]]
     assert int(books.sides[k]["own_key"]) == (own[0] if own else LOWEST_KEY)
     best = [(key * sign, found[key * sign][0]) for key in shown[:5]]
-    assert memory.best_levels(index, 0 if sign > 0 else 1, 5) == best
+    assert memory.best_levels(index, sign, 5) == best
     for name in ("shown", "noted"):
         assert not (books.ladders[k].bits["stale"] & books.ladders[k].bits[name]).any()
     return found
