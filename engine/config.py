@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal, InvalidOperation
+from typing import Any
 
 import msgspec
 
 from engine.model.errors import UsageError
 from engine.model.units import MILLISECOND_NS, SECOND_NS
 
-BEHAVIOUR_VERSION = 1  # grows when the loop decides differently on purpose
+BEHAVIOUR_VERSION = 2  # grows when the loop decides differently on purpose
 
 # What nobody means, and what would not fit into the loop's integers.
 MAX_LATENCY_NS = 3600 * SECOND_NS
@@ -54,6 +55,36 @@ class Risk(msgspec.Struct, frozen=True):
     collar_millionths: int = 5_000
 
 
+QUEUES = ("risk_averse", "power", "power2", "power3", "log", "log2")
+MAX_QUEUE_POWER = 20
+
+
+class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the simulated venue matches. The defaults are the conservative ones; profiles choose others.
+
+    queue, queue_power    the model of what stands before a resting order, and its n
+    row_by_row            every row is a step of the matching; else a message is one
+    consume               what we took of a displayed size stays taken while it is displayed
+    share_trades          one trade's size is shared by our resting orders
+    set_apart_late        a trade that the book already shows moves no queue
+    whole_through         a trade beyond our price fills the whole order; else at most its own size
+    whole_fills           every match fills the whole order, whatever was displayed or traded
+    post_only_expires     a post-only order that would match expires; else it is rejected
+    remainder_expires     what an IOC order leaves expires; else it is cancelled
+    """
+
+    queue: str = "risk_averse"
+    queue_power: int = 3
+    row_by_row: bool = False
+    consume: bool = True
+    share_trades: bool = True
+    set_apart_late: bool = True
+    whole_through: bool = False
+    whole_fills: bool = False
+    post_only_expires: bool = False
+    remainder_expires: bool = False
+
+
 class RunConfig(msgspec.Struct, frozen=True):
     """Everything but strategy and input that decides what a run does."""
 
@@ -62,6 +93,8 @@ class RunConfig(msgspec.Struct, frozen=True):
     fees: Fees = Fees()
     account: Account = Account()
     risk: Risk = Risk()
+    profile: str = "default"  # by name: what it says stands in `fees` and `rules`
+    rules: Rules = Rules()
     slippage_ticks: int = 1  # of a taker where only trades are known
     seed: int = 0
     with_commands: bool = False
@@ -95,6 +128,20 @@ def parse_basis_points(text: str, what: str) -> int:
     if rate is None or rate != int(rate):
         raise UsageError(f'{what}: "{text}" basis points cannot be', hint="four decimals, at most 10,000")
     return int(rate)
+
+
+def parse_queue(text: str, what: str) -> dict[str, Any]:
+    """The fields of Rules that "power3:2" or "log" stands for; UsageError otherwise."""
+    name, _, power = text.strip().partition(":")
+    if name not in QUEUES:
+        raise UsageError(f'{what}: there is no queue model "{name}"', hint=f"one of {', '.join(QUEUES)}")
+    if not name.startswith("power"):
+        if power:
+            raise UsageError(f'{what}: "{text}": {name} takes no number', hint=f"write {name}")
+        return {"queue": name}
+    if power and not (power.isdecimal() and 1 <= int(power) <= MAX_QUEUE_POWER):
+        raise UsageError(f'{what}: "{text}": n must be 1 to {MAX_QUEUE_POWER}', hint=f"write {name}:3")
+    return {"queue": name, "queue_power": int(power or 3)}
 
 
 def parse_decimal_option(

@@ -25,10 +25,19 @@ _RUN_OPTIONS = [
         "--latency", default="20ms", show_default=True, help="All three latencies, or feed,entry,response."
     ),
     click.option(
-        "--maker-fee-bp", default="10", show_default=True, help="Maker fee, basis points of notional."
+        "--profile",
+        default="default",
+        show_default=True,
+        metavar="NAME|FILE",
+        help="The venue's fees and rules: a shipped profile or a TOML file.",
     ),
+    click.option("--maker-fee-bp", default=None, help="Maker fee, basis points of notional [profile: 10]."),
+    click.option("--taker-fee-bp", default=None, help="Taker fee, basis points of notional [profile: 10]."),
     click.option(
-        "--taker-fee-bp", default="10", show_default=True, help="Taker fee, basis points of notional."
+        "--queue",
+        default=None,
+        metavar="MODEL",
+        help="risk_averse, power:N, power2:N, power3:N, log or log2 [profile: risk_averse].",
     ),
     click.option(
         "--account",
@@ -68,21 +77,24 @@ def run_options(function: F) -> F:
 
 def run_config(options: dict[str, Any], *, with_commands: bool) -> RunConfig:
     """The configuration that the options ask for; UsageError names the option."""
+    from msgspec.structs import replace
+
     from engine.config import (
         MAX_CAPITAL,
         MAX_COLLAR_PERCENT,
         MAX_LATENCY_NS,
         MAX_SLIPPAGE_TICKS,
         Account,
-        Fees,
         Latency,
         Risk,
         RunConfig,
         parse_basis_points,
         parse_decimal_option,
         parse_duration,
+        parse_queue,
     )
     from engine.model.errors import UsageError
+    from engine.profiles import load_profile
 
     parts = [p.strip() for p in options["latency"].split(",")]
     if len(parts) not in (1, 3):
@@ -100,12 +112,19 @@ def run_config(options: dict[str, Any], *, with_commands: bool) -> RunConfig:
         )
     if not 0 <= options["seed"] < 2**63:
         raise UsageError(f"--seed {options['seed']}: must be between 0 and 2^63")
+    profile = load_profile(options["profile"])
+    fees, rules = profile.fees, profile.rules
+    if options["maker_fee_bp"] is not None:
+        fees = replace(fees, maker=parse_basis_points(options["maker_fee_bp"], "--maker-fee-bp"))
+    if options["taker_fee_bp"] is not None:
+        fees = replace(fees, taker=parse_basis_points(options["taker_fee_bp"], "--taker-fee-bp"))
+    if options["queue"] is not None:
+        rules = replace(rules, **parse_queue(options["queue"], "--queue"))
     return RunConfig(
         latency=Latency(feed, entry, response),
-        fees=Fees(
-            parse_basis_points(options["maker_fee_bp"], "--maker-fee-bp"),
-            parse_basis_points(options["taker_fee_bp"], "--taker-fee-bp"),
-        ),
+        profile=profile.name,
+        fees=fees,
+        rules=rules,
         account=Account(
             options["account"],
             parse_decimal_option(options["capital"], "--capital", 8, most=MAX_CAPITAL),

@@ -46,6 +46,7 @@ from engine.execution.codes import (
 )
 from engine.execution.fills import fill, finish, free_cash, lock, report, side_of
 from engine.execution.money import OVERFLOW, cost_of
+from engine.execution.queues import on_trade
 from engine.execution.resting import make, rest, take_note, unrest
 from engine.execution.state import (
     MATCH_BARS,
@@ -91,6 +92,8 @@ def take(s: Any, slot: int, limit_key: int) -> int:
     best = best_key(side)
     if best == LOWEST_KEY:
         return 0
+    if s.whole_fills:
+        return int(affordable_fill(s, slot, best * sign, order.venue_size - order.venue_filled))
     key = best
     while key >= limit_key and key != LOWEST_KEY and order.venue_filled < order.venue_size:
         handle = find(side, key)
@@ -99,7 +102,7 @@ def take(s: Any, slot: int, limit_key: int) -> int:
             wanted = order.venue_size - order.venue_filled
             filled = order.venue_filled
             ended = affordable_fill(s, slot, key * sign, wanted if wanted < left else left)
-            if order.venue_filled > filled:
+            if order.venue_filled > filled and s.consume:
                 take_note(s, side, handle).consumed += order.venue_filled - filled
             if ended != 0:
                 return int(ended)
@@ -253,12 +256,12 @@ def arrive(s: Any, slot: int) -> None:
         return
     matches = not empty and would_match(s, slot)
     if matches and order.post_only:
-        finish(s, slot, E_REJECTED, R_POST_ONLY)
+        finish(s, slot, E_EXPIRED if s.post_only_expires else E_REJECTED, R_POST_ONLY)
         return
     limit_key = order.price * -order.side
     if order.tif == T_FOK:
         enough = matches
-        if matches and instrument.match_on != MATCH_TRADES:
+        if matches and instrument.match_on != MATCH_TRADES and not s.whole_fills:
             enough = available_within(s, opposite, limit_key, order.venue_size) >= order.venue_size
         if not enough:
             finish(s, slot, E_EXPIRED, R_FOK)
@@ -274,7 +277,7 @@ def arrive(s: Any, slot: int) -> None:
     if order.venue_filled == order.venue_size:
         return
     if order.tif == T_IOC or order.tif == T_FOK:
-        finish(s, slot, E_CANCELLED, R_IOC)
+        finish(s, slot, E_EXPIRED if s.remainder_expires else E_CANCELLED, R_IOC)
         return
     if not lock(s, slot):
         finish(s, slot, E_CANCELLED, R_FUNDS)
@@ -379,9 +382,10 @@ def match_crossed(s: Any, index: int, reason: int) -> None:
                     left = available(s, other, handle)
                     if left > 0:
                         part = open_size - got
-                        if left < part:
+                        if left < part and not s.whole_fills:
                             part = left
-                        take_note(s, other, handle).consumed += part
+                        if s.consume:
+                            take_note(s, other, handle).consumed += part
                         got += part
                     at = next_shown(other, at)
                 if got > 0:
@@ -407,9 +411,10 @@ def match_trade(s: Any, index: int, aggressor: int, price: int, size: int, shown
             order = orders[slot]
             following = order.next
             part = order.venue_size - order.venue_filled
-            if remaining < part:
+            if remaining < part and not s.whole_fills and not s.whole_through:
                 part = remaining
-            remaining -= part
+            if s.share_trades:
+                remaining -= part if part < remaining else remaining
             make(s, slot, part, R_THROUGH)
             slot = following
         key = next_own(notes, side, key)
@@ -424,13 +429,13 @@ def match_trade(s: Any, index: int, aggressor: int, price: int, size: int, shown
         order = orders[slot]
         following = order.next
         if order.front != UNKNOWN:
-            excess = size - order.front - ours
-            order.front = order.front - size if order.front > size else 0
+            excess = on_trade(s, order, size) - ours
             if excess > 0:
                 part = order.venue_size - order.venue_filled
-                if excess < part:
+                if excess < part and not s.whole_fills:
                     part = excess
-                ours += part
+                if s.share_trades:
+                    ours += part
                 make(s, slot, part, R_QUEUE)
         slot = following
 

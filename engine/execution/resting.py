@@ -1,7 +1,7 @@
 """Our orders in the book, and what each row of depth or quotes does to them.
 
-An order of ours stands in its price level's list, in the order of time. Its `front` is the displayed size
-before it; a change of the level moves it (risk-averse: nobody behind us is assumed to have left).
+An order of ours stands in its price level's list, in the order of time. Its `front` is what stands before it
+(engine.execution.queues says what moves it).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 from engine.execution.codes import E_CANCELLED, R_FUNDS, R_OVERFLOW
 from engine.execution.fills import fill, finish, free_cash, resting_cost, side_of, unlock
 from engine.execution.money import OVERFLOW, cost_of
+from engine.execution.queues import begin, on_depth
 from engine.execution.state import VENUE_DONE, VENUE_WORKING, instruments_at, orders_at
 from engine.market.book import (
     ABSENT,
@@ -82,7 +83,7 @@ def rest(s: Any, slot: int) -> None:
     if size_of(side, handle) == 0 and note_of(side, handle) < 0:
         display(side, handle, 0 if key >= side.known_key else UNKNOWN)
     note = take_note(s, side, handle)
-    order.front = size_of(side, handle)
+    begin(order, size_of(side, handle))
     order.next = -1
     order.previous = note.tail
     if note.head < 0:
@@ -149,18 +150,6 @@ def make(s: Any, slot: int, size: int, reason: int) -> None:
 
 
 @jit.helper
-def advance_fronts(s: Any, head: int, size: int) -> None:
-    """The displayed size at a level is now `size`: risk-averse, nobody behind us has left."""
-    orders = orders_at(s.orders, s.order_capacity)
-    slot = head
-    while slot >= 0:
-        order = orders[slot]
-        if order.front == UNKNOWN or order.front > size:
-            order.front = size
-        slot = order.next
-
-
-@jit.helper
 def set_level(s: Any, instrument: int, sign: int, price: int, size: int) -> None:
     """A depth row: the level at `price` now displays `size` (0: gone). Capacity has been made sure of."""
     side = side_of(s, instrument, sign)
@@ -175,10 +164,11 @@ def set_level(s: Any, instrument: int, sign: int, price: int, size: int) -> None
     index = note_of(side, handle)
     if index >= 0:
         note = notes_at(s.notes, s.note_capacity)[index]
-        shrink_consumed(note, size_of(side, handle), size)
+        before = size_of(side, handle)
+        shrink_consumed(note, before, size)
         display(side, handle, size)
         if note.head >= 0:
-            advance_fronts(s, note.head, size)
+            on_depth(s, note.head, before, size)
         else:
             drop_note(s, side, handle)
     elif size > 0 or size_of(side, handle) != 0:
@@ -263,12 +253,13 @@ def forget(s: Any, side: Any, handle: int) -> None:
         key = levels_at(side.far, side.far_capacity)[FIRST_FAR - handle].key
     index = note_of(side, handle)
     known = key >= side.known_key
+    before = size_of(side, handle)
     display(side, handle, 0 if known or index < 0 else UNKNOWN)
     if index >= 0:
         note = notes_at(s.notes, s.note_capacity)[index]
         note.consumed = 0
         if note.head >= 0 and known:
-            advance_fronts(s, note.head, 0)
+            on_depth(s, note.head, before, 0)
     drop_note(s, side, handle)
 
 
@@ -306,7 +297,8 @@ def withdraw(s: Any, side: Any, key: int, best: int) -> None:
         return
     note = notes_at(s.notes, s.note_capacity)[index]
     note.consumed = 0
+    before = size_of(side, handle)
     display(side, handle, 0 if key > best else UNKNOWN)
     if note.head >= 0 and key > best:
-        advance_fronts(s, note.head, 0)
+        on_depth(s, note.head, before, 0)
     drop_note(s, side, handle)

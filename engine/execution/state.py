@@ -71,6 +71,17 @@ STATE = np.dtype(
             "response_latency",
             "account_type",  # 0 research, 1 cash
             "collar_millionths",
+            "queue_model",  # engine.execution.queues
+            "queue_power",
+            # rules of the venue, as the profile has them; 1: so
+            "row_by_row",  # every row is a step of the matching
+            "consume",  # what we took of a displayed size stays taken
+            "share_trades",  # one trade's size is shared by our orders
+            "set_apart_late",  # a trade that the book already shows moves no queue
+            "whole_through",  # a trade beyond our price fills all that is left of the order
+            "whole_fills",  # a match fills all that is left of the order, whatever was displayed or traded
+            "post_only_expires",
+            "remainder_expires",  # of IOC and FOK
             "trading_state",  # 0 active, 1 halted
             "sample_ns",
             "direct",  # 1: market events go to a compiled strategy from the columns, not by the delivery list
@@ -214,6 +225,7 @@ ORDER = np.dtype(
             "counted",
         )
     ]
+    + [("queue_front", "<f8"), ("queue_traded", "<f8")]
     + [(name, "<i4") for name in ("instrument", "next", "previous", "generation")]
     + [
         (name, "u1")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.config import RunConfig
+from engine.config import QUEUES, Rules, RunConfig
 from engine.execution.money import MONEY_DECIMALS, OVERFLOW
 from engine.execution.state import (
     ASSET,
@@ -44,6 +44,7 @@ INSTRUMENT_WIDTH = len(INSTRUMENT_FIELD)
 
 SMALL_ROWS = 256
 _FAR = 2**62
+RULES = tuple(name for name in Rules.__struct_fields__ if name != "queue")
 
 
 class Memory:
@@ -76,6 +77,9 @@ class Memory:
         state["response_latency"] = config.latency.response_ns
         state["account_type"] = 1 if config.account.type == "cash" else 0
         state["collar_millionths"] = config.risk.collar_millionths
+        for name in RULES:
+            state[name] = getattr(config.rules, name)
+        state["queue_model"] = QUEUES.index(config.rules.queue)
         state["sample_ns"] = sample_ns
         state["next_sample"] = _FAR
         state["cause_seq"] = -1

@@ -64,6 +64,8 @@ def run_plain(s: Any, stop: int) -> int:
     if s.agenda_count > 0 and first_due(s) < horizon:
         horizon = first_due(s)
     direct = s.direct
+    row_by_row = s.row_by_row
+    set_apart = s.set_apart_late != 0
     row = s.row
     began = row
     answer = 0
@@ -122,7 +124,7 @@ def run_plain(s: Any, stop: int) -> int:
                 else:
                     plain = False
                     break
-                if flag & LAST or end == n - 1:
+                if flag & LAST or row_by_row or end == n - 1:
                     break
                 end += 1
             if not plain:
@@ -152,7 +154,10 @@ def run_plain(s: Any, stop: int) -> int:
                         continue
                     if sides[SIDES_EACH * number + (sign < 0)].own_key >= price * sign:
                         shown_already = (
-                            on_book and stamps[i] != NULL_TIME and stamps[i] <= instrument.depth_ts_venue
+                            set_apart
+                            and on_book
+                            and stamps[i] != NULL_TIME
+                            and stamps[i] <= instrument.depth_ts_venue
                         )
                         s.now = ts
                         match_trade(s, number, -sign, price, sizes[i], shown_already)

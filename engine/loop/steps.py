@@ -79,6 +79,7 @@ from engine.loop.codes import (
     ORDER_TABLE,
     QUOTE,
     REPORT,
+    SNAPSHOT,
     TRADE,
 )
 from engine.loop.tables import untrack
@@ -134,8 +135,9 @@ def message_end(s: Any, first: int) -> int:
     numbers = uint32_at(s.column_instrument, s.rows)
     end = first
     n = s.rows
-    while end < n - 1 and not flags[end] & LAST:
-        end += 1
+    if not s.row_by_row or flags[first] & SNAPSHOT:
+        while end < n - 1 and not flags[end] & LAST:
+            end += 1
     rows = end - first + 1
     sides = sides_at(s.sides, SIDES_EACH * s.instrument_count)
     previous = -1
@@ -309,7 +311,8 @@ def apply_message(s: Any, first: int, last: int) -> None:
             instrument.last_price = prices[i]
             if instrument.resting > 0 and row_sides[i] != 0 and not instrument.book_bad:
                 shown = (
-                    instrument.match_on == MATCH_BOOK
+                    s.set_apart_late != 0
+                    and instrument.match_on == MATCH_BOOK
                     and stamps[i] != NULL_TIME
                     and stamps[i] <= instrument.depth_ts_venue
                 )
