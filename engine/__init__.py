@@ -10,7 +10,25 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from engine.market.indicators import Ema, Sma
+    from engine.market.indicators import (
+        Atr,
+        Bollinger,
+        Ema,
+        Macd,
+        Microprice,
+        OrderFlowImbalance,
+        RealisedVolatility,
+        RollingMax,
+        RollingMin,
+        RollingSum,
+        RollingVwap,
+        Rsi,
+        Sma,
+        StandardDeviation,
+        Vwap,
+        ZScore,
+        microprice,
+    )
     from engine.model.instruments import Instrument
     from engine.strategy.api import (
         Bar,
@@ -41,26 +59,56 @@ _HOME = {
     "OrderUpdate": "engine.strategy.api",
     "OpenOrder": "engine.strategy.api",
     "Instrument": "engine.model.instruments",
+    "Atr": "engine.market.indicators",
+    "Bollinger": "engine.market.indicators",
     "Ema": "engine.market.indicators",
+    "Macd": "engine.market.indicators",
+    "Microprice": "engine.market.indicators",
+    "OrderFlowImbalance": "engine.market.indicators",
+    "RealisedVolatility": "engine.market.indicators",
+    "RollingMax": "engine.market.indicators",
+    "RollingMin": "engine.market.indicators",
+    "RollingSum": "engine.market.indicators",
+    "RollingVwap": "engine.market.indicators",
+    "Rsi": "engine.market.indicators",
     "Sma": "engine.market.indicators",
+    "StandardDeviation": "engine.market.indicators",
+    "Vwap": "engine.market.indicators",
+    "ZScore": "engine.market.indicators",
+    "microprice": "engine.market.indicators",
 }
 
 __all__ = [
+    "Atr",
     "Bar",
+    "Bollinger",
     "Book",
     "BookUpdate",
     "Context",
     "Ema",
     "Fill",
     "Instrument",
+    "Macd",
+    "Microprice",
     "News",
     "OpenOrder",
+    "OrderFlowImbalance",
     "OrderUpdate",
     "Quote",
+    "RealisedVolatility",
+    "RollingMax",
+    "RollingMin",
+    "RollingSum",
+    "RollingVwap",
+    "Rsi",
     "Sma",
+    "StandardDeviation",
     "Status",
     "Strategy",
     "Trade",
+    "Vwap",
+    "ZScore",
+    "microprice",
 ]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
+import engine
 from engine.cli.log import COMMANDS as LOG_COMMANDS
 from engine.cli.main import COMMANDS, cli
 from engine.execution.orders import FILL_REASONS
@@ -140,3 +141,11 @@ def test_the_changelog_begins_with_this_version() -> None:
     assert newest is not None
     assert newest.group(1) == __version__
     assert FORMAT_VERSION == 1, "a new format: say in CHANGELOG.md and docs/log-format.md what changed"
+
+
+def test_the_indicator_table_has_every_indicator() -> None:
+    """docs/strategies.md has a row for each class that `engine` exports with an `update`."""
+    page = (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8")
+    shown = [name for row in table_rows(page, 4) for name in re.findall(r"\b([A-Z]\w+)\(", row[0])]
+    exported = [name for name in engine.__all__ if hasattr(getattr(engine, name), "update")]
+    assert sorted(set(shown) & set(engine.__all__)) == exported

@@ -137,7 +137,7 @@ def exact_helper(function: F) -> F:
 
 
 def shared(function: F) -> F:
-    """Decorator of a function with two uses: Python runs it as it stands, a kernel that calls it compiles it."""
+    """Decorator of a function that Python runs as it stands, and that kernels which call it compile."""
     from numba.extending import register_jitable
 
     _numba()

@@ -1,13 +1,8 @@
-"""Averages that strategies keep while prices come in: one number in, one number out, no history read.
-
-Sequential additions, multiplications and divisions of float64 in a fixed order, hence the same bits on
-every machine, interpreted or compiled. Attributes are plain and typed, so that a compiled strategy can hold
-them in its record; there is nothing here that Numba does not understand.
-"""
+"""Averages that strategies keep while prices come in: exponential and simple."""
 
 from __future__ import annotations
 
-from engine.model.errors import UsageError
+from engine.market.indicators.checks import length
 
 
 class Ema:
@@ -19,7 +14,7 @@ class Ema:
     __slots__ = ("alpha", "count", "n", "ready", "value")
 
     def __init__(self, n: int) -> None:
-        self.n = _length("Ema", n)
+        self.n = length("Ema", n)
         self.alpha = 2.0 / (n + 1.0)
         self.value = 0.0
         self.count = 0
@@ -50,7 +45,7 @@ class Sma:
     __slots__ = ("count", "n", "position", "ready", "ring", "total", "value")
 
     def __init__(self, n: int) -> None:
-        self.n = _length("Sma", n)
+        self.n = length("Sma", n)
         self.ring = [0.0] * n
         self.position = 0
         self.total = 0.0
@@ -76,9 +71,3 @@ class Sma:
         self.total = total
         self.value = total / self.n if self.ready else total / count
         return self.value
-
-
-def _length(name: str, n: int) -> int:
-    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
-        raise UsageError(f"{name}({n!r}): the length must be a whole number of 1 or more")
-    return n
