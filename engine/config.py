@@ -67,6 +67,7 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     consume               what we took of a displayed size stays taken while it is displayed
     share_trades          one trade's size is shared by our resting orders
     set_apart_late        a trade that the book already shows moves no queue
+    unseen_is_empty       a price that the venue never showed has nothing before us; else nobody knows
     whole_through         a trade beyond our price fills the whole order; else at most its own size
     whole_fills           every match fills the whole order, whatever was displayed or traded
     post_only_expires     a post-only order that would match expires; else it is rejected
@@ -79,6 +80,7 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     consume: bool = True
     share_trades: bool = True
     set_apart_late: bool = True
+    unseen_is_empty: bool = False
     whole_through: bool = False
     whole_fills: bool = False
     post_only_expires: bool = False

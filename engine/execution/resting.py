@@ -81,7 +81,7 @@ def rest(s: Any, slot: int) -> None:
     key = order.price * order.side
     handle = hold(side, key)
     if size_of(side, handle) == 0 and note_of(side, handle) < 0:
-        display(side, handle, 0 if key >= side.known_key else UNKNOWN)
+        display(side, handle, 0 if key >= side.known_key or s.unseen_is_empty else UNKNOWN)
     note = take_note(s, side, handle)
     begin(order, size_of(side, handle))
     order.next = -1

@@ -78,6 +78,7 @@ STATE = np.dtype(
             "consume",  # what we took of a displayed size stays taken
             "share_trades",  # one trade's size is shared by our orders
             "set_apart_late",  # a trade that the book already shows moves no queue
+            "unseen_is_empty",  # a price that the venue never showed has nothing before us
             "whole_through",  # a trade beyond our price fills all that is left of the order
             "whole_fills",  # a match fills all that is left of the order, whatever was displayed or traded
             "post_only_expires",
