@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.execution.fills import resting_cost
+from engine.execution.fills import resting_cost, seen_market_of
 from engine.execution.matching import best_price
 from engine.execution.money import MAX_BALANCE, OVERFLOW, cost_of, notional_of
 from engine.execution.orders import OrderKind, Reason
@@ -96,7 +96,7 @@ def reference_price(s: Any, index: int) -> int:
     ask = best_price(s, index, -1)
     if bid > 0 and ask > 0:
         return (bid + ask) // 2
-    last = instruments_at(s.instruments, s.instrument_count)[index].last_price
+    last = seen_market_of(s, index).last_price
     if last > 0:
         return int(last)
     return int(bid + ask)

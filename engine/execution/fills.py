@@ -14,6 +14,7 @@ from engine.execution.state import (
     VENUE_DONE,
     assets_at,
     instruments_at,
+    markets_at,
     orders_at,
 )
 from engine.market.book import sides_at
@@ -27,6 +28,18 @@ def side_of(s: Any, instrument: int, sign: int) -> Any:
 
 
 @jit.inlined
+def market_of(s: Any, instrument: int) -> Any:
+    """The MARKET record of an instrument at the venue."""
+    return markets_at(s.markets, 2 * s.instrument_count)[2 * instrument]
+
+
+@jit.inlined
+def seen_market_of(s: Any, instrument: int) -> Any:
+    """The same as the strategy sees it."""
+    return markets_at(s.markets, 2 * s.instrument_count)[2 * instrument + (s.seen >> 1)]
+
+
+@jit.inlined
 def seen_side_of(s: Any, instrument: int, sign: int) -> Any:
     """The same as the strategy sees it: behind the venue's own where that has a clock of its own."""
     k = SIDES_EACH * instrument + s.seen + (sign < 0)
@@ -36,8 +49,7 @@ def seen_side_of(s: Any, instrument: int, sign: int) -> Any:
 @jit.helper
 def report(s: Any, slot: int, event: int, reason: int) -> Any:
     """Put a report on the agenda; due when it can have reached us."""
-    delay = s.response_latency - s.feed_latency
-    item = push(s, s.now + (delay if delay > 0 else 0), RANK_REPORT, ITEM_REPORT)
+    item = push(s, s.now + s.report_delay, RANK_REPORT, ITEM_REPORT)
     order = orders_at(s.orders, s.order_capacity)[slot]
     item.slot = slot
     item.generation = order.generation

@@ -44,7 +44,17 @@ from engine.execution.codes import (
     T_FOK,
     T_IOC,
 )
-from engine.execution.fills import fill, finish, free_cash, lock, report, side_of
+from engine.execution.fills import (
+    fill,
+    finish,
+    free_cash,
+    lock,
+    market_of,
+    report,
+    seen_market_of,
+    seen_side_of,
+    side_of,
+)
 from engine.execution.money import OVERFLOW, cost_of
 from engine.execution.queues import on_trade
 from engine.execution.resting import make, rest, take_note, unrest
@@ -86,7 +96,8 @@ def take(s: Any, slot: int, limit_key: int) -> int:
     instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
     sign = -order.side  # of the side that is taken
     if instrument.match_on == MATCH_TRADES:
-        price = slipped_price(instrument, order.side, limit_key)
+        last = market_of(s, order.instrument).last_price
+        price = slipped_price(instrument, last, order.side, limit_key)
         return int(affordable_fill(s, slot, price, order.venue_size - order.venue_filled))
     side = side_of(s, order.instrument, sign)
     best = best_key(side)
@@ -120,9 +131,9 @@ def take(s: Any, slot: int, limit_key: int) -> int:
 
 
 @jit.helper
-def slipped_price(instrument: Any, side: int, limit_key: int) -> int:
+def slipped_price(instrument: Any, last: int, side: int, limit_key: int) -> int:
     """On trades alone: the last price and the slippage, no worse than the limit, never below a tick."""
-    price = instrument.last_price + side * instrument.slippage_ticks * instrument.tick
+    price = last + side * instrument.slippage_ticks * instrument.tick
     if price * -side < limit_key:
         price = limit_key * -side
     return int(price if price > instrument.tick else instrument.tick)
@@ -168,7 +179,8 @@ def can_pay(s: Any, slot: int, limit_key: int) -> bool:
     free = free_cash(s, slot)
     rate = instrument.taker_rate
     if instrument.match_on == MATCH_TRADES:
-        cost = cost_of(slipped_price(instrument, 1, limit_key), wanted, instrument.decimals, rate)
+        price = slipped_price(instrument, market_of(s, order.instrument).last_price, 1, limit_key)
+        cost = cost_of(price, wanted, instrument.decimals, rate)
         return bool(cost != OVERFLOW and cost <= free)
     side = side_of(s, order.instrument, -1)
     key = best_key(side)
@@ -219,7 +231,7 @@ def would_match(s: Any, slot: int) -> bool:
     instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
     sign = -order.side
     if instrument.match_on == MATCH_TRADES:
-        return bool(instrument.last_price * sign >= order.price * sign)
+        return bool(market_of(s, order.instrument).last_price * sign >= order.price * sign)
     best = best_key(side_of(s, order.instrument, sign))
     return bool(best != LOWEST_KEY and best >= order.price * sign)
 
@@ -229,7 +241,7 @@ def arrive(s: Any, slot: int) -> None:
     """An order reaches the venue."""
     order = orders_at(s.orders, s.order_capacity)[slot]
     instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
-    if instrument.match_on == MATCH_BOOK and instrument.book_bad:
+    if instrument.match_on == MATCH_BOOK and market_of(s, order.instrument).book_bad:
         wait(s, slot)
         return
     order.venue_state = VENUE_WORKING
@@ -242,7 +254,7 @@ def arrive(s: Any, slot: int) -> None:
             order.venue_size = -position
     opposite = side_of(s, order.instrument, -order.side)
     if instrument.match_on == MATCH_TRADES:
-        empty = instrument.last_price == 0
+        empty = market_of(s, order.instrument).last_price == 0
     else:
         empty = best_key(opposite) == LOWEST_KEY
     if order.kind == K_MARKET:
@@ -442,11 +454,11 @@ def match_trade(s: Any, index: int, aggressor: int, price: int, size: int, shown
 
 @jit.helper
 def best_price(s: Any, index: int, sign: int) -> int:
-    """Best displayed price of a side, or the last trade on trades alone; 0 when there is none."""
+    """Best price of a side that the strategy sees, or the last trade on trades alone; 0: there is none."""
     instrument = instruments_at(s.instruments, s.instrument_count)[index]
     if instrument.match_on == MATCH_TRADES or instrument.match_on == MATCH_BARS:
-        return int(instrument.last_price)
+        return int(seen_market_of(s, index).last_price)
     if instrument.match_on == MATCH_NONE:
         return 0
-    best = best_key(side_of(s, index, sign))
+    best = best_key(seen_side_of(s, index, sign))
     return int(best * sign) if best != LOWEST_KEY else 0

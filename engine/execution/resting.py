@@ -12,7 +12,7 @@ from engine.execution.codes import E_CANCELLED, R_FUNDS, R_OVERFLOW
 from engine.execution.fills import fill, finish, free_cash, resting_cost, side_of, unlock
 from engine.execution.money import OVERFLOW, cost_of
 from engine.execution.queues import begin, on_depth
-from engine.execution.state import VENUE_DONE, VENUE_WORKING, instruments_at, orders_at
+from engine.execution.state import SIDES_EACH, VENUE_DONE, VENUE_WORKING, instruments_at, orders_at
 from engine.market.book import (
     ABSENT,
     FIRST_FAR,
@@ -34,6 +34,7 @@ from engine.market.book import (
     notes_at,
     settle,
     shrink_consumed,
+    sides_at,
     size_of,
 )
 from engine.model import jit
@@ -150,10 +151,8 @@ def make(s: Any, slot: int, size: int, reason: int) -> None:
 
 
 @jit.helper
-def set_level(s: Any, instrument: int, sign: int, price: int, size: int) -> None:
-    """A depth row: the level at `price` now displays `size` (0: gone). Capacity has been made sure of."""
-    side = side_of(s, instrument, sign)
-    key = price * sign
+def set_level(s: Any, side: Any, key: int, size: int) -> None:
+    """A depth row: the level at `key` now displays `size` (0: gone). Capacity has been made sure of."""
     handle = find(side, key)
     if handle == ABSENT:
         if size == 0:
@@ -180,13 +179,12 @@ def set_level(s: Any, instrument: int, sign: int, price: int, size: int) -> None
 
 
 @jit.helper
-def begin_snapshot(s: Any, instrument: int) -> None:
+def begin_snapshot(s: Any, market: Any, first_side: int) -> None:
     """A CLEAR row: every level is stale until the snapshot names it."""
-    record = instruments_at(s.instruments, s.instrument_count)[instrument]
-    record.resynchronise = record.book_bad
+    market.resynchronise = market.book_bad
     notes = notes_at(s.notes, s.note_capacity)
-    for sign in (1, -1):
-        side = side_of(s, instrument, sign)
+    for k in (first_side, first_side + 1):
+        side = sides_at(s.sides, SIDES_EACH * s.instrument_count)[k]
         words = side.width >> 6
         stale = int64_at(side.stale, words)
         shown = int64_at(side.shown, words)
@@ -196,9 +194,9 @@ def begin_snapshot(s: Any, instrument: int) -> None:
         levels = levels_at(side.far, side.far_capacity)
         for i in range(side.far_count):
             levels[i].stale = 1
-            if record.book_bad and levels[i].note >= 0:
+            if market.book_bad and levels[i].note >= 0:
                 notes[levels[i].note].consumed = 0
-        if record.book_bad:
+        if market.book_bad:
             slot = bit_at_or_below(noted, side.width - 1)
             while slot >= 0:
                 notes[int32_at(side.notes, side.width)[slot]].consumed = 0
@@ -226,10 +224,10 @@ def worst_named(side: Any) -> int:
 
 
 @jit.helper
-def end_snapshot(s: Any, instrument: int) -> None:
+def end_snapshot(s: Any, market: Any, first_side: int) -> None:
     """After a snapshot's rows: what it did not name is gone, or unknown beyond what it covers."""
-    for sign in (1, -1):
-        side = side_of(s, instrument, sign)
+    for k in (first_side, first_side + 1):
+        side = sides_at(s.sides, SIDES_EACH * s.instrument_count)[k]
         side.known_key = worst_named(side)
         i = side.far_count - 1
         while i >= 0:  # backwards: what goes makes those above it move
@@ -242,7 +240,7 @@ def end_snapshot(s: Any, instrument: int) -> None:
             forget(s, side, slot)
             slot = bit_at_or_below(stale, slot - 1)
         settle(side)
-    instruments_at(s.instruments, s.instrument_count)[instrument].book_bad = 0
+    market.book_bad = 0
 
 
 @jit.helper
@@ -264,10 +262,10 @@ def forget(s: Any, side: Any, handle: int) -> None:
 
 
 @jit.helper
-def set_best(s: Any, instrument: int, sign: int, price: int, size: int) -> None:
+def set_best(s: Any, side: Any, key: int, size: int) -> None:
     """A quote row: the one displayed level of this side. Levels behind it are unknown, not empty."""
-    side = side_of(s, instrument, sign)
-    key = price * sign if size > 0 else LOWEST_KEY
+    if size <= 0:
+        key = LOWEST_KEY
     before = side.known_key
     # Levels that lie between the two best prices change what is known of them; all others stay.
     high = key if key > before else before
@@ -283,7 +281,7 @@ def set_best(s: Any, instrument: int, sign: int, price: int, size: int) -> None:
         at = next_own(notes, side, at)
     side.known_key = key
     if size > 0:
-        set_level(s, instrument, sign, price, size)
+        set_level(s, side, key, size)
 
 
 @jit.helper

@@ -15,18 +15,35 @@ from engine.model import jit
 
 COLUMNS = ("ts", "ts_venue", "kind", "flags", "instrument", "side", "price", "size", "id", "part", "source")
 
+# A stream of rows through the kernels: their columns, and where it stands. The state record begins with the
+# one that the strategy is told of; with a clock of the venue's own there is another one before it.
+_STREAM = [f"column_{name}" for name in COLUMNS] + [
+    "column_time",  # address of the times that the stream runs by
+    "rows",  # in this batch
+    "row",  # next to be applied
+    "first_seq",
+    "file",
+    "offset",  # of the sides it is laid into: 0 the venue's, 2 those of the strategy
+    "matches",  # 1: orders of ours meet what it brings
+    "told",  # 1: the strategy is told of it
+    "ended",  # 1: no more rows will come
+    "known_until",  # before this time all its rows are known
+    "last_time",  # of the rows given to it so far
+]
+STREAM = np.dtype([(name, "<i8") for name in _STREAM])
 STATE = np.dtype(
-    [(f"column_{name}", "<i8") for name in COLUMNS]
+    [(name, "<i8") for name in _STREAM]
     + [
         (name, "<i8")
         for name in (
-            # input
-            "rows",  # in this batch
-            "row",  # next to be applied
-            "first_seq",
-            "file",
             "now",
             "cause_seq",  # last row of the message applied last
+            "own_clock",  # 1: the venue has a clock of its own; rows meet orders at `ts_venue`
+            "venue_streams",  # address of STREAM[venue_stream_count]
+            "venue_stream_count",
+            "markets",  # address of MARKET[2 * instrument_count]
+            "order_delay",  # from a decision to its arrival at the venue
+            "report_delay",  # from a match to what we hear of it
             # what is to be delivered of this batch
             "deliveries",  # address of DELIVERY[]
             "delivery_count",
@@ -36,7 +53,7 @@ STATE = np.dtype(
             "instruments",
             "instrument_count",
             "sides",
-            "seen",  # offset of the sides that the strategy sees: 0, or 2 where the venue has its own
+            "seen",  # offset of the sides that the strategy sees: 0, or 2 with `own_clock`
             "notes",
             "note_capacity",
             "note_free",
@@ -66,9 +83,6 @@ STATE = np.dtype(
             "order_number",
             "decisions",
             # settings
-            "feed_latency",
-            "entry_latency",
-            "response_latency",
             "account_type",  # 0 research, 1 cash
             "collar_millionths",
             "queue_model",  # engine.execution.queues
@@ -180,16 +194,11 @@ INSTRUMENT = np.dtype(
             "has_trades",  # plain trades are recorded, so aggregates are not used
             "tradable",
             "want",  # bit per handler
-            "book_bad",
-            "resynchronise",  # the snapshot being applied ends a bad period
-            "last_price",
             "quote_bid",
             "quote_bid_size",
             "quote_ask",
             "quote_ask_size",
             "quote_seen",
-            "depth_ts_venue",
-            "depth_id",
             "position",  # as reported
             "venue_position",
             "open_buy",  # unfilled size of live orders, as the strategy knows them
@@ -201,7 +210,20 @@ INSTRUMENT = np.dtype(
             "taker_rate",
             "slippage_ticks",
             "position_cap",  # 0: none
-            "touched",
+        )
+    ]
+)
+# What is known of an instrument's market at the venue, and by the strategy; both are one without `own_clock`.
+MARKET = np.dtype(
+    [
+        (name, "<i8")
+        for name in (
+            "last_price",
+            "depth_ts_venue",
+            "depth_id",
+            "book_bad",
+            "resynchronise",  # the snapshot being applied ends a bad period
+            "touched",  # by the message: 1, or 2 by a snapshot
         )
     ]
 )
@@ -268,6 +290,8 @@ DELIVERY = np.dtype([("handler", "<i8"), ("first", "<i8"), ("last", "<i8"), ("en
 EQUITY = np.dtype([("ts", "<i8"), ("equity", "<f8")])
 
 state_at = jit.records_at(STATE)
+stream_at = jit.records_at(STREAM)
+markets_at = jit.records_at(MARKET)
 instruments_at = jit.records_at(INSTRUMENT)
 assets_at = jit.records_at(ASSET)
 orders_at = jit.records_at(ORDER)

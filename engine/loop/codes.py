@@ -7,11 +7,12 @@ from engine.execution.state import JournalKind
 from engine.model.kinds import Flag, Kind, Part
 
 # What `advance` and `catch_up` return.
-NEED_ROWS, DELIVER, REPORT, TIMER = 0, 1, 2, 3
+NEED_ROWS, DELIVER, REPORT, TIMER, NEED_VENUE = 0, 1, 2, 3, 4
+NEVER = 2**62
 GROW_LEVELS, GROW_ITEMS, DRAIN_JOURNAL, DRAIN_EQUITY, GROW_NOTES, BROKEN = 10, 11, 12, 13, 14, 20
 GROW_ORDERS = -1
 CALLS_AT_ONE_INSTANT = 200_000  # of reports and timers, after which a strategy is stopped
-GROW_TIMERS = 14
+GROW_TIMERS = 15
 STUCK, FAILED_HANDLER = 21, 22
 
 # Handlers a delivery may go to; the runner's own come last.

@@ -339,7 +339,7 @@ class LoopContext:
         """Price of the last trade, None before the first."""
         self._touch()
         who = self.resolve(instrument)
-        price = self.memory.of_instrument(who.index, "last_price")
+        price = self.memory.last_price(who.index)
         return price / POWERS_OF_TEN[who.price_decimals] if price else None
 
     # --- timers ---

@@ -11,6 +11,8 @@ Compiled when this module is imported the first time, loaded from the cache afte
 
 from __future__ import annotations
 
+from typing import Any
+
 from engine.execution.agenda import first_due, push
 from engine.execution.money import notional_of
 from engine.execution.state import (
@@ -28,6 +30,7 @@ from engine.execution.state import (
     int64_at,
     orders_at,
     state_at,
+    stream_at,
     uint8_at,
     uint16_at,
     uint32_at,
@@ -61,6 +64,8 @@ from engine.loop.codes import (
     LAST,
     MAYBE_BAD,
     NEED_ROWS,
+    NEED_VENUE,
+    NEVER,
     NEWS,
     ORDER_TABLE,
     QUOTE,
@@ -148,6 +153,57 @@ def index(address: int) -> int:
     return count if count > s.delivery_capacity else 0
 
 
+@jit.helper
+def next_time(v: Any) -> int:
+    """When a stream's next row happens; NEVER when it has none."""
+    return int(int64_at(v.column_time, v.rows)[v.row]) if v.row < v.rows else NEVER
+
+
+@jit.helper
+def run_venues(s: Any, until: int) -> int:
+    """Let the venues' own streams run, up to the time `until` or to a match; 0, or what is needed first."""
+    streams = stream_at(s.venue_streams, s.venue_stream_count)
+    now = s.now
+    items = s.agenda_count
+    while s.agenda_count == items:
+        first = 0
+        time = NEVER
+        other = until
+        for k in range(s.venue_stream_count):
+            at = next_time(streams[k])
+            if at == NEVER and not streams[k].ended and streams[k].known_until < until:
+                s.out_slot = k
+                s.now = now
+                return NEED_VENUE
+            if at < time:
+                if time < other:
+                    other = time
+                time = at
+                first = k
+            elif at < other:
+                other = at
+        if time >= until:
+            break
+        v = streams[first]
+        came = v.row
+        run_plain(s, v, v.rows, other if other > time else time + 1)
+        if v.row > came:
+            continue
+        code = 0
+        end = message_end(s, v, v.row)
+        if end < 0:
+            code = GROW_LEVELS
+        if code == 0:
+            code = room_for(s, end - v.row + 1)
+        if code == 0:
+            code = step(s, v, end)
+        if code != 0:
+            s.now = now
+            return code
+    s.now = now
+    return 0
+
+
 @jit.entry("int64(int64,int64)")
 def advance(address: int, stop: int) -> int:
     """Run agenda and messages in their order until Python is wanted; says for what.
@@ -155,8 +211,9 @@ def advance(address: int, stop: int) -> int:
     With `stop` of 0 or more: messages only, until row `stop` is the next (nothing is due before it).
     """
     s = state_at(address, 1)[0]
+    told = stream_at(address, 1)[0]
     n = s.rows
-    timestamps = int64_at(s.column_ts, n)
+    times = int64_at(s.column_time, n)
     kinds = uint8_at(s.column_kind, n)
     catching_up = stop >= 0
     deliveries = deliveries_at(s.deliveries, s.delivery_capacity)
@@ -167,9 +224,26 @@ def advance(address: int, stop: int) -> int:
         if code:
             return code
         more = s.row < n
+        # As far as the next message that is delivered, without looking back.
+        before = n
+        if catching_up:
+            before = stop
+        elif s.delivery_next < s.delivery_count:
+            before = deliveries[s.delivery_next].first
+        if s.own_clock and not catching_up:
+            # Whatever the venues do until we can act again; what they tell us comes back by the agenda.
+            until = times[before] + 1 if before < n else times[n - 1] + 1
+            if s.agenda_count > 0 and first_due(s) < until:
+                until = first_due(s)
+            count = s.agenda_count
+            code = run_venues(s, until)
+            if code:
+                return code
+            if s.agenda_count != count:
+                continue
         if s.agenda_count > 0 and not catching_up:
             due = first_due(s)
-            if due <= s.now or (more and kinds[s.row] != END and due <= timestamps[s.row]):
+            if due <= s.now or (more and kinds[s.row] != END and due <= times[s.row]):
                 if s.journal_count + 2 > s.journal_capacity:
                     return DRAIN_JOURNAL
                 code = run_item(s)
@@ -178,24 +252,21 @@ def advance(address: int, stop: int) -> int:
                 continue
         if not more:
             return NEED_ROWS
-        # As far as the next message that is delivered, without looking back.
-        before = n
-        if catching_up:
-            before = stop
-        elif s.delivery_next < s.delivery_count:
-            before = deliveries[s.delivery_next].first
         if s.row < before:
             came = s.row
-            run_plain(s, before)
+            horizon = s.next_sample
+            if s.agenda_count > 0 and first_due(s) < horizon:
+                horizon = first_due(s)
+            run_plain(s, told, before, horizon)
             if s.row > came:
                 continue
-        end = message_end(s, s.row)
+        end = message_end(s, told, s.row)
         if end < 0:
             return GROW_LEVELS
         code = room_for(s, end - s.row + 1)
         if code:
             return code
-        code = step(s, end)
+        code = step(s, told, end)
         if code:
             return code
         if not catching_up and s.delivery_next < s.delivery_count:
@@ -209,6 +280,42 @@ def advance(address: int, stop: int) -> int:
                 s.trigger = 0
                 s.trigger_id = 0
                 return DELIVER
+
+
+@jit.entry("int64(int64,int64,int64,int64,int64,int64)")
+def venue_times(
+    address: int, feed_latency: int, shift: int, lookahead: int, row_by_row: int, marks: int
+) -> int:
+    """Write when each row of a stream happened at its venue; `marks`: how many stamps were held back, up."""
+    v = stream_at(address, 1)[0]
+    n = v.rows
+    times = int64_at(v.column_time, n)
+    received = int64_at(v.column_ts, n)
+    stamps = int64_at(v.column_ts_venue, n)
+    flags = uint16_at(v.column_flags, n)
+    counts = int64_at(marks, 2)
+    last = v.last_time
+    for i in range(n):
+        ts = received[i]
+        at = ts - feed_latency
+        if stamps[i] != NULL_TIME:
+            at = stamps[i] + shift
+            if at > ts:
+                at = ts
+                counts[0] += 1
+            elif at < ts - lookahead:
+                at = ts - lookahead
+                counts[1] += 1
+        if at < last:
+            at = last
+        last = at
+        times[i] = at
+    v.last_time = last
+    if not row_by_row:
+        for i in range(n - 2, -1, -1):
+            if not flags[i] & LAST:
+                times[i] = times[i + 1]
+    return 0
 
 
 @jit.entry("int64(int64,int64,int64,int64,int64,int64,int64,int64,int64)")
@@ -292,7 +399,7 @@ def submit(
     if s.account_type == 1 and side > 0:
         order.locked = lock_of(s, instrument, side, size, price, kind)
         assets_at(s.assets, s.asset_count)[target.asset].locked += order.locked
-    item = push(s, s.now + s.feed_latency + s.entry_latency, RANK_ARRIVAL, ITEM_ORDER)
+    item = push(s, s.now + s.order_delay, RANK_ARRIVAL, ITEM_ORDER)
     item.slot = slot
     item.generation = order.generation
     return int(slot)
@@ -316,7 +423,7 @@ def cancel(address: int, slot: int) -> int:
         return 1
     order.state = state
     record(s, J_CANCEL, slot)
-    item = push(s, s.now + s.feed_latency + s.entry_latency, RANK_ARRIVAL, ITEM_CANCEL)
+    item = push(s, s.now + s.order_delay, RANK_ARRIVAL, ITEM_CANCEL)
     item.slot = slot
     item.generation = order.generation
     return 0

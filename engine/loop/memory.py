@@ -20,6 +20,7 @@ from engine.execution.state import (
     INSTRUMENT,
     ITEM,
     JOURNAL,
+    MARKET,
     MATCH_BARS,
     MATCH_BOOK,
     MATCH_NONE,
@@ -57,6 +58,7 @@ class Memory:
         self.scalars = memoryview(self.state.view(np.int64))  # type: ignore[arg-type]  # it has the buffer
         self.instruments = np.zeros(0, INSTRUMENT)
         self.instrument_view = memoryview(b"")
+        self.markets = np.zeros(0, MARKET)
         self.books = Books(self.state[0])
         self.assets = np.zeros(0, ASSET)
         self.asset_names: list[str] = []
@@ -72,9 +74,13 @@ class Memory:
         state = self.state[0]
         state["order_free"] = -1
         state["item_free"] = -1
-        state["feed_latency"] = config.latency.feed_ns
-        state["entry_latency"] = config.latency.entry_ns
-        state["response_latency"] = config.latency.response_ns
+        latency, own_clock = config.latency, config.clock == "venue"
+        state["own_clock"] = own_clock
+        state["told"], state["matches"] = 1, not own_clock
+        state["seen"] = state["offset"] = SIDES_EACH // 2 if own_clock else 0
+        # A received row is `feed` old: what we do about it meets the market as it is that much later.
+        state["order_delay"] = latency.entry_ns + (0 if own_clock else latency.feed_ns)
+        state["report_delay"] = max(0, latency.response_ns - (0 if own_clock else latency.feed_ns))
         state["account_type"] = 1 if config.account.type == "cash" else 0
         state["collar_millionths"] = config.risk.collar_millionths
         for name in RULES:
@@ -114,6 +120,7 @@ class Memory:
         state = self.state[0]
         for name, column in zip(COLUMNS, columns, strict=True):
             state[f"column_{name}"] = column.ctypes.data
+        state["column_time"] = state["column_ts"]
 
     # --- instruments ---
 
@@ -134,11 +141,13 @@ class Memory:
         record = self.instruments[n]
         record["asset"] = self._asset(instrument.quote)
         record["waiting_head"] = record["waiting_tail"] = -1
-        record["depth_ts_venue"] = OVERFLOW
+        self.markets = np.append(self.markets, np.zeros(2, MARKET))
+        self.markets[-2:]["depth_ts_venue"] = OVERFLOW
         self.tables.add_instrument()
         self.books.add(instrument.tick)
         state = self.state[0]
         state["instruments"] = self.instruments.ctypes.data
+        state["markets"] = self.markets.ctypes.data
         state["instrument_count"] = n + 1
         self.instrument_view = memoryview(self.instruments.view(np.int64))  # type: ignore[arg-type]
 
@@ -195,7 +204,9 @@ class Memory:
             )
         price, size = 10**price_steps, 10**size_steps
         record = self.instruments[after.index]
-        _scale(record, ("last_price", "quote_bid", "quote_ask"), price, after.key)
+        _scale(record, ("quote_bid", "quote_ask"), price, after.key)
+        for market in self.markets[2 * after.index : 2 * after.index + 2]:
+            _scale(market, ("last_price",), price, after.key)
         sizes = ("quote_bid_size", "quote_ask_size", "position", "venue_position", "open_buy", "open_sell")
         _scale(record, sizes, size, after.key)
         for k in range(SIDES_EACH * after.index, SIDES_EACH * (after.index + 1)):
@@ -266,6 +277,14 @@ class Memory:
         count = operations.levels(self.address, index, sign, depth, out.ctypes.data)
         values = out[: 2 * count].tolist()
         return list(zip(values[::2], values[1::2], strict=True))
+
+    def last_price(self, index: int) -> int:
+        """Price of the last trade that the strategy knows of, 0 before the first."""
+        return int(self.markets[2 * index + self.get("seen") // 2]["last_price"])
+
+    def doubt_book(self, index: int) -> None:
+        """Rows are missing: the book waits for a snapshot."""
+        self.markets[2 * index : 2 * index + 2]["book_bad"] = 1
 
     def has_book(self, instrument: Instrument) -> bool:
         """Whether depth of this instrument has been applied."""

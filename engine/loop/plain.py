@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.execution.agenda import first_due
 from engine.execution.codes import R_CROSSED
 from engine.execution.matching import match_crossed, match_trade
 from engine.execution.resting import set_best, set_level
@@ -21,6 +20,7 @@ from engine.execution.state import (
     instruments_at,
     int8_at,
     int64_at,
+    markets_at,
     uint8_at,
     uint16_at,
     uint32_at,
@@ -42,48 +42,52 @@ def crosses(sides: Any, number: int) -> bool:
 
 
 @jit.helper
-def run_plain(s: Any, stop: int) -> int:
-    """Apply plain messages that end before row `stop`; returns the handler that wants the last, or 0.
+def run_plain(s: Any, v: Any, stop: int, horizon: int) -> int:
+    """Apply a stream's plain messages that end before row `stop` and lie before the time `horizon`.
 
-    0: the message at s.row is not plain, or something is due before it. The caller has made sure that
-    agenda and notes have room for one message.
+    Returns the handler that wants the last of them; 0 when the next is not plain or does not. The caller
+    has made sure that agenda and notes have room for one message.
     """
-    n = s.rows
-    timestamps = int64_at(s.column_ts, n)
-    kinds = uint8_at(s.column_kind, n)
-    flags = uint16_at(s.column_flags, n)
-    numbers = uint32_at(s.column_instrument, n)
-    row_sides = int8_at(s.column_side, n)
-    prices = int64_at(s.column_price, n)
-    sizes = int64_at(s.column_size, n)
-    stamps = int64_at(s.column_ts_venue, n)
-    ids = int64_at(s.column_id, n)
+    n = v.rows
+    times = int64_at(v.column_time, n)
+    kinds = uint8_at(v.column_kind, n)
+    flags = uint16_at(v.column_flags, n)
+    numbers = uint32_at(v.column_instrument, n)
+    row_sides = int8_at(v.column_side, n)
+    prices = int64_at(v.column_price, n)
+    sizes = int64_at(v.column_size, n)
+    stamps = int64_at(v.column_ts_venue, n)
+    ids = int64_at(v.column_id, n)
     instruments = instruments_at(s.instruments, s.instrument_count)
+    markets = markets_at(s.markets, 2 * s.instrument_count)
     sides = sides_at(s.sides, SIDES_EACH * s.instrument_count)
-    horizon = s.next_sample
-    if s.agenda_count > 0 and first_due(s) < horizon:
-        horizon = first_due(s)
-    direct = s.direct
+    offset = v.offset
+    matches = v.matches
+    direct = s.direct and v.told
     row_by_row = s.row_by_row
     set_apart = s.set_apart_late != 0
-    row = s.row
+    row = v.row
     began = row
     answer = 0
     now = s.now
     while row < stop:
-        ts = timestamps[row]
+        ts = times[row]
         if ts >= horizon:
             break
         kind = kinds[row]
+        if kind != BOOK and kind != TRADE and kind != QUOTE:
+            break
         number = int(numbers[row])
         instrument = instruments[number]
+        market = markets[2 * number + (offset >> 1)]
+        resting = instrument.resting if matches else 0
         matched = False
         handler = 0
         end = row
         if kind == BOOK or kind == TRADE:
             on_book = instrument.match_on == MATCH_BOOK
             trades = 0
-            plain = not instrument.book_bad
+            plain = not market.book_bad
             while plain:
                 kind = kinds[end]
                 flag = flags[end]
@@ -95,7 +99,7 @@ def run_plain(s: Any, stop: int) -> int:
                     if sign == 0 or not on_book:
                         plain = False
                         break
-                    side = sides[SIDES_EACH * number + (sign < 0)]
+                    side = sides[SIDES_EACH * number + offset + (sign < 0)]
                     size = sizes[end]
                     slot = slot_of(side, prices[end] * sign)
                     words = side.width >> 6
@@ -103,7 +107,7 @@ def run_plain(s: Any, stop: int) -> int:
                         if side.far_count + side.width + 2 > side.far_capacity:
                             plain = False
                             break
-                        set_level(s, number, sign, prices[end], size)
+                        set_level(s, side, prices[end] * sign, size)
                     else:
                         shown = int64_at(side.shown, words)
                         if size > 0:
@@ -129,15 +133,15 @@ def run_plain(s: Any, stop: int) -> int:
                 end += 1
             if not plain:
                 break
-            if trades > 0 and end > row and ((direct and instrument.want) or instrument.resting > 0):
+            if trades > 0 and end > row and ((direct and instrument.want) or resting > 0):
                 if trades > 1 or direct:
                     break  # several deliveries, or more to fill than there may be room for
             now = ts
             if end >= row + trades:
-                instrument.depth_id = ids[end]
+                market.depth_id = ids[end]
                 if stamps[end] != NULL_TIME:
-                    instrument.depth_ts_venue = stamps[end]
-                if instrument.resting > 0 and crosses(sides, number):
+                    market.depth_ts_venue = stamps[end]
+                if resting > 0 and crosses(sides, number):
                     s.now = ts
                     match_crossed(s, number, R_CROSSED)
                     matched = True
@@ -148,21 +152,21 @@ def run_plain(s: Any, stop: int) -> int:
                     if kinds[i] != TRADE:
                         continue
                     price = prices[i]
-                    instrument.last_price = price
+                    market.last_price = price
                     sign = -int(row_sides[i])
-                    if instrument.resting == 0 or sign == 0:
+                    if resting == 0 or sign == 0:
                         continue
-                    if sides[SIDES_EACH * number + (sign < 0)].own_key >= price * sign:
+                    if sides[SIDES_EACH * number + offset + (sign < 0)].own_key >= price * sign:
                         shown_already = (
                             set_apart
                             and on_book
                             and stamps[i] != NULL_TIME
-                            and stamps[i] <= instrument.depth_ts_venue
+                            and stamps[i] <= market.depth_ts_venue
                         )
                         s.now = ts
                         match_trade(s, number, -sign, price, sizes[i], shown_already)
                         matched = True
-        elif kind == QUOTE:
+        else:
             if not flags[row] & LAST and row < n - 1:
                 end = row + 1
             if end >= stop or not (flags[end] & LAST or end == n - 1):
@@ -175,31 +179,25 @@ def run_plain(s: Any, stop: int) -> int:
                 break
             on_quotes = instrument.match_on == MATCH_QUOTES
             if on_quotes:
-                bids = sides[SIDES_EACH * number]
-                asks = sides[SIDES_EACH * number + 1]
+                bids = sides[SIDES_EACH * number + offset]
+                asks = sides[SIDES_EACH * number + offset + 1]
                 if bids.far_count + bids.width + 2 > bids.far_capacity:
                     break
                 if asks.far_count + asks.width + 2 > asks.far_capacity:
                     break
             now = ts
-            instrument.quote_seen = 1
             for i in range(row, end + 1):
                 sign = int(row_sides[i])
-                if sign > 0:
-                    instrument.quote_bid = prices[i]
-                    instrument.quote_bid_size = sizes[i]
-                else:
-                    instrument.quote_ask = prices[i]
-                    instrument.quote_ask_size = sizes[i]
+                if v.told:
+                    note_quote(instrument, sign, prices[i], sizes[i])
                 if on_quotes:
-                    quote_side(s, sides[SIDES_EACH * number + (sign < 0)], number, sign, prices[i], sizes[i])
-            if on_quotes and instrument.resting > 0 and crosses(sides, number):
+                    side = sides[SIDES_EACH * number + offset + (sign < 0)]
+                    quote_side(s, side, prices[i] * sign, sizes[i])
+            if on_quotes and resting > 0 and crosses(sides, number):
                 s.now = ts
                 match_crossed(s, number, R_CROSSED)
                 matched = True
             handler = H_QUOTE
-        else:
-            break
         first = row
         row = end + 1
         if direct and (instrument.want >> handler) & 1:
@@ -211,15 +209,27 @@ def run_plain(s: Any, stop: int) -> int:
             break
     if row > began:
         s.now = now
-        s.row = row
-        s.cause_seq = s.first_seq + row - 1
+        v.row = row
+        if v.told:
+            s.cause_seq = v.first_seq + row - 1
     return answer
 
 
 @jit.inlined
-def quote_side(s: Any, side: Any, number: int, sign: int, price: int, size: int) -> None:
+def note_quote(instrument: Any, sign: int, price: int, size: int) -> None:
+    """What the quote stream says last is what ctx.quote gives."""
+    instrument.quote_seen = 1
+    if sign > 0:
+        instrument.quote_bid = price
+        instrument.quote_bid_size = size
+    else:
+        instrument.quote_ask = price
+        instrument.quote_ask_size = size
+
+
+@jit.inlined
+def quote_side(s: Any, side: Any, key: int, size: int) -> None:
     """A quote's one side: the same slot with another size, another slot, or the general way."""
-    key = price * sign
     slot = slot_of(side, key)
     best = side.best
     words = side.width >> 6
@@ -231,7 +241,7 @@ def quote_side(s: Any, side: Any, number: int, sign: int, price: int, size: int)
         or has_bit(int64_at(side.noted, words), best)
         or has_bit(int64_at(side.noted, words), slot)
     ):
-        set_best(s, number, sign, price, size)
+        set_best(s, side, key, size)
         return
     shown = int64_at(side.shown, words)
     values = int64_at(side.sizes, side.width)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ctypes
 from bisect import bisect_left
+from collections import deque
 
 import numpy as np
 
@@ -37,6 +38,7 @@ from engine.loop.codes import (
     GROW_ORDERS,
     GROW_TIMERS,
     NEED_ROWS,
+    NEED_VENUE,
     REPORT,
     TIMER,
 )
@@ -44,6 +46,7 @@ from engine.loop.context import LoopContext
 from engine.loop.memory import FIELD, Memory
 from engine.loop.refusals import words_of
 from engine.loop.special import SpecialRows
+from engine.loop.venue_clock import VenueClock
 from engine.model.errors import InternalError, StrategyError, UsageError
 from engine.model.instruments import Registry
 from engine.model.kinds import Flag, InstrumentData, Kind
@@ -104,6 +107,9 @@ class Runner:
         self._room_function = _TWO(self._on_room)
         self.memory.set("make_room", ctypes.cast(self._room_function, ctypes.c_void_p).value or 0)
         self._caller = Caller(self.strategy, self.context, self.memory)
+        self.venue_clock = VenueClock(config, self.memory.state[0]) if config.clock == "venue" else None
+        self._waiting: deque[tuple[Batch, int]] = deque()  # rows that the strategy is not told of yet
+        self._wants_venue = -1  # the stream that needs rows
         self._special = SpecialRows(config, self.strategy, self._caller, self.memory, self.registry)
 
     # --- input ---
@@ -118,8 +124,19 @@ class Runner:
             return
         if not self.started:
             self.first_ts = self.first_ts or int(batch.ts[0])
-            if int(batch.kind[0]) not in _REFERENCE:
+            if self.venue_clock is None and int(batch.kind[0]) not in _REFERENCE:
                 self._start()
+        self.rows += batch.count
+        self.messages += int(np.count_nonzero(batch.flags & 1))
+        self.last_ts = int(batch.ts[-1])
+        if self.venue_clock is None:
+            self._feed(batch, file)
+            return
+        self.venue_clock.take(batch)
+        self._waiting.append((batch, file))
+        self._pump()
+
+    def _feed(self, batch: Batch, file: int) -> None:
         self._batch = batch
         self._file = file
         memory = self.memory
@@ -135,11 +152,26 @@ class Runner:
             kernels.index(memory.address)
         self._chunk = None
         self._special.take(batch, file)
-        self.rows += batch.count
-        self.messages += int(np.count_nonzero(batch.flags & 1))
-        self.last_ts = int(batch.ts[-1])
         with watched():
             self._run()
+
+    def _pump(self) -> None:
+        """With a clock of the venue's own: run as far as the venues' rows have come."""
+        assert self.venue_clock is not None
+        while True:
+            if self._wants_venue >= 0:
+                if not self.venue_clock.feed(self._wants_venue, self.last_ts):
+                    return
+                self._wants_venue = -1
+                with watched():
+                    self._run()
+            elif self._waiting:
+                batch, file = self._waiting.popleft()
+                if not self.started and int(batch.kind[0]) not in _REFERENCE:
+                    self._start()
+                self._feed(batch, file)
+            else:
+                return
 
     def next_due(self) -> int | None:
         """When something falls due next, ns; None when nothing does. For whoever writes CLOCK rows."""
@@ -153,15 +185,20 @@ class Runner:
         missing since the last one of this instrument, so that a book of it that is there waits for
         a snapshot.
         """
-        self._advance_to(ts)
+        if self.venue_clock is None:
+            self._advance_to(ts)
+        elif interrupted or self._finer(data):
+            self._drain_venues()
         self._drain_journal()  # what was decided is counted in the increments it was decided in
         instrument, before = self.registry.define(data)
         self.memory.define(instrument, before)
+        if self.venue_clock is not None:
+            self.venue_clock.define(instrument)
         if before is not None:
             self.context.redefine(instrument)
             self.ledger.rescale(instrument.index, 10 ** (instrument.size_decimals - before.size_decimals))
         if before is not None and interrupted and self.memory.has_book(instrument):
-            self.memory.set_of_instrument(instrument.index, "book_bad", 1)
+            self.memory.doubt_book(instrument.index)
         if before is None:
             self._keys.append(instrument.key)
         else:
@@ -178,6 +215,23 @@ class Runner:
     def lift_halts(self) -> None:
         """Another recording begins: what halted orders in the one before says nothing about it."""
         self._special.lift_halts()
+
+    def _finer(self, data: InstrumentData) -> bool:
+        known = self.registry.known(data.key)
+        return known is not None and (known.price_decimals, known.size_decimals) != (
+            data.price_decimals,
+            data.size_decimals,
+        )
+
+    def _drain_venues(self) -> None:
+        """Run all rows that have come, as if none came after them: what follows is counted differently."""
+        assert self.venue_clock is not None
+        self.venue_clock.end(ended=True)
+        self._wants_venue = -1
+        with watched():
+            self._run()
+        self._pump()
+        self.venue_clock.end(ended=False)
 
     def _advance_to(self, ts: int) -> None:
         """Run what is due at or before `ts`, as a CLOCK row would."""
@@ -198,6 +252,8 @@ class Runner:
         if self.finished:
             return
         self.finished = True
+        if self.venue_clock is not None:
+            self._drain_venues()
         if not self.started:
             self._start()
         self.context.ahead(None)
@@ -227,6 +283,9 @@ class Runner:
             elif code == TIMER:
                 self._caller.timer(scalars[_OUT_WORD])
             elif code == NEED_ROWS:
+                return
+            elif code == NEED_VENUE:
+                self._wants_venue = self.memory.get("out_slot")
                 return
             else:
                 self._make_room(code)

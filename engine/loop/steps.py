@@ -23,6 +23,7 @@ from engine.execution.codes import (
     R_CROSSED,
     R_RESYNC,
 )
+from engine.execution.fills import seen_market_of
 from engine.execution.matching import (
     arrive,
     arrive_cancel,
@@ -49,6 +50,7 @@ from engine.execution.state import (
     int64_at,
     items_at,
     journal_at,
+    markets_at,
     orders_at,
     uint8_at,
     uint16_at,
@@ -82,6 +84,7 @@ from engine.loop.codes import (
     SNAPSHOT,
     TRADE,
 )
+from engine.loop.plain import note_quote
 from engine.loop.tables import untrack
 from engine.loop.timers import fire
 from engine.market.book import MAX_WIDTH, sides_at
@@ -128,13 +131,13 @@ def np_int(value: int) -> int:
 
 
 @jit.helper
-def message_end(s: Any, first: int) -> int:
+def message_end(s: Any, v: Any, first: int) -> int:
     """Last row of the message that begins at `first`; -1 when a book side must grow first."""
-    flags = uint16_at(s.column_flags, s.rows)
-    kinds = uint8_at(s.column_kind, s.rows)
-    numbers = uint32_at(s.column_instrument, s.rows)
+    flags = uint16_at(v.column_flags, v.rows)
+    kinds = uint8_at(v.column_kind, v.rows)
+    numbers = uint32_at(v.column_instrument, v.rows)
     end = first
-    n = s.rows
+    n = v.rows
     if not s.row_by_row or flags[first] & SNAPSHOT:
         while end < n - 1 and not flags[end] & LAST:
             end += 1
@@ -144,7 +147,8 @@ def message_end(s: Any, first: int) -> int:
     for i in range(first, end + 1):
         if (kinds[i] == BOOK or kinds[i] == QUOTE) and numbers[i] != previous:
             previous = np_int(numbers[i])
-            for k in range(SIDES_EACH * previous, SIDES_EACH * previous + 2):
+            first_side = SIDES_EACH * previous + v.offset
+            for k in range(first_side, first_side + 2):
                 # One place more for an order of ours that comes to rest.
                 need = sides[k].width + sides[k].far_count + rows + s.live_orders + 1
                 wide = sides[k].misses <= 4 * sides[k].width or sides[k].width >= MAX_WIDTH
@@ -182,7 +186,7 @@ def equity_now(s: Any) -> float:
             if bid > 0 and ask > 0:
                 price = (float(bid) + float(ask)) / 2.0
             else:
-                price = float(instrument.last_price)
+                price = float(seen_market_of(s, i).last_price)
             scale = 1.0
             for _ in range(instrument.decimals):
                 scale *= 10.0
@@ -201,15 +205,16 @@ def sample_equity(s: Any, ts: int) -> None:
 
 
 @jit.helper
-def after_book(s: Any, number: int) -> None:
+def after_book(s: Any, v: Any, number: int) -> None:
     """A message has changed this book: close a snapshot, fill what crosses, let arrivals in that waited."""
     instrument = instruments_at(s.instruments, s.instrument_count)[number]
+    market = markets_at(s.markets, 2 * s.instrument_count)[2 * number + (v.offset >> 1)]
     resynchronised = False
-    if instrument.touched == 2:
-        resynchronised = instrument.resynchronise != 0
-        end_snapshot(s, number)
-    instrument.touched = 0
-    if instrument.book_bad:
+    if market.touched == 2:
+        resynchronised = market.resynchronise != 0
+        end_snapshot(s, market, SIDES_EACH * number + v.offset)
+    market.touched = 0
+    if market.book_bad or not v.matches:
         return
     if instrument.resting > 0:
         match_crossed(s, number, R_RESYNC if resynchronised else R_CROSSED)
@@ -218,19 +223,22 @@ def after_book(s: Any, number: int) -> None:
 
 
 @jit.helper
-def apply_message(s: Any, first: int, last: int) -> None:
+def apply_message(s: Any, v: Any, first: int, last: int) -> None:
     """Apply rows first..last as one step: book and quotes, what crosses, then the trades."""
-    n = s.rows
-    kinds = uint8_at(s.column_kind, n)
-    flags = uint16_at(s.column_flags, n)
-    numbers = uint32_at(s.column_instrument, n)
-    row_sides = int8_at(s.column_side, n)
-    prices = int64_at(s.column_price, n)
-    sizes = int64_at(s.column_size, n)
-    stamps = int64_at(s.column_ts_venue, n)
-    ids = int64_at(s.column_id, n)
-    sources = uint16_at(s.column_source, n)
+    n = v.rows
+    kinds = uint8_at(v.column_kind, n)
+    flags = uint16_at(v.column_flags, n)
+    numbers = uint32_at(v.column_instrument, n)
+    row_sides = int8_at(v.column_side, n)
+    prices = int64_at(v.column_price, n)
+    sizes = int64_at(v.column_size, n)
+    stamps = int64_at(v.column_ts_venue, n)
+    ids = int64_at(v.column_id, n)
+    sources = uint16_at(v.column_source, n)
     instruments = instruments_at(s.instruments, s.instrument_count)
+    markets = markets_at(s.markets, 2 * s.instrument_count)
+    sides = sides_at(s.sides, SIDES_EACH * s.instrument_count)
+    place = v.offset >> 1
     trades = 0
     touched = -1
     several = False
@@ -240,33 +248,35 @@ def apply_message(s: Any, first: int, last: int) -> None:
         if kind == BOOK:
             number = np_int(numbers[i])
             instrument = instruments[number]
+            market = markets[2 * number + place]
             flag = flags[i]
             if instrument.match_on != MATCH_BOOK:
                 continue
             if flag & MAYBE_BAD:
-                instrument.book_bad = 1
+                market.book_bad = 1
                 continue
             if flag & NEVER_MATCH:
                 continue
             if flag & CLEAR:
                 # A segment begins with the books carried into it: for a run that comes from the segment
                 # before, that is what it has. The engine's own rows (source 0) and the number decide.
-                same = sources[i] == 0 and ids[i] != 0 and ids[i] == instrument.depth_id
-                restated = number if same and not instrument.book_bad else -1
+                same = sources[i] == 0 and ids[i] != 0 and ids[i] == market.depth_id
+                restated = number if same and not market.book_bad else -1
             if restated == number:
                 continue
             if touched != number:
                 several = several or touched >= 0
                 touched = number
-                instrument.touched = 1
+                market.touched = 1
             if flag & CLEAR:
-                begin_snapshot(s, number)
-                instrument.touched = 2
+                begin_snapshot(s, market, SIDES_EACH * number + v.offset)
+                market.touched = 2
             if row_sides[i] != 0:
-                set_level(s, number, row_sides[i], prices[i], sizes[i])
-            instrument.depth_id = ids[i]
+                side = sides[SIDES_EACH * number + v.offset + (row_sides[i] < 0)]
+                set_level(s, side, prices[i] * row_sides[i], sizes[i])
+            market.depth_id = ids[i]
             if stamps[i] != NULL_TIME:
-                instrument.depth_ts_venue = stamps[i]
+                market.depth_ts_venue = stamps[i]
         elif kind == TRADE:
             trades += 1
         elif kind == QUOTE:
@@ -274,31 +284,28 @@ def apply_message(s: Any, first: int, last: int) -> None:
             instrument = instruments[number]
             if flags[i] & NEVER_MATCH:
                 continue
-            instrument.quote_seen = 1
-            if row_sides[i] > 0:
-                instrument.quote_bid = prices[i]
-                instrument.quote_bid_size = sizes[i]
-            else:
-                instrument.quote_ask = prices[i]
-                instrument.quote_ask_size = sizes[i]
+            if v.told:
+                note_quote(instrument, row_sides[i], prices[i], sizes[i])
             if instrument.match_on == MATCH_QUOTES:
-                set_best(s, number, row_sides[i], prices[i], sizes[i])
+                side = sides[SIDES_EACH * number + v.offset + (row_sides[i] < 0)]
+                set_best(s, side, prices[i] * row_sides[i], sizes[i])
+                market = markets[2 * number + place]
                 if touched != number:
                     several = several or touched >= 0
                     touched = number
-                    instrument.touched = 1
+                    market.touched = 1
         elif kind == BAR:
             if flags[i] & FINAL:
-                instrument = instruments[np_int(numbers[i])]
-                if instrument.match_on == MATCH_BARS:
-                    instrument.last_price = prices[i]
+                number = np_int(numbers[i])
+                if instruments[number].match_on == MATCH_BARS:
+                    markets[2 * number + place].last_price = prices[i]
     if touched >= 0:
         if several:
             for number in range(s.instrument_count):
-                if instruments[number].touched:
-                    after_book(s, number)
+                if markets[2 * number + place].touched:
+                    after_book(s, v, number)
         else:
-            after_book(s, touched)
+            after_book(s, v, touched)
     if trades > 0:
         for i in range(first, last + 1):
             if kinds[i] != TRADE:
@@ -308,34 +315,35 @@ def apply_message(s: Any, first: int, last: int) -> None:
             flag = flags[i]
             if flag & NEVER_MATCH or (flag & AGGREGATE and instrument.has_trades):
                 continue
-            instrument.last_price = prices[i]
-            if instrument.resting > 0 and row_sides[i] != 0 and not instrument.book_bad:
+            market = markets[2 * number + place]
+            market.last_price = prices[i]
+            if v.matches and instrument.resting > 0 and row_sides[i] != 0 and not market.book_bad:
                 shown = (
                     s.set_apart_late != 0
                     and instrument.match_on == MATCH_BOOK
                     and stamps[i] != NULL_TIME
-                    and stamps[i] <= instrument.depth_ts_venue
+                    and stamps[i] <= market.depth_ts_venue
                 )
                 match_trade(s, number, row_sides[i], prices[i], sizes[i], shown)
 
 
 @jit.helper
-def step(s: Any, end: int) -> int:
-    """Apply the next message, whose last row is `end`; 0, or why it could not be started."""
-    timestamps = int64_at(s.column_ts, s.rows)
-    first = s.row
-    if uint8_at(s.column_kind, s.rows)[first] == END:
-        s.row = end + 1
+def step(s: Any, v: Any, end: int) -> int:
+    """Apply a stream's next message, whose last row is `end`; 0, or why it could not be started."""
+    first = v.row
+    if uint8_at(v.column_kind, v.rows)[first] == END:
+        v.row = end + 1
         return 0
-    ts = timestamps[first]
-    if ts >= s.next_sample:
+    time = int64_at(v.column_time, v.rows)[first]
+    if v.told and time >= s.next_sample:
         if s.equity_count == s.equity_capacity:
             return DRAIN_EQUITY
-        sample_equity(s, ts)
-    s.now = ts
-    apply_message(s, first, end)
-    s.cause_seq = s.first_seq + end
-    s.row = end + 1
+        sample_equity(s, time)
+    s.now = time
+    apply_message(s, v, first, end)
+    if v.told:
+        s.cause_seq = v.first_seq + end
+    v.row = end + 1
     return 0
 
 

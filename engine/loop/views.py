@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.execution.fills import seen_side_of
+from engine.execution.fills import seen_market_of, seen_side_of
 from engine.execution.money import divide_exactly
 from engine.execution.state import MATCH_BOOK, assets_at, instruments_at, int64_at
 from engine.loop.increments import POWERS
@@ -114,7 +114,7 @@ def mark(s: Any, index: int) -> float:
     ask, ask_size = level(s, index, -1, 0)
     if bid_size > 0 and ask_size > 0:
         return (divide_exactly(bid, scale) + divide_exactly(ask, scale)) / 2.0
-    return divide_exactly(record.last_price, scale)
+    return divide_exactly(seen_market_of(s, index).last_price, scale)
 
 
 @jit.helper

@@ -177,7 +177,7 @@ def mark_of(runner: Runner, instrument: Instrument) -> Fraction | None:
         prices += [price for price, _ in found]
     if len(prices) == 2:
         return Fraction(sum(prices), 2 * scale)
-    last = runner.memory.of_instrument(instrument.index, "last_price")
+    last = runner.memory.last_price(instrument.index)
     return Fraction(last, scale) if last else None
 
 

@@ -305,7 +305,7 @@ def test_only_out_of_order_rows_reach_the_strategy_and_they_say_so() -> None:
     listener = Listener()
     outcome = run_engine(messages, listener, settings(), [TRADES])
     assert listener.seen == [(100, False), (101, True), (105, False)]
-    assert outcome.runner.memory.of_instrument(0, "last_price") == 105
+    assert outcome.runner.memory.last_price(0) == 105
 
 
 def test_quote_of_the_quote_stream_goes_before_the_book() -> None:

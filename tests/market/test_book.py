@@ -84,7 +84,7 @@ def test_books_agree_level_by_level_after_any_number_of_messages(data: Instrumen
             known = int(memory.books.sides[0 if sign > 0 else 1]["known_key"])
             assert known == (LOWEST_KEY if side.known is None else side.known * sign), f"seed {seed}"
         assert memory.of_instrument(0, "resting") == len(twin.venue.resting)
-        assert memory.of_instrument(0, "last_price") == market.last
+        assert memory.last_price(0) == market.last
         if account == "cash":
             assert memory.assets[0]["venue_locked"] == twin.venue.purses[0].locked
             assert memory.assets[0]["locked"] == twin.purses[0].locked

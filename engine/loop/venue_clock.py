@@ -1,0 +1,151 @@
+"""The venue with a clock of its own: rows meet our orders at the venue's time, and reach us at ours.
+
+The strategy is told of a row at its `ts`; orders of ours meet it when the venue stamped it. So a venue runs
+ahead of the strategy in the same rows. Each venue of the run has a stream of its own: its rows in their
+order, and beside them the times they happened at:
+
+    stamped       ts_venue + shift, but not after `ts`, and no more than the look-ahead before it
+    not stamped   ts - feed latency
+    and never before the venue's row above; a message happens when its last row does
+
+How far ahead rows are read is bounded by the look-ahead, hence memory is. Stamps that were held back to
+`ts`, or up to the look-ahead, are counted: one after its receipt says that the clocks differ; `shift` is the
+cure.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.config import RunConfig
+from engine.execution.state import COLUMNS, STREAM
+from engine.log.schema import Batch
+from engine.loop import kernels
+from engine.model.instruments import Instrument
+
+_STARTED_BEFORE = -(2**62)
+
+
+@dataclass
+class _Venue:
+    """One venue's rows that are still to come to it, and the columns that its stream looks at."""
+
+    name: str
+    shift_ns: int
+    waiting: deque[Batch] = field(default_factory=deque)
+    columns: tuple[npt.NDArray[Any], ...] = ()
+
+
+class VenueClock:
+    """The streams of a run whose venues have clocks of their own; `state` is its STATE record."""
+
+    def __init__(self, config: RunConfig, state: Any) -> None:
+        self._config = config
+        self._state = state
+        self._venues: list[_Venue] = []
+        self.streams = np.zeros(0, STREAM)
+        self._groups = np.zeros(0, np.int64)  # of each instrument
+        self.ahead = 0  # rows stamped after their receipt
+        self.behind = 0  # rows stamped before the look-ahead
+        self._ended = False
+        self._add("")
+
+    def _add(self, name: str) -> int:
+        shifts = self._config.venue_shift_ns
+        self._venues.append(_Venue(name, shifts.get(name, 0)))
+        self.streams = np.append(self.streams, np.zeros(1, STREAM))
+        stream = self.streams[-1]
+        stream["matches"] = 1
+        stream["last_time"] = stream["known_until"] = _STARTED_BEFORE
+        self._state["venue_streams"] = self.streams.ctypes.data
+        self._state["venue_stream_count"] = len(self.streams)
+        return len(self._venues) - 1
+
+    def define(self, instrument: Instrument) -> None:
+        """An instrument is known: its rows go to its venue's stream."""
+        if instrument.index < len(self._groups):
+            return
+        names = [venue.name for venue in self._venues]
+        if names == [""]:
+            self._venues[0].name = instrument.venue  # the first venue takes the stream that is there
+            self._venues[0].shift_ns = self._config.venue_shift_ns.get(instrument.venue, 0)
+            group = 0
+        elif instrument.venue in names:
+            group = names.index(instrument.venue)
+        else:
+            group = self._add(instrument.venue)
+            # It knows of no rows yet, and all that have come so far are another's.
+            self.streams[group]["known_until"] = self.streams[0]["known_until"]
+        self._groups = np.append(self._groups, group)
+
+    def take(self, batch: Batch) -> None:
+        """Rows have come: keep them for the venues they are of."""
+        if len(self._venues) == 1:
+            self._venues[0].waiting.append(batch)
+            return
+        known = batch.instrument < len(self._groups)
+        groups = np.where(known, self._groups[np.where(known, batch.instrument, 0)], 0)
+        for number, venue in enumerate(self._venues):
+            rows = np.flatnonzero(groups == number)
+            part = batch if len(rows) == batch.count else _selected(batch, rows)
+            part.first_seq = batch.first_seq
+            venue.waiting.append(part)
+
+    def feed(self, number: int, last_ts: int) -> bool:
+        """Give a stream its next rows; False when none have come. `last_ts`: of all rows that have."""
+        venue, stream = self._venues[number], self.streams[number]
+        if not venue.waiting:
+            stream["ended"] = self._ended
+            return self._ended
+        batch = venue.waiting.popleft()
+        columns = tuple(np.ascontiguousarray(getattr(batch, name)) for name in COLUMNS)
+        times = np.empty(batch.count, np.int64)
+        for name, column in zip(COLUMNS, columns, strict=True):
+            stream[f"column_{name}"] = column.ctypes.data
+        stream["column_time"] = times.ctypes.data
+        stream["rows"], stream["row"] = batch.count, 0
+        venue.columns = (*columns, times)
+        latency, address = self._config.latency, int(self.streams[number : number + 1].ctypes.data)
+        marks = np.zeros(2, np.int64)
+        kernels.venue_times(
+            address,
+            latency.feed_ns,
+            venue.shift_ns,
+            self._config.lookahead_ns,
+            int(self._config.rules.row_by_row),
+            marks.ctypes.data,
+        )
+        self.ahead += int(marks[0])
+        self.behind += int(marks[1])
+        if not venue.waiting:
+            stream["known_until"] = last_ts - self._config.lookahead_ns
+        else:
+            stream["known_until"] = _first_ts(venue.waiting) - self._config.lookahead_ns
+        return True
+
+    def end(self, *, ended: bool) -> None:
+        """Whether no more rows will come; the streams still take what waits for them."""
+        self._ended = ended
+        if not ended:
+            self.streams["ended"] = 0
+
+
+def _first_ts(waiting: Sequence[Batch]) -> int:
+    for batch in waiting:
+        if batch.count:
+            return int(batch.ts[0])
+    return _STARTED_BEFORE
+
+
+def _selected(batch: Batch, rows: npt.NDArray[np.int64]) -> Batch:
+    part = Batch()
+    part.count = len(rows)
+    for name in COLUMNS:
+        setattr(part, name, getattr(batch, name)[rows])
+    return part
