@@ -20,6 +20,8 @@ MEASUREMENTS = (
     "record_rate",
     "tick_to_order",
     "peers",
+    "market_making",
+    "bars",
 )
 
 

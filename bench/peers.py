@@ -23,7 +23,8 @@ from bench.common import CACHE, ROOT, alternate, arguments, backtest, machine, m
 from bench.logs import log_of
 from bench.workloads import workload
 
-PEERS = {"nautilus_trader": "1.221.0", "hftbacktest": "2.4.4"}
+PEERS = {"nautilus_trader": "1.221.0", "hftbacktest": "2.4.4", "backtesting": "0.6.6", "vectorbt": "1.2.0"}
+READS_PARQUET = {"backtesting": "pyarrow==26.0.1", "vectorbt": "pyarrow==26.0.1"}  # what is installed beside
 SCRIPTS = {"nautilus_trader": "with_nautilus.py", "hftbacktest": "with_hftbacktest.py"}
 EVENTS = {"w1": 2_000_000, "w2": 3_000_000, "w3": 5_418_607}
 # Zero latency, and the last trade of W1 included or not, everyone must come to these.
@@ -46,7 +47,8 @@ def environment_of(peer: str) -> Path:
         print(f"installing {peer} {PEERS[peer]} into {folder.relative_to(ROOT)}", file=sys.stderr, flush=True)
         venv.create(folder, clear=True, with_pip=True)
         install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*install, f"{peer}=={PEERS[peer]}"], check=True)
+        wanted = [f"{peer}=={PEERS[peer]}", *([READS_PARQUET[peer]] if peer in READS_PARQUET else [])]
+        subprocess.run([*install, *wanted], check=True)
         ready.touch()
     return python
 
