@@ -2,10 +2,11 @@
 
     python -m bench.golden
 
-runs hftbacktest's market maker over W3 in hftbacktest's own environment (bench/hftbacktest_fills.py), under
-every queue model and latency, and writes tests/golden/hftbacktest anew; one minute, the first time some more
-for the environment and the workload. Nothing in it depends on chance: unchanged versions give unchanged
-tables. What the files hold is said in the README beside them.
+runs hftbacktest in its own environment (bench/hftbacktest_fills.py), its market maker over W3 and a list of
+requests (bench/golden_requests.py) over W3's first minute, under every queue model and latency, and writes
+tests/golden/hftbacktest anew; one minute, the first time some more for the environment and the workload.
+Nothing in it depends on chance: unchanged versions give unchanged tables. What the files hold is said in the
+README beside them.
 
 The queue models agree on most fills, so a latency has one table of all fills that any of them gave, and one
 column per model: the number of the order that was filled, or null. The first minute of W3 itself stands
@@ -25,12 +26,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.common import ROOT, run_json
+from bench.golden_requests import COLUMNS, draw
 from bench.peers import PEERS, environment_of
 from bench.workloads import workload
 
 GOLDEN = ROOT / "tests" / "golden" / "hftbacktest"
 QUEUES = ("risk_averse", "power_2", "power_3", "power2_3", "power3_3", "log", "log2")
 LATENCIES = ("none", "orders", "feed_and_orders")
+FILES = {"maker": "", "requests": "requests_"}  # who trades, and how the names of its files begin
 MINUTE_NS = 60_000_000_000
 
 # As bench/hftbacktest_fills.py orders them.
@@ -94,18 +97,25 @@ def write(path: Path, table: pa.Table) -> None:
 
 def main() -> None:
     """Run all cases in one process of the peer, then write."""
-    cases = [f"{queue}:{latency}" for latency in LATENCIES for queue in QUEUES]
+    python, folder = environment_of("hftbacktest"), workload("w3")
+    minute = first_minute(folder)
+    requests = draw({name: minute[name].to_numpy() for name in minute.column_names})
+    cases = [f"{trader}:{queue}:{latency}" for trader in FILES for latency in LATENCIES for queue in QUEUES]
     with tempfile.TemporaryDirectory() as scratch:
-        output = Path(scratch) / "fills.npz"
-        python, folder = environment_of("hftbacktest"), workload("w3")
-        command: list[str | Path] = [python, "-m", "bench.hftbacktest_fills", folder, output, *cases]
+        asked, output = Path(scratch) / "requests.npz", Path(scratch) / "fills.npz"
+        np.savez(asked, requests=requests, rows=len(minute))
+        command: list[str | Path] = [python, "-m", "bench.hftbacktest_fills", folder, asked, output, *cases]
         summaries: dict[str, Any] = run_json(command)
         with np.load(output) as fills:
             tables = {case: fills[case] for case in cases}
     GOLDEN.mkdir(parents=True, exist_ok=True)
-    for latency in LATENCIES:
-        write(GOLDEN / f"{latency}.parquet", union({queue: tables[f"{queue}:{latency}"] for queue in QUEUES}))
-    write(GOLDEN / "first_minute.parquet", first_minute(folder))
+    for trader, prefix in FILES.items():
+        for latency in LATENCIES:
+            of_latency = {queue: tables[f"{trader}:{queue}:{latency}"] for queue in QUEUES}
+            write(GOLDEN / f"{prefix}{latency}.parquet", union(of_latency))
+    write(GOLDEN / "first_minute.parquet", minute)
+    columns = {name: pa.array(requests[:, at], pa.int32()) for at, name in enumerate(COLUMNS)}
+    write(GOLDEN / "requests.parquet", pa.table(columns))
     record = {"hftbacktest": PEERS["hftbacktest"], "cases": summaries}
     (GOLDEN / "totals.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     size = sum(path.stat().st_size for path in GOLDEN.iterdir())

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 FOLDER = Path(__file__).resolve().parent / "hftbacktest"
 QUEUES = ("risk_averse", "power_2", "power_3", "power2_3", "power3_3", "log", "log2")
 LATENCIES = ("none", "orders", "feed_and_orders")
+FILES = {"maker": "", "requests": "requests_"}  # who trades, and how the names of its files begin
 CASES = [(queue, latency) for latency in LATENCIES for queue in QUEUES]
 ORDER_LATENCY_NS = {
     "none": 0,
@@ -36,11 +37,25 @@ class Fills(NamedTuple):
     price_tick: Ints
     size_lots: Ints
     order: Ints  # running number of submission, from 1; of one decision the bid before the ask
+    maker: Ints  # 1 maker, 0 taker
 
     def until(self, exch_ts: int) -> Fills:
         """Those that the venue filled at this time or before."""
         early = self.exch_ts <= exch_ts
         return Fills(*(column[early] for column in self))
+
+
+class Requests(NamedTuple):
+    """What the list of requests says, in the order of sending."""
+
+    decision: Ints  # sent at the first row's earlier time + 100 ms × this
+    action: Ints  # 0 new, 1 cancel, 2 change; the last two only for an order known to be working
+    order: Ints
+    side: Ints  # 1 buy, −1 sell
+    kind: Ints  # 0 limit, 1 market; of a new order only, as is what follows
+    lasting: Ints  # 0 good till cancelled, 1 post-only, 2 fill or kill, 3 immediate or cancel
+    price_tick: Ints  # of a change too
+    size_lots: Ints  # of a change too
 
 
 class Totals(NamedTuple):
@@ -76,21 +91,27 @@ def _ints(table: Any, name: str) -> Ints:
     return np.asarray(table[name].to_numpy(), np.int64)
 
 
-def golden(queue: str, latency: str) -> Fills:
-    """Every fill of one case over the whole of W3."""
-    table = _table(latency)
+def golden(queue: str, latency: str, trader: str = "maker") -> Fills:
+    """Every fill of one case: of the market maker over W3, or of the requests over its first minute."""
+    table = _table(FILES[trader] + latency)
     table = table.filter(table[queue].is_valid())
-    exch_ts = _ints(table, "exch_ts")
-    local_ts = exch_ts + _ints(table, "report_ns")
-    return Fills(
-        exch_ts, local_ts, *(_ints(table, name) for name in ("side", "price_tick", "size_lots", queue))
+    exch_ts, order = _ints(table, "exch_ts"), _ints(table, queue)
+    side, price_tick, size_lots, maker = (
+        _ints(table, name) for name in ("side", "price_tick", "size_lots", "maker")
     )
+    return Fills(exch_ts, exch_ts + _ints(table, "report_ns"), side, price_tick, size_lots, order, maker)
 
 
-def totals(queue: str, latency: str) -> Totals:
+def totals(queue: str, latency: str, trader: str = "maker") -> Totals:
     """What one case came to."""
     record = json.loads((FOLDER / "totals.json").read_text(encoding="utf-8"))
-    return Totals(**record["cases"][f"{queue}:{latency}"])
+    return Totals(**record["cases"][f"{trader}:{queue}:{latency}"])
+
+
+def requests() -> Requests:
+    """The list that the trader of `requests` carries out."""
+    table = _table("requests")
+    return Requests(*(_ints(table, name) for name in Requests._fields))
 
 
 def first_minute(*, feed_latency: bool) -> Rows:

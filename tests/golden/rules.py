@@ -93,7 +93,9 @@ def market_of_rows(rows: Rows) -> Market:
 def fills_of(market: Market, queue: str, latency_ns: int) -> Fills:
     """Every fill of the market maker, with this latency of requests and of reports."""
     model, power = MODELS[queue]
-    return Fills(*_replay(market, Venue(model, power, latency_ns, latency_ns)).T)
+    replayed = _replay(market, Venue(model, power, latency_ns, latency_ns))
+    exch_ts, local_ts, side, price_tick, size_lots, order = replayed.T
+    return Fills(exch_ts, local_ts, side, price_tick, size_lots, order, maker=np.ones_like(order))
 
 
 def njit(function: Function) -> Function:

@@ -7,6 +7,7 @@ import pytest
 
 from tests.golden.fills import (
     CASES,
+    FILES,
     LATENCIES,
     ORDER_LATENCY_NS,
     QUEUES,
@@ -14,6 +15,7 @@ from tests.golden.fills import (
     differences,
     first_minute,
     golden,
+    requests,
     totals,
 )
 
@@ -25,15 +27,17 @@ KNOWN = [
 ]
 
 
+@pytest.mark.parametrize("trader", FILES)
 @pytest.mark.parametrize(("queue", "latency"), CASES)
-def test_the_fills_add_up_to_the_account(queue: str, latency: str) -> None:
-    """Count, position and balance follow from the fills, in whole lots and ticks."""
-    fills, account = golden(queue, latency), totals(queue, latency)
+def test_the_fills_add_up_to_the_account(queue: str, latency: str, trader: str) -> None:
+    """Count, position, balance and fee follow from the fills, in whole lots and ticks."""
+    fills, account = golden(queue, latency, trader), totals(queue, latency, trader)
     assert len(fills.order) == account.fills
     signed = fills.side * fills.size_lots
     assert int(signed.sum()) == round(account.position * 1_000)
     assert -int((signed * fills.price_tick).sum()) == round(account.balance * 10_000)
-    assert account.fee == 0.0
+    taken = int((fills.size_lots * fills.price_tick)[fills.maker == 0].sum())
+    assert account.fee == pytest.approx(taken * 1e-4 * 1e-4, abs=1e-6)
 
 
 @pytest.mark.parametrize(("queue", "latency"), CASES)
@@ -46,21 +50,46 @@ def test_every_order_has_one_end(queue: str, latency: str) -> None:
     assert (account.expired == 0) == (latency == "none")
 
 
+@pytest.mark.parametrize("trader", FILES)
 @pytest.mark.parametrize(("queue", "latency"), CASES)
-def test_times_increase_and_reports_come_after_the_response_latency(queue: str, latency: str) -> None:
-    """No two fills share a time, and each is told as much later as a report takes."""
-    fills = golden(queue, latency)
-    assert (np.diff(fills.exch_ts) > 0).all()
+def test_times_increase_and_reports_come_after_the_response_latency(
+    queue: str, latency: str, trader: str
+) -> None:
+    """Fills are in order, no two of the market maker's at once, and told as much later as a report takes."""
+    fills = golden(queue, latency, trader)
+    assert np.diff(fills.exch_ts).min() >= (1 if trader == "maker" else 0)
     assert (fills.local_ts - fills.exch_ts == ORDER_LATENCY_NS[latency]).all()
 
 
 @pytest.mark.parametrize(("queue", "latency"), CASES)
 def test_every_fill_is_one_whole_order_within_the_position_allowed(queue: str, latency: str) -> None:
-    """Ten lots each, bought or sold, and the position never passes what one more order per side makes it."""
+    """Ten lots each, as maker, and the position is never more than one order beyond what is allowed."""
     fills = golden(queue, latency)
     assert set(fills.size_lots.tolist()) == {10}
+    assert set(fills.maker.tolist()) == {1}
     assert set(fills.side.tolist()) == {1, -1}
     assert np.abs(np.cumsum(fills.side * fills.size_lots)).max() <= 60
+
+
+@pytest.mark.parametrize(("queue", "latency"), CASES)
+def test_an_order_that_nobody_changed_fills_whole_and_within_its_limit(queue: str, latency: str) -> None:
+    """A maker of the list of requests at the limit itself, a taker at it or better."""
+    asked, fills = requests(), golden(queue, latency, "requests")
+    new = asked.action == 0
+    limit, size, kind = (
+        dict(zip(asked.order[new].tolist(), column[new].tolist(), strict=True))
+        for column in (asked.price_tick, asked.size_lots, asked.kind)
+    )
+    changed = set(asked.order[asked.action == 2].tolist())
+    takers = 0
+    for _, _, side, tick, lots, order, maker in zip(*(column.tolist() for column in fills), strict=True):
+        takers += maker == 0
+        if order in changed:
+            continue
+        assert lots == size[order]
+        better = (limit[order] - tick) * side
+        assert better == 0 if maker else better >= 0 or kind[order] == 1
+    assert 100 < takers < len(fills.order) - 100
 
 
 @pytest.mark.parametrize(("queue", "latency", "orders", "filled", "position", "balance"), KNOWN)

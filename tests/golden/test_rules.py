@@ -5,8 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.golden.fills import CASES, ORDER_LATENCY_NS, differences, first_minute, golden
+from tests.golden.fills import CASES, ORDER_LATENCY_NS, differences, first_minute, golden, requests
 from tests.golden.rules import fills_of, market_of, market_of_rows
+from tests.golden.rules_of_orders import fills_of_requests
+
+# Half a second a case: two models always, the others with what is long.
+SOME_CASES = [
+    case if case[0] in {"risk_averse", "log"} else pytest.param(*case, marks=pytest.mark.long)
+    for case in CASES
+]
 
 
 @pytest.mark.parametrize(("queue", "latency"), CASES)
@@ -26,3 +33,11 @@ def test_the_rules_give_every_fill_of_the_hour(queue: str, latency: str) -> None
     name = "w3_hft_lat.npy" if latency == "feed_and_orders" else "w3_hft.npy"
     ours = fills_of(market_of(np.load(workload("w3") / name)), queue, ORDER_LATENCY_NS[latency])
     assert differences(ours, golden(queue, latency)) == []
+
+
+@pytest.mark.parametrize(("queue", "latency"), SOME_CASES)
+def test_the_rules_give_every_fill_of_the_requests(queue: str, latency: str) -> None:
+    """Orders of every form, many at a time, are filled as there, takers included."""
+    rows = first_minute(feed_latency=latency == "feed_and_orders")
+    ours = fills_of_requests(rows, requests(), queue, ORDER_LATENCY_NS[latency])
+    assert differences(ours, golden(queue, latency, "requests")) == []
