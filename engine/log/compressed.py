@@ -28,7 +28,7 @@ from engine.log.framing import (
     sign_footer,
     sign_message,
 )
-from engine.log.schema import SCHEMA, Batch, Chain, LogHeader, header_metadata, record_of
+from engine.log.schema import SCHEMA, Batch, Chain, LogHeader, header_metadata, joined, record_of
 from engine.log.writer import file_start, sync_folder
 from engine.model.errors import EngineError
 from engine.model.kinds import Flag, encode_canonical
@@ -179,21 +179,6 @@ def best_level(record: pa.RecordBatch) -> int:
         if (bytes_needed := size(level)) < smallest * WORTH_IT:
             best, smallest = level, bytes_needed
     return best
-
-
-def joined(batches: list[Batch]) -> Batch:
-    """Complete batches that follow each other as one."""
-    if len(batches) == 1:
-        return batches[0]
-    batch = Batch()
-    batch.first_seq = batches[0].first_seq
-    batch.count = sum(b.count for b in batches)
-    batch.rows = None
-    for name in SCHEMA.names[1:]:
-        columns = [getattr(b, name) for b in batches]
-        join = pa.concat_arrays if name in {"data", "wire"} else np.concatenate
-        setattr(batch, name, join(columns))
-    return batch
 
 
 def _divided(batch: Batch) -> list[Batch]:

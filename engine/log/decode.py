@@ -52,9 +52,7 @@ class Decoder:
     def decode(self, message: Message, next_seq: int) -> pa.RecordBatch:
         """The batch of this message, which has to begin at `next_seq`; raises Damage."""
         offset = message.offset
-        first_seq = first_seq_of(message)
-        if first_seq != next_seq:
-            raise Damage(offset, f"the batch begins at seq {first_seq}; {next_seq} is next")
+        check_seq(message, next_seq)
         small = message.end - message.body <= SMALL_BODY_BYTES
         if small:
             framing.verify_body(self._source, message)
@@ -68,24 +66,26 @@ class Decoder:
         if not record.num_rows:
             raise Damage(offset, "a batch without rows")
         if not small:
-            self._verify_columns(record, message)
+            verify_columns(record, message, self._names)
         if "flags" in self._names:
             last = record.column(record.schema.get_field_index("flags"))[-1].as_py()
             if not last & _LAST:
                 raise Damage(offset, "the batch ends inside a message")
         return record
 
-    def _verify_columns(self, record: pa.RecordBatch, message: Message) -> None:
-        codes = message.value(CRC_KEY) or b""
-        try:
-            record.validate()
-            batch = batch_of_record(record, 0)
-        except (pa.ArrowException, InputError, ValueError, TypeError) as error:
-            raise Damage(message.offset, f"the batch's columns cannot be read: {error}") from None
-        for name in self._names:
-            at = 8 * (COLUMNS.index(name) - 1)
-            if b"%08x" % column_crc(batch, name) != codes[at : at + 8]:
-                raise Damage(message.offset, f"the checksum of column {name} does not fit")
+
+def verify_columns(record: pa.RecordBatch, message: Message, names: Sequence[str]) -> None:
+    """Compare the values of these columns with the checksums in the message's head; raises Damage."""
+    codes = message.value(CRC_KEY) or b""
+    try:
+        record.validate()
+        batch = batch_of_record(record, 0)
+    except (pa.ArrowException, InputError, ValueError, TypeError) as error:
+        raise Damage(message.offset, f"the batch's columns cannot be read: {error}") from None
+    for name in names:
+        at = 8 * (COLUMNS.index(name) - 1)
+        if b"%08x" % column_crc(batch, name) != codes[at : at + 8]:
+            raise Damage(message.offset, f"the checksum of column {name} does not fit")
 
 
 def first_seq_of(message: Message) -> int:
@@ -96,6 +96,13 @@ def first_seq_of(message: Message) -> int:
         return int(message.value(SEQ_KEY) or b"")
     except ValueError:
         raise Damage(message.offset, "the batch carries no seq") from None
+
+
+def check_seq(message: Message, next_seq: int) -> None:
+    """Raise Damage unless this batch begins at `next_seq`."""
+    first_seq = first_seq_of(message)
+    if first_seq != next_seq:
+        raise Damage(message.offset, f"the batch begins at seq {first_seq}; {next_seq} is next")
 
 
 def chain_head_of(message: Message) -> str:

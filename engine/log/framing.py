@@ -163,6 +163,16 @@ def verify_body(source: memoryview, message: Message) -> None:
         raise Damage(message.offset, "the checksum of the message body does not fit")
 
 
+def buffer_start(message: Message, number: int) -> int:
+    """Where the body's buffer of this number begins, from the body's beginning on."""
+    head, size = message.head, message.end - message.body
+    batch = _target(head, _field(head, _target(head, PREFIX_BYTES), 2))
+    vector = _target(head, _field(head, batch, 2))
+    if number >= _UINT32.unpack_from(head, vector)[0]:
+        return size
+    return min(int(_INT64.unpack_from(head, vector + 4 + 16 * number)[0]), size)
+
+
 def _parse_head(head: bytes, checksum: int) -> tuple[int, int, dict[bytes, slice]]:
     """Kind, where the body's length stands (0: nowhere), custom metadata. Remembers a batch's layout."""
     # Flatbuffers: a table begins with the distance back to its vtable, which lists its fields' offsets.

@@ -23,16 +23,29 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
 
 from engine.log import framing
-from engine.log.decode import Decoder, chain_head_of, first_seq_of
+from engine.log.ahead import Ahead, has_footer
+from engine.log.decode import Decoder, chain_head_of, check_seq, first_seq_of
 from engine.log.framing import Damage, Message
 from engine.log.opening import map_file, open_header
-from engine.log.schema import COLUMNS, Batch, Chain, LogHeader, batch_of_record
+from engine.log.schema import (
+    COLUMNS,
+    FIXED,
+    Batch,
+    Chain,
+    LogHeader,
+    batch_of_record,
+    constants,
+    joined,
+)
 from engine.model.errors import DamagedLog, InputError
+
+if TYPE_CHECKING:
+    from engine.log.cache import LogCache
 
 JOIN_ROWS = 16_384  # small batches are handed out in groups of about this many rows
 JOIN_BATCHES = 256
@@ -51,17 +64,23 @@ class LogReader:
         path: Path,
         columns: Sequence[str] | None = None,
         *,
+        blank: Sequence[str] = (),
         start: tuple[LogHeader, int] | None = None,
     ) -> None:
         """Open the file; `columns` None reads all.
 
+        blank: columns that are to be there but that nobody will look at: they are not read, and hold
+        zeros, `ts_venue` no time (those that are in neither are None).
         start: of a file whose own header is lost, another one and where the first batch begins (all
         columns only); then the rows are all that is verified.
         Raises InputError when the file is no log, DamagedLog when it is one whose beginning is damaged.
         """
         self.path = path
-        self.columns = COLUMNS if columns is None else tuple(columns)
-        unknown = [name for name in self.columns if name not in COLUMNS]
+        asked = COLUMNS if columns is None else tuple(columns)
+        self.blank = tuple(name for name in FIXED if name in blank)
+        self.columns = tuple(name for name in asked if name not in self.blank)
+        self.cache: LogCache | None = None  # decoded columns, of a log that `open_log` opened
+        unknown = [name for name in (*asked, *blank) if name not in COLUMNS]
         if unknown:
             raise InputError(f"a log has no column {unknown[0]}", hint=f"it has {', '.join(COLUMNS)}")
         self._file = map_file(path)
@@ -91,18 +110,71 @@ class LogReader:
 
     def close(self) -> None:
         """Let go of the file. Batches handed out stay valid."""
+        if self.cache is not None:
+            self.cache.close()
+            self.cache = None
         self.source = memoryview(b"")
         del self._file
 
     def batches(self, prefetch: int = 0, join_rows: int = JOIN_ROWS) -> Iterator[Batch]:
         """Every good batch, in order; may be called again, and starts at the first row each time.
 
-        prefetch: how many batches a thread decodes ahead (0: none). join_rows: small batches are joined
-        up to about so many rows (0: as they stand in the file).
+        prefetch: how many batches are decoded ahead by threads (0: none). join_rows: small batches are
+        joined up to about so many rows (0: as they stand in the file).
         Raises DamagedLog for a sealed file, after all good batches before the damage.
         """
-        batches = self._joined(join_rows)
-        return _ahead(batches, prefetch) if prefetch else batches
+        if prefetch and self.sealed and not self.rescue and has_footer(self.source):
+            batches = self._decoded_ahead(prefetch, join_rows)
+        else:
+            batches = self._joined(join_rows)
+            if prefetch:
+                batches = _ahead(batches, prefetch)
+        return self._with_blanks(batches) if self.blank else batches
+
+    def _with_blanks(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            for name in self.blank:
+                setattr(batch, name, constants.blank(name, batch.count))
+            yield batch
+
+    def _decoded_ahead(self, count: int, join_rows: int) -> Iterator[Batch]:
+        """As `_joined`, of a sealed file, by several threads and from the cache where there is one."""
+        waiting: list[Batch] = []
+        rows = 0
+        for batch in self._decoded(count):
+            waiting.append(batch)
+            rows += batch.count
+            if rows >= join_rows:
+                yield joined(waiting)
+                waiting, rows = [], 0
+            elif len(waiting) == JOIN_BATCHES:
+                waiting = [joined(waiting)]
+        if waiting:
+            yield joined(waiting)
+        self._raise_damage()
+
+    def _decoded(self, count: int) -> Iterator[Batch]:
+        self.tail, self.tail_damage = "", None
+        self.next_seq, self._last, self.good_bytes = 0, None, self._start
+        kept = self.cache.begin() if self.cache is not None else None
+        whole = False
+        try:
+            with Ahead(self.source, self.columns, count, kept) as ahead:
+                for number, (message, future) in enumerate(ahead.messages(self._start)):
+                    check_seq(message, self.next_seq)
+                    made = future.result()
+                    if kept is not None:
+                        kept.take(number, made)
+                    self.next_seq += made.batch.count
+                    self._last, self.good_bytes = message, message.end
+                    yield made.batch
+                self._check_end(ahead.end)
+            whole = True
+        except Damage as damage:
+            self._note(damage)
+        finally:
+            if kept is not None:
+                kept.end(whole=whole)
 
     def _joined(self, join_rows: int) -> Iterator[Batch]:
         waiting: list[pa.RecordBatch] = []
@@ -123,6 +195,9 @@ class LogReader:
                 waiting = [pa.concat_batches(waiting)]
         if waiting:
             yield batch_of_record(pa.concat_batches(waiting), first)
+        self._raise_damage()
+
+    def _raise_damage(self) -> None:
         damage = self.tail_damage
         if damage is not None and self.sealed:
             raise DamagedLog(
@@ -143,9 +218,12 @@ class LogReader:
                 self.next_seq += record.num_rows
                 yield record, seq
         except Damage as damage:
-            self.tail_damage = damage
-            lost = self.size - damage.offset
-            self.tail = f"{lost} bytes from byte {damage.offset} on are not used: {damage.reason}"
+            self._note(damage)
+
+    def _note(self, damage: Damage) -> None:
+        self.tail_damage = damage
+        lost = self.size - damage.offset
+        self.tail = f"{lost} bytes from byte {damage.offset} on are not used: {damage.reason}"
 
     def messages(self) -> Iterator[Message]:
         """The file's batches as messages, their heads verified; raises Damage, for tools of this package.

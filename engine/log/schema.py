@@ -56,6 +56,9 @@ _ARROW_TYPE = {field.name: field.type for field in SCHEMA}
 
 _CRC_FORMAT = b"%08x" * (len(COLUMNS) - 1)
 
+_CONSTANT_ROWS = 1 << 17  # what most batches have at most
+_MAX_CONSTANTS = 64
+
 HEADER_KEY = b"engine.header"
 SEQ_KEY, CRC_KEY, CHAIN_KEY = b"seq", b"crc32", b"chain"
 
@@ -177,6 +180,59 @@ class Batch:
             column = getattr(self, name)
             setattr(part, name, None if column is None else column[start:stop])
         return part
+
+
+def empty_batch(first_seq: int, count: int) -> Batch:
+    """A batch of so many rows without any column yet."""
+    batch = Batch()
+    batch.first_seq, batch.count, batch.rows = first_seq, count, None
+    for name in COLUMNS[1:]:
+        setattr(batch, name, None)
+    return batch
+
+
+def joined(batches: list[Batch]) -> Batch:
+    """Batches of the same columns that follow each other as one."""
+    if len(batches) == 1:
+        return batches[0]
+    batch = empty_batch(batches[0].first_seq, sum(b.count for b in batches))
+    for name in COLUMNS[1:]:
+        columns = [getattr(b, name) for b in batches]
+        join = pa.concat_arrays if name in {"data", "wire"} else np.concatenate
+        setattr(batch, name, None if columns[0] is None else join(columns))
+    return batch
+
+
+class Constants:
+    """Columns of one value, shared: views of what was made once, which nobody can write to."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, int], npt.NDArray[Any]] = {}
+        self._nulls = pa.nulls(0, pa.string())
+
+    def column(self, name: str, value: int, rows: int) -> npt.NDArray[Any]:
+        """`rows` times `value` as a column of this name holds it."""
+        made = self._made.get((name, value))
+        if made is None or len(made) < rows:
+            if len(self._made) >= _MAX_CONSTANTS:
+                self._made = {}
+            made = np.full(max(rows, _CONSTANT_ROWS), value, _NUMPY_TYPE[name])
+            made.flags.writeable = False
+            self._made[name, value] = made
+        return made[:rows]
+
+    def blank(self, name: str, rows: int) -> npt.NDArray[Any]:
+        """What stands in a column that nobody is going to look at: zeros, or no time."""
+        return self.column(name, NULL_TIME if name == "ts_venue" else 0, rows)
+
+    def nulls(self, rows: int) -> pa.StringArray:
+        """`rows` times no text."""
+        if len(self._nulls) < rows:
+            self._nulls = pa.nulls(max(rows, _CONSTANT_ROWS), pa.string())
+        return self._nulls.slice(0, rows)
+
+
+constants = Constants()
 
 
 def batch_of_buffer(rows: RowBuffer, first_seq: int) -> Batch:

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 _ROOT = Path(__file__).resolve().parent.parent
 _KERNEL_FOLDERS = ("model", "market", "execution", "loop")
-_KERNEL_FILES = ("risk.py",)
+_KERNEL_FILES = ("risk.py", "log/checksum.py")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -45,11 +45,15 @@ def content_key() -> str:
     return digest.hexdigest()
 
 
-def cache_folder() -> Path:
-    """Where compiled kernels live: $ENGINE_CACHE, else the user's cache folder. May be deleted any time."""
+def cache_root() -> Path:
+    """What may be deleted at any time lives here: $ENGINE_CACHE, else a folder in the user's cache."""
     base = os.environ.get("ENGINE_CACHE")
-    root = Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "engine"
-    return root / "kernels" / content_key()
+    return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "engine"
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels live. May be deleted at any time."""
+    return cache_root() / "kernels" / content_key()
 
 
 def is_compiled() -> bool:
