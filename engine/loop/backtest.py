@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from engine.config import RunConfig
+from engine.log.cache import open_log
 from engine.log.journal import Journal
 from engine.log.reader import LogReader
 from engine.log.schema import Batch, LogHeader
@@ -18,7 +19,7 @@ from engine.model.errors import InputError
 from engine.model.kinds import InstrumentData, Kind
 from engine.strategy.loader import LoadedStrategy
 
-PREFETCH = 2  # batches that are read and verified ahead, in a thread beside the loop
+PREFETCH = 2  # batches that are read and verified ahead, in threads beside the loop
 
 
 @dataclass
@@ -97,7 +98,7 @@ class _File:
     """One input while it is read."""
 
     def __init__(self, path: Path, runner: Runner, batch_rows: int, ended: set[str]) -> None:
-        self.reader = LogReader(path, NEEDED)
+        self.reader = open_log(path, NEEDED)
         self.input = Input(self.reader.path, self.reader.header, self.reader.sealed)
         self.numbering = Numbering(str(path), self._define, runner.registry)
         self.begun = False
