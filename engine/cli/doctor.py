@@ -20,6 +20,7 @@ import click
 
 from engine import __version__
 from engine.cli.common import emit, json_option
+from engine.model.errors import UsageError
 
 PACKAGES = ("numpy", "numba", "llvmlite", "pyarrow", "polars", "duckdb", "msgspec", "websockets")
 EXTRAS = ("anthropic", "uvloop")
@@ -37,7 +38,7 @@ _PIN = re.compile(r"^([A-Za-z0-9_.-]+)==([^\s;]+)$")
 @click.command()
 @json_option
 def doctor(*, as_json: bool) -> int:
-    """Show versions, CPU, kernel cache, disk, clock and credentials of this machine.
+    """Show versions, CPU, caches, disk, clock and credentials of this machine.
 
     Ends with 1 when something is missing that the engine cannot do without.
     """
@@ -56,6 +57,7 @@ def examine(folder: Path) -> dict[str, Any]:
         "extras": {name: _version(name) for name in EXTRAS},
         "cpu": _cpu(),
         "cache": _cache(),
+        "decoded": _decoded(),
         "disk": _disk(folder),
         "clock": _clock(),
         "credentials": _credentials(folder),
@@ -75,6 +77,7 @@ def render(report: dict[str, Any]) -> str:
         _line("CPU", f"{cpu['model']}, {cpu['usable']} of {cpu['count']} cores usable"),
         _line("compiles for", cpu["llvm_name"] or "unknown: llvmlite is missing"),
         _line("kernel cache", _cache_text(cache)),
+        _line("decoded logs", _decoded_text(report["decoded"])),
         _line("free disk", f"{_size(disk['free_bytes'])} of {_size(disk['total_bytes'])}, where you stand"),
         _line("wall clock", f"{clock['wall']}, steps of {clock['wall_step_ns']} ns seen"),
         _line("monotonic", f"{clock['monotonic']}, steps of {clock['monotonic_step_ns']} ns seen"),
@@ -155,6 +158,38 @@ def _cache_text(cache: dict[str, Any]) -> str:
     return text
 
 
+def _decoded() -> dict[str, Any]:
+    """Decoded columns of logs that were read before, and how much of them is kept at most."""
+    from engine.log import cache_folder
+
+    folder = cache_folder.decoded_folder()
+    there = cache_folder.usage(folder)
+    try:
+        limit, problem = cache_folder.limit_bytes(folder, there.total_bytes), ""
+    except UsageError as error:
+        limit, problem = 0, error.message
+    return {
+        "path": _home(folder),
+        "logs": len(there.logs),
+        "bytes": there.total_bytes,
+        "limit_bytes": limit,
+        "problem": problem,
+    }
+
+
+def _decoded_text(decoded: dict[str, Any]) -> str:
+    if decoded["problem"]:
+        return str(decoded["problem"])
+    most = f"at most {_size(decoded['limit_bytes'])} (ENGINE_CACHE_BYTES)"
+    if not decoded["logs"]:
+        return f"none in {decoded['path']}, {most}"
+    count = f"{decoded['logs']} log{'s' if decoded['logs'] > 1 else ''}"
+    return (
+        f"{count} in {decoded['path']}, {_size(decoded['bytes'])}, {most}; "
+        f"may be deleted at any time: rm -r {decoded['path']}"
+    )
+
+
 def _bytes_below(folder: Path) -> int:
     total = 0
     for file in folder.rglob("*"):
@@ -211,6 +246,8 @@ def _judge(report: dict[str, Any]) -> tuple[list[str], list[str]]:
         found = report["packages"].get(name)
         if found is not None and found != pinned:
             warnings.append(f"{name} is {found}, the engine was tested with {pinned}: runs may not verify")
+    if report["decoded"]["problem"]:
+        problems.append(report["decoded"]["problem"])
     disk = report["disk"]
     if disk["free_bytes"] < DISK_WARNING * disk["total_bytes"]:
         warnings.append(f"less than {DISK_WARNING:.0%} of the disk is free")

@@ -101,6 +101,31 @@ def test_the_cache_is_measured_and_old_versions_are_pointed_out(folder: Path) ->
     )
 
 
+def test_decoded_logs_are_counted_with_the_way_to_clear_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How many logs, how large, how much at most, and the command; a limit that is none is a problem."""
+    assert examine(folder)["decoded"]["logs"] == 0
+    log = folder / "cache" / "decoded" / "0123"
+    log.mkdir(parents=True)
+    (log / "ts.column").write_bytes(b"x" * 1500)
+    monkeypatch.setenv("ENGINE_CACHE_BYTES", "5000000")
+    report = examine(folder)
+    assert report["decoded"] == {
+        "path": str(log.parent),
+        "logs": 1,
+        "bytes": 1500,
+        "limit_bytes": 5_000_000,
+        "problem": "",
+    }
+    text = render(report)
+    assert "1 log in " in text
+    assert "1.5 kB, at most 5.0 MB (ENGINE_CACHE_BYTES)" in text
+    assert f"rm -r {log.parent}" in text
+    monkeypatch.setenv("ENGINE_CACHE_BYTES", "lots")
+    assert examine(folder)["problems"] == ['ENGINE_CACHE_BYTES="lots" is no number of bytes']
+
+
 def test_a_full_disk_is_a_warning(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Below a tenth free: the same line at which the recorder warns."""
 
