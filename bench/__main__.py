@@ -15,6 +15,7 @@ from bench.common import ROOT
 MEASUREMENTS = (
     "startup",
     "file_size",
+    "read_rate",
     "python_strategy",
     "memory",
     "record_rate",
