@@ -116,6 +116,7 @@ class Pass:
 
     def __init__(self, cache: LogCache, source: memoryview) -> None:
         self._cache = cache
+        self._source = source  # kept alive, because only its address is used
         self._address = int(np.frombuffer(source, np.uint8).ctypes.data)
         self._files: dict[str, ColumnFile] = {}
         self._bad: set[str] = set()  # columns whose file is damaged
@@ -129,8 +130,10 @@ class Pass:
                 self._files[name] = ColumnFile(path, name, cache.key, cache.rows)
             except FileNotFoundError:
                 continue
-            except (OSError, ValueError) as error:
+            except ValueError as error:
                 self._discard(path, str(error))
+            except OSError as error:
+                cache.note = f"{path}: {error.strerror}"
         missing = [name for name in cache.columns if name not in self._files]
         try:
             if self._files:
@@ -183,7 +186,8 @@ class Pass:
             return
         self._ended = True
         for name in sorted(self._bad):
-            self._discard(self._files[name].path, "a block is damaged")
+            self._discard(self._cache.folder / (name + cache_file.SUFFIX), "a block is damaged")
+        self._files = {}  # a run over a year of logs must not keep them all open
         if self._builder is not None:
             self._builder.end(whole=whole)
 

@@ -70,7 +70,7 @@ class LogReader:
         """Open the file; `columns` None reads all.
 
         blank: columns that are to be there but that nobody will look at: they are not read, and hold
-        zeros, `ts_venue` no time (those that are in neither are None).
+        zeros, `ts_venue` no time; texts are None, as is what stands in neither.
         start: of a file whose own header is lost, another one and where the first batch begins (all
         columns only); then the rows are all that is verified.
         Raises InputError when the file is no log, DamagedLog when it is one whose beginning is damaged.
@@ -78,7 +78,7 @@ class LogReader:
         self.path = path
         asked = COLUMNS if columns is None else tuple(columns)
         self.blank = tuple(name for name in FIXED if name in blank)
-        self.columns = tuple(name for name in asked if name not in self.blank)
+        self.columns = tuple(name for name in asked if name not in blank)
         self.cache: LogCache | None = None  # decoded columns, of a log that `open_log` opened
         unknown = [name for name in (*asked, *blank) if name not in COLUMNS]
         if unknown:

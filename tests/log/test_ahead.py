@@ -126,6 +126,8 @@ def test_blank_columns_are_there_without_being_read(tmp_path: Path, prefetch: in
         assert len(batch.id) == len(batch.ts_venue) == len(batch.source) == batch.count
         assert not batch.id.flags.writeable
         assert batch.wire is None
+    without_texts = next(LogReader(path, ("ts", "data"), blank=("data",)).batches(prefetch, 0))
+    assert without_texts.data is None
 
 
 def test_blank_columns_have_to_be_columns(tmp_path: Path) -> None:

@@ -229,6 +229,24 @@ def test_a_default_limit_is_a_share_of_the_disk(folder: Path, monkeypatch: pytes
     assert cache_folder.limit_bytes(folder, 10 * 10**9) == 10 * 10**9
 
 
+def test_files_are_let_go_when_the_last_row_has_been_read(tmp_path: Path, folder: Path) -> None:
+    """A run over hundreds of logs, one after the other, holds the columns of one of them."""
+    path = sealed_in_batches(tmp_path / "a.arrow", market(200, seed=554))
+    read(open_log(path, KERNEL_COLUMNS), prefetch=2)
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        pytest.skip("this system does not list what a process has mapped")
+    log = open_log(path, KERNEL_COLUMNS)
+    batches = log.batches(prefetch=2, join_rows=0)
+    batch = next(batches)
+    assert str(folder) in maps.read_text()
+    for batch in batches:
+        assert batch.count
+    del batch
+    assert str(folder) not in maps.read_text()
+    log.close()
+
+
 def test_deleting_the_cache_while_it_is_read_or_written_harms_nobody(tmp_path: Path, folder: Path) -> None:
     """What is mapped stays; what was to be written is not."""
     path = sealed_in_batches(tmp_path / "a.arrow", market(300, seed=555))
