@@ -305,6 +305,7 @@ def wait(s: Any, slot: int) -> None:
     instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
     order.venue_state = VENUE_WAITING
     order.next = -1
+    s.waiting_orders += 1
     if instrument.waiting_head < 0:
         instrument.waiting_head = slot
     else:
@@ -324,6 +325,7 @@ def stop_waiting(s: Any, slot: int) -> None:
         i = orders[i].next
     if i < 0:
         return
+    s.waiting_orders -= 1
     if before < 0:
         instrument.waiting_head = orders[slot].next
     else:
@@ -344,6 +346,7 @@ def release_waiting(s: Any, index: int) -> None:
     while slot >= 0:
         following = orders[slot].next
         orders[slot].next = -1
+        s.waiting_orders -= 1
         arrive(s, slot)
         slot = following
 

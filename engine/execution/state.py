@@ -64,6 +64,8 @@ STATE = np.dtype(
             "order_capacity",
             "order_free",  # head of the free list, -1: none
             "live_orders",
+            "waiting_orders",  # of them: at a venue whose book is in doubt
+            "message_trades",  # trades of the message that is applied
             "items",
             "item_capacity",
             "item_free",

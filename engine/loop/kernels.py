@@ -194,7 +194,7 @@ def run_venues(s: Any, until: int) -> int:
         if end < 0:
             code = GROW_LEVELS
         if code == 0:
-            code = room_for(s, end - v.row + 1)
+            code = room_for(s, s.message_trades)
         if code == 0:
             code = step(s, v, end)
         if code != 0:
@@ -263,7 +263,7 @@ def advance(address: int, stop: int) -> int:
         end = message_end(s, told, s.row)
         if end < 0:
             return GROW_LEVELS
-        code = room_for(s, end - s.row + 1)
+        code = room_for(s, s.message_trades)
         if code:
             return code
         code = step(s, told, end)

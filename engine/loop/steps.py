@@ -132,7 +132,7 @@ def np_int(value: int) -> int:
 
 @jit.helper
 def message_end(s: Any, v: Any, first: int) -> int:
-    """Last row of the message that begins at `first`; -1 when a book side must grow first."""
+    """Last row of the message that begins at `first`; -1 when a book side must grow first. Counts trades."""
     flags = uint16_at(v.column_flags, v.rows)
     kinds = uint8_at(v.column_kind, v.rows)
     numbers = uint32_at(v.column_instrument, v.rows)
@@ -144,8 +144,11 @@ def message_end(s: Any, v: Any, first: int) -> int:
     rows = end - first + 1
     sides = sides_at(s.sides, SIDES_EACH * s.instrument_count)
     previous = -1
+    s.message_trades = 0
     for i in range(first, end + 1):
-        if (kinds[i] == BOOK or kinds[i] == QUOTE) and numbers[i] != previous:
+        if kinds[i] == TRADE:
+            s.message_trades += 1
+        elif (kinds[i] == BOOK or kinds[i] == QUOTE) and numbers[i] != previous:
             previous = np_int(numbers[i])
             first_side = SIDES_EACH * previous + v.offset
             for k in range(first_side, first_side + 2):
@@ -160,14 +163,20 @@ def message_end(s: Any, v: Any, first: int) -> int:
 
 
 @jit.inlined
-def room_for(s: Any, rows: int) -> int:
-    """0 when agenda and notes have room for all that a message of `rows` rows, or an arrival, can need."""
-    need = s.widest_side + s.live_orders * (rows + 1) + 64
-    if s.item_free_count < need:
-        s.out_need = need
+def room_for(s: Any, trades: int) -> int:
+    """0 when agenda and notes have room for all that a message of so many trades, or an arrival, can need.
+
+    Taking fills one level or ends one order at a time; of every trade each resting order may get a part.
+    """
+    notes = 2 * s.widest_side + s.live_orders + 64
+    items = notes + s.live_orders * (trades + 1)
+    if s.waiting_orders > 0 and not s.consume:
+        items += s.waiting_orders * s.widest_side  # each of them may walk all levels
+    if s.item_free_count < items:
+        s.out_need = items
         return GROW_ITEMS
-    if s.note_free_count < need:
-        s.out_need = need
+    if s.note_free_count < notes:
+        s.out_need = notes
         return GROW_NOTES
     return 0
 
