@@ -23,7 +23,7 @@ from engine.cli.common import emit, json_option
 from engine.model.errors import UsageError
 
 PACKAGES = ("numpy", "numba", "llvmlite", "pyarrow", "polars", "duckdb", "msgspec", "websockets")
-EXTRAS = ("anthropic", "uvloop")
+EXTRAS = ("anthropic", "exchange_calendars", "uvloop")
 CREDENTIALS = (
     "BINANCE_API_KEY",
     "BINANCE_API_SECRET",

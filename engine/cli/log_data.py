@@ -87,10 +87,20 @@ def _rebuild_text(report: RebuildReport) -> str:
 
 
 @click.command("import")
-@click.argument("files", nargs=-1, required=True, type=_path, metavar="FILE...")
+@click.argument("files", nargs=-1, type=_path, metavar="[FILE...]")
 @click.option("--to", "to", required=True, type=_path, help="The new log, or a folder for it.")
 @click.option(
-    "--kind", default="auto", show_default=True, type=click.Choice([*TABLE_KINDS, "capture", "auto"])
+    "--kind",
+    default="auto",
+    show_default=True,
+    type=click.Choice([*TABLE_KINDS, "corporate", "capture", "auto"]),
+)
+@click.option(
+    "--format",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "table", "tardis", "lobster", "hftbacktest", "capture"]),
+    help="Whose files these are, where their names and first bytes do not say it.",
 )
 @click.option("--venue", default="", help="Whose data these are (binance for its own dumps and captures).")
 @click.option("--symbol", default="", help="Whose data, where no column says it; else which to take: A,B.")
@@ -109,15 +119,22 @@ def _rebuild_text(report: RebuildReport) -> str:
 @click.option(
     "--column", "columns", multiple=True, metavar="FIELD=NAME", help="Which column a field is; - for none."
 )
+@click.option("--by-order", is_flag=True, help="Of LOBSTER: rows by order in place of rows by price.")
+@click.option(
+    "--calendar", default="", metavar="NAME", help="Write this exchange's sessions: XNYS, XNAS, XLON."
+)
+@click.option("--from", "since", default="", metavar="DAY", help="Without files: the first session's day.")
+@click.option("--until", default="", metavar="DAY", help="Without files: the last session's day.")
 @json_option
 def import_(files: tuple[Path, ...], **options: Any) -> int:
-    """Bring CSV, Parquet or capture files into a new, sealed log.
+    """Bring other people's files into a new, sealed log.
 
-    docs/importing.md lists the columns of each kind and the names they may have.
+    CSV and Parquet tables, captures, LOBSTER's pairs, hftbacktest's arrays, Tardis's CSV; docs/importing.md
+    lists the columns of each kind and the names they may have.
     """
     line = _ProgressLine(quiet=options["as_json"])
     try:
-        if _is_capture(files, options["kind"]):
+        if _is_capture(files, options):
             capture = _import_capture(files, options, line)
             line.clear()
             emit(capture, as_json=options["as_json"], text=lambda: _capture_text(capture))
@@ -130,9 +147,11 @@ def import_(files: tuple[Path, ...], **options: Any) -> int:
     return 0
 
 
-def _is_capture(files: tuple[Path, ...], kind: str) -> bool:
-    if kind != "auto":
-        return kind == "capture"
+def _is_capture(files: tuple[Path, ...], options: dict[str, Any]) -> bool:
+    if options["format"] != "auto":
+        return bool(options["format"] == "capture")
+    if options["kind"] != "auto" or not files:
+        return bool(options["kind"] == "capture")
     captures = [looks_like_capture(path) for path in files]
     if any(captures) and not all(captures):
         capture, other = (relative(files[captures.index(kind)]) for kind in (True, False))
@@ -158,13 +177,16 @@ def _import_capture(files: tuple[Path, ...], options: dict[str, Any], line: _Pro
     import msgspec
 
     from engine.ingest.capture import import_capture
+    from engine.ingest.tabular import check_target
     from engine.log.segments import next_path
     from engine.model.units import parse_time
 
-    for option in ("price_increment", "size_increment", "interval", "columns", "zone"):
+    used = ("price_increment", "size_increment", "interval", "columns", "zone", "calendar", "by_order")
+    for option in used:
         if options[option]:
             raise UsageError(f"--{option.replace('_', '-')} is of no use with captures: frames say it all")
     to: Path = options["to"]
+    check_target(to)
     folder = to if to.suffix != ".arrow" else to.parent
     if to.suffix == ".arrow" and to.exists():
         raise UsageError(
@@ -213,6 +235,11 @@ def _import_tables(files: tuple[Path, ...], options: dict[str, Any], line: _Prog
             feed_latency_ns=parse_duration(options["feed_latency"], "--feed-latency"),
             interval_ns=interval_of(options["interval"]),
             columns=_columns(options["columns"]),
+            format=options["format"],
+            by_order=options["by_order"],
+            calendar=options["calendar"],
+            since=options["since"],
+            until=options["until"],
         ),
         UnitsWanted(
             price_increment=options["price_increment"],
@@ -251,13 +278,15 @@ def _import_text(report: ImportReport) -> str:
     lines.append(f"  {report.first} to {report.last}")
     for file in report.files:
         extra = f", {file.out_of_order:,} out of order (sorted)" if file.out_of_order else ""
-        extra += f", {file.skipped:,} of other symbols left out" if file.skipped else ""
+        extra += f", {file.skipped:,} left out" if file.skipped else ""
         unused = f"; not used: {', '.join(file.unused_columns)}" if file.unused_columns else ""
         lines.append(f"  {file.file}: {file.rows:,} rows of {file.kind}{extra}{unused}")
     lines += [
         f"  {i.key}: increments {i.price_increment} and {i.size_increment} ({i.origin})"
         for i in report.instruments
     ]
+    if report.sessions:
+        lines.append(f"  {report.sessions:,} sessions")
     if report.moved:
         lines.append(f"  messages at the time of the one before, moved 1 ns behind it: {report.moved:,}")
     lines += [f"  chain {report.chain}", f"next: engine log info {report.path}"]

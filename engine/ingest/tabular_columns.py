@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from engine.model.errors import UsageError
 
-KINDS = ("trades", "quotes", "book", "bars", "news")
+KINDS = ("trades", "quotes", "book", "bars", "news", "corporate")
 
 _RECEIVED = (
     "ts",
@@ -115,6 +115,17 @@ FIELDS: dict[str, dict[str, tuple[str, ...]]] = {
         "interval_ns": ("interval_ns",),
         "symbol": _SYMBOL,
     },
+    "corporate": {
+        "ts": ("ts", "effective", "effective_at"),
+        "date": ("date", "ex_date", "day"),
+        "symbol": _SYMBOL,
+        "action": ("action", "type", "event"),
+        "ratio": ("ratio", "split_ratio"),
+        "numerator": ("numerator", "split_to"),
+        "denominator": ("denominator", "split_from"),
+        "amount": ("amount", "dividend", "cash_amount"),
+        "currency": ("currency",),
+    },
     "news": {
         "ts": _RECEIVED,
         "ts_venue": (
@@ -139,10 +150,23 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
     "book": ("side", "price", "size"),
     "bars": ("open", "high", "low", "close"),
     "news": ("headline",),
+    "corporate": ("action",),
 }
-TIME_FIELDS = ("ts", "ts_venue", "start")
+_FLAGGED = ("trades", "quotes", "book", "bars")
+TIME_FIELDS = ("ts", "ts_venue", "start", "funding_ts")
+_LEVEL = re.compile("^(bid|ask)_(price|size)_[0-9]+$")  # fields of book states
 PRICE_FIELDS = ("price", "bid", "ask", "open", "high", "low", "close")
 SIZE_FIELDS = ("size", "bid_size", "ask_size", "volume")
+
+
+def is_price(field: str) -> bool:
+    """Whether a field holds prices in the instrument's increments; a mark price is none."""
+    return field in PRICE_FIELDS or (bool(_LEVEL.match(field)) and "price" in field)
+
+
+def is_size(field: str) -> bool:
+    """Whether a field holds sizes."""
+    return field in SIZE_FIELDS or (bool(_LEVEL.match(field)) and "size" in field)
 
 
 @dataclass(frozen=True)
@@ -153,6 +177,8 @@ class Layout:
     fields: dict[str, str]
     unused: tuple[str, ...] = ()
     aggregate: bool = False  # a row is several trades of one taker
+    tardis: bool = False  # a file of Tardis.dev
+    textual_ids: bool = False  # ids that are no numbers are left out
 
 
 @dataclass(frozen=True)
@@ -249,13 +275,15 @@ def layout_of(file: str, columns: tuple[str, ...], kind: str, renamed: dict[str,
         kind = _kind_of(file, columns, renamed)
     fields = _fields_of(file, columns, kind, renamed)
     missing = [field for field in _REQUIRED[kind] if field not in fields]
-    if not any(field in fields for field in TIME_FIELDS):
-        missing.insert(0, "start" if kind == "bars" else "ts_venue")
+    if not any(field in fields for field in (*TIME_FIELDS, "date")):
+        missing.insert(0, {"bars": "start", "corporate": "date"}.get(kind, "ts_venue"))
     if missing:
         raise UsageError(
             f"{file}: no column for {', '.join(missing)}, which {kind} need; it has {', '.join(columns)}",
             hint=f"name it: --column {missing[0]}=NAME (docs/importing.md lists the names that are known)",
         )
+    if kind in _FLAGGED and columns[:2] == ("seq", "ts") and "flags" in columns:
+        fields["flags"] = "flags"  # an export of ours; elsewhere flags are anything
     taken = set(fields.values())
     aggregate = normalised(fields.get("id", "")) in ("agg_trade_id", "aggregate_trade_id")
     return Layout(kind, fields, tuple(c for c in columns if c not in taken), aggregate=aggregate)
@@ -266,18 +294,20 @@ def _kind_of(file: str, columns: tuple[str, ...], renamed: dict[str, str]) -> st
         fields = _fields_of(file, columns, kind, {k: v for k, v in renamed.items() if k in FIELDS[kind]})
         return all(field in fields for field in wanted)
 
-    if has("news", *_REQUIRED["news"]):
-        return "news"
-    if has("bars", *_REQUIRED["bars"]):
-        return "bars"
-    if has("quotes", "bid", "ask"):
-        return "quotes"
-    if has("book", *_REQUIRED["book"]) and any(has("book", f) for f in ("action", "snapshot", "last")):
-        return "book"
-    if has("book", *_REQUIRED["book"]) and "update_id" in map(normalised, columns):
-        return "book"
-    if has("trades", *_REQUIRED["trades"]):
-        return "trades"
+    action = has("corporate", "action") and (has("corporate", "ratio") or has("corporate", "amount"))
+    levels = has("book", *_REQUIRED["book"])
+    told = any(has("book", f) for f in ("action", "snapshot", "last"))
+    tests = (
+        ("corporate", action and not has("trades", "price")),
+        ("news", has("news", *_REQUIRED["news"])),
+        ("bars", has("bars", *_REQUIRED["bars"])),
+        ("quotes", has("quotes", "bid", "ask")),
+        ("book", levels and (told or "update_id" in map(normalised, columns))),
+        ("trades", has("trades", *_REQUIRED["trades"])),
+    )
+    for kind, is_it in tests:
+        if is_it:
+            return kind
     raise UsageError(
         f"{file}: its columns are those of no kind of data: {', '.join(columns)}",
         hint=f"say what it holds, --kind {', '.join(KINDS)}, and name columns with --column FIELD=NAME",

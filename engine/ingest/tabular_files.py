@@ -124,7 +124,7 @@ class TableFile:
             null_values=_NULL_WORDS,
         )
         try:
-            with _opened(self.path) as source, pa_csv.open_csv(source, read, parse, convert) as reader:
+            with opened(self.path) as source, pa_csv.open_csv(source, read, parse, convert) as reader:
                 yield from reader
         except pa.ArrowInvalid as error:
             if broken:
@@ -172,7 +172,7 @@ def _open_parquet(path: Path, name: str) -> TableFile:
 
 def _open_csv(path: Path, name: str) -> TableFile:
     try:
-        with _opened(path) as source:
+        with opened(path) as source:
             sample = source.read(_SNIFFED_BYTES)
     except (OSError, EOFError, zipfile.BadZipFile, pa.ArrowException) as error:
         raise InputError(f"{name}: cannot be read: {error}") from None
@@ -210,7 +210,7 @@ def _check_names(name: str, columns: tuple[str, ...]) -> None:
         raise InputError(f"{name}: two columns are called {twice[0]}", hint="rename one of them")
 
 
-def _opened(path: Path) -> IO[bytes] | Any:
+def opened(path: Path) -> IO[bytes] | Any:
     """The file's plain bytes, unpacked on the way."""
     if path.suffix != ".zip":
         return pa.input_stream(path, compression="detect")

@@ -139,12 +139,15 @@ def merged(streams: list[tuple[int, Blocks]]) -> Iterator[Block]:
         yield block
 
 
-def book_messages(blocks: Iterable[Block], *, marked: bool, name: str) -> Iterator[Block]:
+def book_messages(
+    blocks: Iterable[Block], *, marked: bool, name: str, cleared: bool = False
+) -> Iterator[Block]:
     """Make messages of a book file's rows, which come in order; a block then holds whole messages.
 
     `marked`: rows carry LAST already, and a message is what stands up to it; InputError, naming the file
     `name`, when its rows have several times. Otherwise consecutive rows of one time, update id, instrument
-    and nature (snapshot or not) are one. The first row of a snapshot clears the book.
+    and nature (snapshot or not) are one. The first row of a snapshot clears the book, unless rows say
+    that themselves (`cleared`).
     """
     held: Block | None = None
     for block in blocks:
@@ -159,13 +162,13 @@ def book_messages(blocks: Iterable[Block], *, marked: bool, name: str) -> Iterat
         whole = int(ends[-1]) + 1
         if marked:
             _check_times(held, name)
-        yield _with_flags(held.take(slice(0, whole)), ends)
+        yield _with_flags(held.take(slice(0, whole)), ends, cleared=cleared)
         held = held.take(slice(whole, None))
     if held is not None and len(held):
         ends = _message_ends(held, marked=marked)
         if not len(ends) or int(ends[-1]) != len(held) - 1:
             ends = np.append(ends, len(held) - 1)
-        yield _with_flags(held, ends)
+        yield _with_flags(held, ends, cleared=cleared)
 
 
 def _check_times(block: Block, name: str) -> None:
@@ -194,9 +197,11 @@ def _message_ends(block: Block, *, marked: bool) -> np.ndarray[tuple[int], np.dt
     return np.flatnonzero(changed)
 
 
-def _with_flags(block: Block, ends: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Block:
+def _with_flags(block: Block, ends: np.ndarray[tuple[int], np.dtype[np.intp]], *, cleared: bool) -> Block:
     rows = block.packed.copy()
     rows["flags"][ends] |= _LAST
+    if cleared:
+        return Block(rows, block.data)
     starts = np.append(0, ends[:-1] + 1)
     clearing = starts[(rows["flags"][starts] & _SNAPSHOT) != 0]
     rows["flags"][clearing] |= _CLEAR

@@ -11,20 +11,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+import pyarrow.compute as pc
 
 from engine.ingest.tabular_columns import (
-    PRICE_FIELDS,
-    SIZE_FIELDS,
     TIME_FIELDS,
     Layout,
+    is_price,
+    is_size,
     layout_of,
     symbol_and_interval_of,
 )
 from engine.ingest.tabular_files import Chunk, TableFile
-from engine.ingest.tabular_rows import FilePlan, times_of
+from engine.ingest.tabular_lines import FilePlan, times_of
+from engine.ingest.tabular_tardis import is_tardis, tardis_layout
 from engine.ingest.tabular_times import TimeReader, Unit
 from engine.ingest.tabular_values import decimals_needed, whole_numbers
 from engine.model.errors import InputError, UsageError
+from engine.model.kinds import Flag
 from engine.model.units import SECOND_NS
 
 _INTERVAL_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -42,11 +45,19 @@ class TableOptions:
     feed_latency_ns: int = 0
     interval_ns: int = 0
     columns: dict[str, str] = field(default_factory=dict)  # field -> column, "-" for none
+    format: str = "auto"  # whose files: see engine.ingest.sources.FORMATS
+    by_order: bool = False  # of LOBSTER: rows by order in place of rows by price
+    calendar: str = ""  # whose sessions are to be written
+    since: str = ""  # of sessions without files: first and last day
+    until: str = ""
 
 
 @dataclass
 class Survey:
-    """What a first look found. Times are of rows that were asked for; decimals per symbol: price, size."""
+    """What a first look found. Times are of rows that were asked for; decimals per symbol: price, size.
+
+    `decimals` are those that increments may be guessed from; `finest` what prices need besides, by symbol.
+    """
 
     rows: int = 0
     skipped: int = 0  # rows of symbols that were not asked for
@@ -54,11 +65,22 @@ class Survey:
     last_ts: int = 0
     out_of_order: int = 0
     decimals: dict[str, tuple[int, int]] = field(default_factory=dict)
+    finest: dict[str, int] = field(default_factory=dict)
+    channels: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    exchange: str = ""  # of a Tardis file: that of its first row
 
 
 def plan_of(file: TableFile, options: TableOptions, warn: Callable[[str], None]) -> FilePlan:
     """What a file holds and how it is to be read; UsageError when that cannot be told."""
-    if file.dump and options.kind in ("auto", file.dump.kind):
+    tardis = options.format == "tardis" or (options.format == "auto" and is_tardis(file.columns))
+    if tardis:
+        if not is_tardis(file.columns):
+            raise UsageError(
+                f"{file.name}: is no file of Tardis: its columns are {', '.join(file.columns)}",
+                hint="those begin with exchange,symbol,timestamp,local_timestamp",
+            )
+        layout = tardis_layout(file.name, file.columns, options.kind, options.columns)
+    elif file.dump and options.kind in ("auto", file.dump.kind):
         layout = layout_of(file.name, file.columns, file.dump.kind, options.columns)
         layout = Layout(layout.kind, layout.fields, layout.unused, aggregate=file.dump.aggregate)
     else:
@@ -73,7 +95,12 @@ def plan_of(file: TableFile, options: TableOptions, warn: Callable[[str], None])
     plan = FilePlan(
         file=file,
         layout=layout,
-        times={name: TimeReader(options.time_unit, options.zone) for name in TIME_FIELDS},
+        times={
+            name: TimeReader(
+                "us" if tardis and options.time_unit == "auto" else options.time_unit, options.zone
+            )
+            for name in TIME_FIELDS
+        },
         symbols=symbols,
         feed_latency_ns=options.feed_latency_ns,
     )
@@ -124,9 +151,9 @@ def survey(plan: FilePlan, undefined: Callable[[str], bool], progress: Callable[
     number of rows seen in each chunk.
     """
     result = Survey()
-    fields: tuple[str, ...] = (*TIME_FIELDS, "symbol")
+    fields: tuple[str, ...] = (*TIME_FIELDS, "symbol", "exchange", "mark", "flags")
     if _wants_decimals(plan, undefined):
-        fields += (*PRICE_FIELDS, *SIZE_FIELDS)
+        fields += tuple(name for name in plan.layout.fields if is_price(name) or is_size(name))
     columns = plan.columns(fields)
     latest = -1
     for chunk in plan.file.chunks(columns):
@@ -139,6 +166,9 @@ def survey(plan: FilePlan, undefined: Callable[[str], bool], progress: Callable[
         for symbol, where in groups:
             part = kept if where is None else kept.take(np.flatnonzero(where))
             _take_decimals(result, plan, symbol, part if undefined(symbol) else None)
+            _take_mark(result, plan, symbol, part)
+            _take_channel(result, plan, symbol, part)
+        _take_exchange(result, plan, kept)
         ts, _ = times_of(kept, plan)
         before = np.maximum.accumulate(np.append(latest, ts))
         result.out_of_order += int((ts < before[:-1]).sum())
@@ -163,13 +193,48 @@ def _take_decimals(result: Survey, plan: FilePlan, symbol: str, chunk: Chunk | N
     price, size = result.decimals.get(symbol, (0, 0))
     if chunk is not None and plan.layout.kind != "news":
         for name in plan.layout.fields:
-            if name not in PRICE_FIELDS + SIZE_FIELDS:
+            if not (is_price(name) or is_size(name)):
                 continue
             column = plan.column(chunk, name)
             assert column is not None
             needed = decimals_needed(column)
-            if name in PRICE_FIELDS:
+            if is_price(name):
                 price = max(price, needed)
             else:
                 size = max(size, needed)
     result.decimals[symbol] = (price, size)
+
+
+def _take_mark(result: Survey, plan: FilePlan, symbol: str, chunk: Chunk) -> None:
+    """A mark price is an average: it may be finer than any price that can be quoted."""
+    mark = plan.column(chunk, "mark")
+    if mark is not None:
+        result.finest[symbol] = max(result.finest.get(symbol, 0), decimals_needed(mark))
+
+
+_CHANNELS = {"trades": "trade", "quotes": "quote", "book": "book", "book states": "book", "bars": "bar"}
+
+
+def _take_channel(result: Survey, plan: FilePlan, symbol: str, chunk: Chunk) -> None:
+    channel = "aggtrade" if plan.layout.aggregate else _CHANNELS.get(plan.layout.kind, "")
+    flags = plan.column(chunk, "flags")
+    if channel == "book" and flags is not None and (whole_numbers(flags) & np.uint64(Flag.BY_ORDER)).any():
+        channel = "orders"
+    before = result.channels.setdefault(symbol, ())
+    if channel and channel not in before:
+        result.channels[symbol] = (*before, channel)
+
+
+def _take_exchange(result: Survey, plan: FilePlan, chunk: Chunk) -> None:
+    column = plan.column(chunk, "exchange")
+    if column is None:
+        return
+    column.require()
+    result.exchange = result.exchange or str(column.values[0].as_py())
+    other = pc.not_equal(column.values, result.exchange)
+    if pc.any(other).as_py():
+        raise column.error(
+            int(pc.index(other, True).as_py()),
+            f"is not {result.exchange}, the exchange of the rows before it",
+            "split the file, one exchange in each",
+        )

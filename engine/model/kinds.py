@@ -185,6 +185,13 @@ class BookData(Data, frozen=True):
     note: str = ""
 
 
+class FundingData(Data, frozen=True):
+    """FUNDING: what holders of the row's perpetual pay. `rate` is a decimal text, a share of the value."""
+
+    rate: str
+    due: int = 0  # when it is paid next, ns since 1970-01-01 UTC; 0: not said
+
+
 class SessionData(Data, frozen=True):
     """SESSION: one trading session of a calendar, known ahead. Times are ns since 1970-01-01 UTC."""
 
@@ -220,6 +227,7 @@ class EndData(Data, frozen=True):
 DATA_OF_KIND: dict[Kind, type[Data]] = {
     Kind.BAR: BarData,
     Kind.BOOK: BookData,
+    Kind.FUNDING: FundingData,
     Kind.NEWS: NewsData,
     Kind.SESSION: SessionData,
     Kind.CORPORATE: CorporateData,

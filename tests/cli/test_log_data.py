@@ -68,6 +68,47 @@ def test_an_import_says_what_it_did(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--interval says it for certain" in err
 
 
+@pytest.mark.parametrize(
+    ("sample", "options", "kind", "rows"),
+    [
+        ("lobster/EXMP_2024-06-03_34200000_34210000_message_2.csv", (), "lobster", 9),
+        ("lobster/EXMP_2024-06-03_34200000_34210000_orderbook_2.csv", ("--by-order",), "lobster by order", 9),
+        ("tardis/incremental_book_L2.csv", (), "book", 8),
+        ("tardis/quotes.csv", ("--format", "tardis"), "quotes", 2),
+        ("tardis/quotes.csv", ("--format", "table", "--venue", "x"), "quotes", 2),
+        (
+            "hftbacktest/BTCUSDT_20240601.npz",
+            ("--venue", "binance", "--symbol", "BTCUSDT"),
+            "hftbacktest",
+            12,
+        ),
+    ],
+)
+def test_files_of_other_makers_are_recognised(
+    capsys: pytest.CaptureFixture[str], sample: str, options: tuple[str, ...], kind: str, rows: int
+) -> None:
+    """By their names or first bytes; --format says it where somebody wants it otherwise."""
+    code, out, _ = run(capsys, "import", str(SAMPLES / sample), "--to", "a.arrow", *options, "--json")
+    report = json.loads(out)
+    assert (code, report["files"][0]["kind"], report["files"][0]["rows"]) == (0, kind, rows)
+    assert run(capsys, "check", "a.arrow")[0] == 0
+
+
+def test_splits_and_sessions_come_with_a_calendar(capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside data, and sessions alone."""
+    files = [
+        str(SAMPLES / name)
+        for name in ("corporate/corporate.csv", "lobster/EXMP_2024-06-03_34200000_34210000_message_2.csv")
+    ]
+    code, out, _ = run(capsys, "import", *files, "--to", "a.arrow", "--calendar", "XNYS")
+    assert code == 0
+    assert "1 rows of corporate, 2 left out" in out
+    assert "9 sessions" in out
+    days = ("--from", "2024-07-01", "--until", "2024-07-05")
+    report = imported(capsys, "--calendar", "XNYS", *days, "--to", "s.arrow")
+    assert (report["sessions"], report["rows"], report["files"]) == (4, 5, [])
+
+
 def test_a_capture_is_told_from_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     """A receive time and a frame make a capture; its frames are kept and make its rows again."""
     Path("c.txt").write_text(CAPTURE)
@@ -102,6 +143,19 @@ def test_rebuild_reports_rows_that_are_not_those_of_their_frames(capsys: pytest.
         (["import", "t.csv", "c.txt", "--to", "o"], "c.txt is a capture, t.csv is not"),
         (["import", "c.txt", "--to", "o", "--interval", "1m"], "--interval is of no use with captures"),
         (["import", "c.txt", "--to", "t.arrow"], "t.arrow: exists already"),
+        (["import", "c.txt", "--to", "c.csv"], "c.csv: an import writes a log"),
+        (["import", "t.csv", "--to", "c.csv"], "c.csv: an import writes a log"),
+        (["import", "--to", "o"], "no file to import"),
+        (["import", "c.txt", "--to", "o", "--calendar", "XNYS"], "--calendar is of no use with captures"),
+        (
+            ["import", "t.csv", "--to", "o", "--format", "lobster"],
+            "t.csv: is not named like a file of LOBSTER",
+        ),
+        (
+            ["import", "t.csv", "--to", "o", "--format", "hftbacktest", "--symbol", "A"],
+            "t.csv: cannot be read",
+        ),
+        (["import", "--calendar", "XNYS", "--to", "o"], '--from: "" is not a day'),
         (["import", "t.csv", "--to", "o", "--column", "prize=p"], "--column prize=p: is not FIELD=NAME"),
         (["import", "t.csv", "--to", "o", "--interval", "1x"], '"1x" is no interval of bars'),
         (["import", "t.csv", "--to", "o", "--feed-latency", "fast"], '--feed-latency: "fast" is no duration'),

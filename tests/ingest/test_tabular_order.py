@@ -113,7 +113,7 @@ def test_a_book_message_is_never_cut_by_a_chunk(tmp_path: Path, monkeypatch: pyt
         pieces = (block.take(slice(i, i + 7)) for block in blocks for i in range(0, len(block), 7))
         return real(pieces, **options)
 
-    monkeypatch.setattr("engine.ingest.tabular.book_messages", in_pieces)
+    monkeypatch.setattr("engine.ingest.tabular_source.book_messages", in_pieces)
     pieces, rows = load(tmp_path, {"b.csv": text})
     assert pieces.chain == whole.chain
     assert sum(Flag.LAST in flags(row) for row in rows) == 40
