@@ -43,12 +43,14 @@ if TYPE_CHECKING:
         Status,
         Strategy,
         Trade,
+        compiled,
     )
 
 _HOME = {
     "Strategy": "engine.strategy.api",
     "Context": "engine.strategy.api",
     "Trade": "engine.strategy.api",
+    "compiled": "engine.strategy.api",
     "Quote": "engine.strategy.api",
     "Book": "engine.strategy.api",
     "BookUpdate": "engine.strategy.api",
@@ -109,6 +111,7 @@ __all__ = [
     "Vwap",
     "ZScore",
     "microprice",
+    "compiled",
 ]
 
 

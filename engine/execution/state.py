@@ -148,7 +148,8 @@ STATE = np.dtype(
             "instant",  # time of the last report or timer, and how many there were at it
             "instant_calls",
             "out_word",  # of a timer's name
-            "out_status",
+            "out_status",  # of a compiled handler that failed, and which
+            "out_handler",
             # a compiled strategy; addresses of this process, part of no snapshot
             "make_room",  # function: room for what a kernel lacks
             "log_line",  # function: a line of the strategy's own
@@ -175,6 +176,8 @@ STATE = np.dtype(
             "told_order_size",
             "told_maker",
             "told_order_price",
+            "fail_a",  # what a failure of a compiled handler was about
+            "fail_b",
         )
     ]
 )

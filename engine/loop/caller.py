@@ -15,16 +15,19 @@ from engine.execution.orders import REASON_NAMES, Event, State, reason_name
 from engine.loop import operations
 from engine.loop.codes import H_BAR, H_BOOK, H_ENGINE, H_QUOTE, H_TRADE
 from engine.loop.context import LoopContext
+from engine.loop.machine import Machine
 from engine.loop.memory import FIELD, Memory
-from engine.loop.words import text_of
+from engine.model.words import text_of
 from engine.model.errors import EngineError, InternalError, StrategyError
 from engine.model.units import POWERS_OF_TEN, format_time
 from engine.strategy import sandbox
 from engine.strategy.api import Fill, OrderUpdate, Strategy
+from engine.strategy.compiled.operations import H_FILL, H_TIMER
 from engine.strategy.loader import explain_failure
 
 _REPORT = Struct("<14q")
 _REPORT_AT = FIELD["out_event"] * 8
+_TOLD_AT = FIELD["told_event"] * 8
 _TOLD_PRICE = FIELD["told_order_price"]
 _MARKET_HANDLERS = {H_TRADE: "on_trade", H_QUOTE: "on_quote", H_BOOK: "on_book", H_BAR: "on_bar"}
 _STATE_WORDS = {
@@ -34,6 +37,7 @@ _STATE_WORDS = {
     int(State.EXPIRED): "expired",
     int(State.REFUSED): "refused",
 }
+_REFUSED = int(State.REFUSED)
 _FILL_ALL, _ACCEPTED = int(Event.FILL_ALL), int(Event.ACCEPTED)
 _FILLS = (int(Event.FILL), _FILL_ALL)
 
@@ -43,6 +47,7 @@ class Caller:
 
     def __init__(self, strategy: Strategy, context: LoopContext, memory: Memory) -> None:
         self.context = context
+        self.machine: Machine | None = None  # of a compiled strategy, once it has started
         self._strategy: Any = strategy
         self._memory = memory
         self._report_view = memoryview(memory.state.view(np.uint8))  # type: ignore[arg-type]
@@ -76,21 +81,29 @@ class Caller:
 
     def call(self, handler: Callable[..., Any], *event: Any) -> None:
         """Call a handler; StrategyError says where it failed and what it was given."""
+        if self.machine is not None:
+            self.machine.copy_out()
         try:
             handler(self.context, *event)
         except Exception as error:
             raise self.failure(error, *event) from error
+        if self.machine is not None:
+            self.machine.copy_in()
 
     def failure(self, error: Exception, event: Any = None) -> Exception:
         """What a handler's exception is to the user."""
         if isinstance(error, StrategyError | InternalError) or type(error) is EngineError:
             return error  # the last: a journal that cannot be written, in the middle of a call of ctx
+        return self.worded(explain_failure(error), event)
+
+    def worded(self, said: str, event: Any = None, advice: str = "") -> StrategyError:
+        """The error for a failure in a handler."""
         given = f" It was given {event!r}." if event is not None else ""
         seq = self._memory.get("cause_seq")
         where = f"seq {seq}, {format_time(self._memory.get('now'))}"
         return StrategyError(
-            f"the strategy failed at {where}: {explain_failure(error)}.{given}",
-            hint="the run stopped there; its journal holds everything up to this event",
+            f"the strategy failed at {where}: {said}.{given}",
+            hint=f"{advice}the run stopped there; its journal holds everything up to this event",
         )
 
     def timer(self, word: int) -> None:
@@ -99,65 +112,76 @@ class Caller:
             self.call(self._on_timer, text_of(word))
 
     def report(self) -> None:
-        """A report stands in the state record: take it in, and tell the strategy."""
-        (
-            event,
-            _slot,
-            number,
-            index,
-            side,
-            size,
-            price,
-            fee,
-            _notional,
-            reason,
-            state,
-            filled,
-            total,
-            maker,
-        ) = _REPORT.unpack_from(self._report_view, _REPORT_AT)
+        """A report stands in the state record: tell the strategy."""
+        event, _, number, index, _, _, _, _, _, reason, state, *_ = report = self._report(_REPORT_AT)
         context = self.context
         instrument = context.of_index(index)
         context.heard(instrument)
         operations.heard(self._memory.address, index, number, event, state, reason)
-        limit = self._memory.scalars[_TOLD_PRICE]
-        sizes, prices = POWERS_OF_TEN[instrument.size_decimals], POWERS_OF_TEN[instrument.price_decimals]
-        if event in _FILLS:
-            if self._on_fill is not None:
-                position = self._memory.of_instrument(index, "position") / sizes
-                fill = Fill(
-                    number,
-                    instrument,
-                    side,
-                    price / prices,
-                    size / sizes,
-                    fee / 1e8,
-                    bool(maker),
-                    REASON_NAMES[reason],
-                    position,
-                    self._memory.get("now"),
-                )
-                self.call(self._on_fill, fill)
-            word = "filled" if event == _FILL_ALL else ""
-        elif event == _ACCEPTED:
-            word = "accepted"
-        else:
-            word = _STATE_WORDS.get(state, "")  # a cancel that came too late ends nothing
-        words = context.refusals.pop(number, "") if word == "refused" else ""
-        if word and self._on_order is not None:
-            update = OrderUpdate(
-                number,
-                instrument,
-                word,
-                side,
-                total / sizes,
-                filled / sizes,
-                limit / prices if limit else None,
-                words or (reason_name(reason) if reason and event not in _FILLS else ""),
-                self._memory.get("now"),
-            )
-            self.call(self._on_order, update)
+        price = self._memory.scalars[_TOLD_PRICE]
+        if event in _FILLS and self._on_fill is not None:
+            self.call(self._on_fill, self._fill(report))
+        words = context.refusals.pop(number, "") if state == _REFUSED else ""
+        if self._on_order is not None:
+            update = self._update(report, price, words)
+            if update.state:
+                self.call(self._on_order, update)
         context.after_report(instrument)
+
+    def given(self, handler: int) -> Any:
+        """What a compiled handler of reports or timers was given."""
+        if handler == H_TIMER:
+            return text_of(self._memory.get("out_word"))
+        report = self._report(_TOLD_AT)
+        if handler == H_FILL:
+            return self._fill(report)
+        return self._update(
+            report, self._memory.scalars[_TOLD_PRICE], self.context.refusals.get(report[2], "")
+        )
+
+    def _report(self, offset: int) -> tuple[int, ...]:
+        """event, slot, number, instrument, side, size, price, fee, notional, reason, state, filled, total, maker."""
+        return _REPORT.unpack_from(self._report_view, offset)
+
+    def _fill(self, report: tuple[int, ...]) -> Fill:
+        _, _, number, index, side, size, price, fee, _, reason, _, _, _, maker = report
+        instrument = self.context.of_index(index)
+        sizes = POWERS_OF_TEN[instrument.size_decimals]
+        return Fill(
+            number,
+            instrument,
+            side,
+            price / POWERS_OF_TEN[instrument.price_decimals],
+            size / sizes,
+            fee / 1e8,
+            bool(maker),
+            REASON_NAMES[reason],
+            self._memory.of_instrument(index, "position") / sizes,
+            self._memory.get("now"),
+        )
+
+    def _update(self, report: tuple[int, ...], price: int, words: str) -> OrderUpdate:
+        """The order's new state; a part of a fill, or a cancel that came too late, has no word for it."""
+        event, _, number, index, side, _, _, _, _, reason, state, filled, total, _ = report
+        instrument = self.context.of_index(index)
+        sizes = POWERS_OF_TEN[instrument.size_decimals]
+        if event == _ACCEPTED:
+            word = "accepted"
+        elif event in _FILLS:
+            word = "filled" if event == _FILL_ALL else ""
+        else:
+            word = _STATE_WORDS.get(state, "")
+        return OrderUpdate(
+            number,
+            instrument,
+            word,
+            side,
+            total / sizes,
+            filled / sizes,
+            price / POWERS_OF_TEN[instrument.price_decimals] if price else None,
+            words or (reason_name(reason) if reason and event not in _FILLS else ""),
+            self._memory.get("now"),
+        )
 
 
 class watched:  # noqa: N801  used like a function

@@ -20,7 +20,7 @@ from engine.loop import operations
 from engine.loop.chunk import Delivery
 from engine.loop.memory import FIELD, Memory
 from engine.loop.random import SeededRandom
-from engine.loop.words import word_of
+from engine.model.words import word_of
 from engine.model.errors import UsageError
 from engine.model.instruments import Instrument, Registry
 from engine.model.units import POWERS_OF_TEN

@@ -45,7 +45,7 @@ def _hand(s: Any, address: int, handler: int, a: int, b: int) -> int:
     if status == 0:
         return 0
     s.out_status = status
-    s.out_first = a
+    s.out_handler = handler
     return FAILED_HANDLER
 
 
@@ -101,6 +101,7 @@ def _tell(s: Any, address: int) -> int:
         if code != 0:
             return code
     if after_report(s, address, instrument) < 0:
+        s.out_status = 0
         return FAILED_HANDLER
     return 0
 

@@ -95,6 +95,11 @@ class _Reader:
         return scaled
 
 
+def bar_interval(text: bytes) -> int:
+    """What a BAR row's data says of its interval, ns."""
+    return _bar_decoder.decode(text).interval_ns
+
+
 def columns_of(batch: Batch, deliveries: npt.NDArray[np.void], instruments: Sequence[Instrument]) -> Columns:
     """The columns of deliveries that all go to one handler of market events."""
     return _READERS[int(deliveries[0]["handler"])](batch, deliveries, instruments)
@@ -176,7 +181,7 @@ def _bars(batch: Batch, deliveries: npt.NDArray[np.void], instruments: Sequence[
     intervals = []
     for row in rows.tolist():
         text = batch.data_at(row)
-        intervals.append(_bar_decoder.decode(text).interval_ns if text else 0)
+        intervals.append(bar_interval(text) if text else 0)
     values: list[list[Any]] = [[0 if ts is None else ts for ts in opening.stamps()], intervals]
     values += [part.prices() for part in parts]
     values += [closing.sizes(), closing.integers(batch.id), opening.integers(batch.ts)]

@@ -23,7 +23,7 @@ from engine.config import RunConfig
 from engine.execution.accounting import Ledger
 from engine.log.journal import Journal
 from engine.log.schema import Batch, batch_of_buffer
-from engine.loop import kernels
+from engine.loop import dispatch, kernels
 from engine.loop.caller import Caller, watched
 from engine.loop.chunk import Chunk
 from engine.loop.codes import (
@@ -31,6 +31,7 @@ from engine.loop.codes import (
     DELIVER,
     DRAIN_EQUITY,
     DRAIN_JOURNAL,
+    FAILED_HANDLER,
     FIRST_SPECIAL,
     GROW_ITEMS,
     GROW_LEVELS,
@@ -40,9 +41,11 @@ from engine.loop.codes import (
     NEED_ROWS,
     NEED_VENUE,
     REPORT,
+    STUCK,
     TIMER,
 )
 from engine.loop.context import LoopContext
+from engine.loop.machine import Machine
 from engine.loop.memory import FIELD, Memory
 from engine.loop.refusals import words_of
 from engine.loop.special import SpecialRows
@@ -52,8 +55,10 @@ from engine.model.instruments import Registry
 from engine.model.kinds import Flag, InstrumentData, Kind
 from engine.model.rows import RowBuffer
 from engine.model.units import NULL_TIME, format_time
+from engine.strategy.compiled.arithmetic import TOO_LARGE
 from engine.strategy.loader import LoadedStrategy
 
+_REFUSALS_KEPT = 4096
 CHUNK = 2048  # deliveries taken together
 
 _REFERENCE = (int(Kind.SOURCE), int(Kind.INSTRUMENT))
@@ -70,7 +75,13 @@ class Runner:
     """One execution of one strategy over rows that are fed to it."""
 
     def __init__(
-        self, config: RunConfig, loaded: LoadedStrategy, journal: Journal, *, chunk: int = CHUNK
+        self,
+        config: RunConfig,
+        loaded: LoadedStrategy,
+        journal: Journal,
+        *,
+        chunk: int = CHUNK,
+        interpreted: bool = False,
     ) -> None:
         self.config = config
         self.loaded = loaded
@@ -88,6 +99,8 @@ class Runner:
         self.started = False
         self.finished = False
         self._chunk_size = chunk
+        self._interpreted = interpreted or not self.strategy.__engine_compiled__
+        self._machine: Machine | None = None
         self._file = 0
         self._batch = Batch()
         self._keys: list[str] = []
@@ -152,6 +165,9 @@ class Runner:
             kernels.index(memory.address)
         self._chunk = None
         self._special.take(batch, file)
+        if self._machine is not None:
+            self._machine.take(batch)
+        self.memory.tables.forget()
         with watched():
             self._run()
 
@@ -269,6 +285,9 @@ class Runner:
     def _run(self) -> None:
         scalars = self.memory.scalars
         address = self.memory.address
+        if self._machine is not None:
+            self._run_compiled(self._machine)
+            return
         while True:
             if not scalars[_VENUE_ITEMS] and not scalars[_LIVE] and self._run_ahead():
                 continue
@@ -290,6 +309,45 @@ class Runner:
             else:
                 self._make_room(code)
 
+    def _run_compiled(self, machine: Machine) -> None:
+        """The same for a compiled strategy: the kernels call it, and Python does what only Python can."""
+        scalars = self.memory.scalars
+        address = self.memory.address
+        while True:
+            code = dispatch.run(address)
+            if code == NEED_ROWS:
+                return
+            if code == DELIVER:
+                number = scalars[_OUT_FIRST]
+                self._deliver(number)
+                scalars[_OUT_FIRST] = number + 1
+            elif code == FAILED_HANDLER:
+                raise self._compiled_failure(machine)
+            elif code == STUCK:
+                raise self._stuck()
+            else:
+                self._make_room(code)
+
+    def _compiled_failure(self, machine: Machine) -> Exception:
+        status = self.memory.get("out_status")
+        found = machine.failure(status) if status else None
+        if found is None:
+            error = self._why_no_room()
+            return self._caller.failure(error)
+        self._settle_refusals()
+        said, site = found
+        handler = self.memory.get("out_handler")
+        if handler < FIRST_SPECIAL:
+            number = self.memory.scalars[_OUT_FIRST]
+            chunk = self._chunk_at(number)
+            event = chunk.event(number - chunk.first)
+        else:
+            event = self._caller.given(handler)
+        advice = ""
+        if site.message == TOO_LARGE:
+            advice = "whole numbers of a compiled strategy have 64 bits, with --interpreted any size; "
+        return self._caller.worded(said, event, advice)
+
     def _count_at_one_instant(self) -> None:
         """A strategy that answers each report or timer at once, for ever, must be stopped by somebody."""
         now = self.memory.get("now")
@@ -298,11 +356,14 @@ class Runner:
             self._calls = 0
         self._calls += 1
         if self._calls > CALLS_AT_ONE_INSTANT:
-            raise StrategyError(
-                f"at {format_time(now)} the strategy was called {CALLS_AT_ONE_INSTANT:,} times without time "
-                "moving: each of its answers causes the next call",
-                hint="wait for the next event, or for a timer that lies ahead, before trying again",
-            )
+            raise self._stuck()
+
+    def _stuck(self) -> StrategyError:
+        return StrategyError(
+            f"at {format_time(self.memory.get('now'))} the strategy was called {CALLS_AT_ONE_INSTANT:,} "
+            "times without time moving: each of its answers causes the next call",
+            hint="wait for the next event, or for a timer that lies ahead, before trying again",
+        )
 
     def _run_ahead(self) -> bool:
         """Hand out events from the columns; False when there is none that may be."""
@@ -394,6 +455,24 @@ class Runner:
         self.memory.set("next_sample", now)
         self._trigger(_START, 0)
         self._caller.once("on_start")
+        if not self._interpreted:
+            self._machine = self._caller.machine = Machine(
+                self.strategy,
+                self.memory,
+                self.registry,
+                log_line=self._log_line,
+                refusal=self._refusal_of,
+                failed=self._keep_failure,
+            )
+            self.memory.set("out_first", 0)
+            self.memory.set("out_last", 0)
+
+    def _refusal_of(self, order: int) -> str:
+        self._settle_refusals()
+        return self.context.refusals.get(order, "")
+
+    def _keep_failure(self, error: Exception) -> None:
+        self._no_room = error
 
     def _trigger(self, what: int, number: int) -> None:
         scalars = self.memory.scalars
@@ -460,6 +539,8 @@ class Runner:
             words = words_of(memory, who, refusal)
             self.journal.explain(int(refusal["decision"]), words)
             self.context.refusals[int(refusal["order"])] = words
+            if len(self.context.refusals) > _REFUSALS_KEPT:  # nobody hears of them who could forget them
+                del self.context.refusals[next(iter(self.context.refusals))]
         memory.set("refusal_count", 0)
 
     def flush_journal(self) -> None:

@@ -1,6 +1,6 @@
 """Timers: `ctx.at` and `ctx.every`, by name.
 
-A timer is a number, a name (as a Word, see engine.loop.words) and an interval, 0 for once. It stands on the
+A timer is a number, a name (as a Word, see engine.model.words) and an interval, 0 for once. It stands on the
 agenda as an item that carries its number and slot. Forgetting it leaves the item where it is: it finds
 nothing when it falls due. One that repeats is put on the agenda again before its handler is called.
 """

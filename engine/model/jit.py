@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 _ROOT = Path(__file__).resolve().parent.parent
 _KERNEL_FOLDERS = ("model", "market", "execution", "loop")
-_KERNEL_FILES = ("risk.py", "log/checksum.py")
+_KERNEL_FILES = ("risk.py", "log/checksum.py", "strategy/compiled/operations.py")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -52,7 +52,7 @@ def cache_root() -> Path:
 
 
 def cache_folder() -> Path:
-    """Where compiled kernels live. May be deleted at any time."""
+    """Where the kernels of this very content live."""
     return cache_root() / "kernels" / content_key()
 
 
@@ -76,6 +76,14 @@ def _numba() -> Any:
     folder.mkdir(parents=True, exist_ok=True)
     numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]  # numba sets its options at import
     return numba
+
+
+def prepare_llvm() -> None:
+    """Let Numba start LLVM for this machine; code that is compiled without Numba needs it as well."""
+    _numba()
+    from numba.core import registry
+
+    assert registry.cpu_target.target_context is not None
 
 
 def entry(signature: str) -> Callable[[F], F]:

@@ -22,7 +22,7 @@ context, and that only knows what has been delivered. Light on purpose: msgspec 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import msgspec
 
@@ -387,6 +387,17 @@ class Context(Protocol):
         ...
 
 
+def compiled(cls: type[Strategy]) -> type[Strategy]:
+    """Mark a strategy to run at the speed of the machine: `@engine.compiled` above its class.
+
+    The class stays what it is, and decides what it decided before. Its on_start and on_stop run in Python,
+    on_start once; the fields that it has then are all that it will have. What cannot be compiled is refused
+    before the run, with its line.
+    """
+    cls.__engine_compiled__ = True
+    return cls
+
+
 class Strategy:
     """Base of every strategy. Annotated class fields with defaults are its parameters.
 
@@ -398,6 +409,7 @@ class Strategy:
     """
 
     symbols: tuple[str, ...] = ()
+    __engine_compiled__: ClassVar[bool] = False
 
     def __init__(self, **parameters: Any) -> None:
         """With the defaults, and what is given by name; raises UsageError for a wrong name or type."""

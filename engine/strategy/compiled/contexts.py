@@ -1,0 +1,378 @@
+"""`ctx` in compiled code: each method as the interpreted context has it, through the same operations."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from engine.config import parse_duration
+from engine.execution.money import MONEY_DECIMALS
+from engine.execution.orders import OrderKind, TimeInForce
+from engine.execution.state import ASSET
+from engine.model.errors import UsageError
+from engine.model.units import NULL_TIME
+from engine.strategy.compiled.calls import Calls
+from engine.strategy.compiled.core import Value
+from engine.strategy.compiled.kinds import (
+    BOOK,
+    BOOL,
+    FLOAT,
+    INSTRUMENT,
+    INSTRUMENTS,
+    INT,
+    NONE,
+    NP_BOOL,
+    NP_FLOAT,
+    NP_INT,
+    ORDERS,
+    PTR,
+    QUOTE,
+    WORD,
+    ArrayKind,
+    Kind,
+    ListKind,
+    Maybe,
+    RowKind,
+    Scalar,
+    TupleKind,
+)
+from engine.strategy.compiled.prelude import offset_of
+
+_TIF = {"gtc": int(TimeInForce.GTC), "ioc": int(TimeInForce.IOC), "fok": int(TimeInForce.FOK)}
+_MARKET, _LIMIT = int(OrderKind.MARKET), int(OrderKind.LIMIT)
+NO_ROOM = "no room"  # the error of a site where the runner knows what went wrong
+_MONEY = 10**MONEY_DECIMALS
+_LOGGED = {FLOAT: "f", INT: "i", BOOL: "b", WORD: "w", INSTRUMENT: "n"}
+
+
+class Contexts(Calls):
+    """Calls of ctx."""
+
+    def context_call(self, name: str, node: ast.Call) -> Value:
+        """ctx.name(...)."""
+        made: Value = getattr(self, f"_ctx_{name}")(node)
+        return made
+
+    def _which(self, value: Value, node: ast.AST) -> str:
+        """The index of an instrument that is given to ctx."""
+        value = self.certain(value, node, "AttributeError", "'NoneType' object has no attribute 'index'")
+        if value.kind == WORD:
+            self.refuse(node, "an instrument by its name", "look it up in on_start: self.btc = ctx.instrument(...)")
+        if value.kind != INSTRUMENT:
+            self.refuse(node, f"a {value.kind.name} where an instrument is needed")
+        return value.parts[0]
+
+    def _which_or_all(self, value: Value, node: ast.AST) -> str:
+        """The index of an instrument, -1 for None."""
+        if value.kind == NONE:
+            return "-1"
+        if isinstance(value.kind, Maybe) and value.kind.inner == INSTRUMENT:
+            return self.select(value.parts[0], "i64", value.parts[1], "-1")
+        return self._which(value, node)
+
+    def _answered(self, answer: str, node: ast.AST) -> str:
+        self.fail_if(self.make(f"icmp slt i64 {answer}, 0"), node, NO_ROOM, "")
+        return answer
+
+    # --- orders ---
+
+    def _price(self, value: Value, node: ast.AST) -> tuple[str, str]:
+        """A bit that is set when there is a price, and the price."""
+        if value.kind == NONE:
+            return "false", "0.0"
+        if isinstance(value.kind, Maybe):
+            inner = Value(value.kind.inner, value.parts[1:])
+            price = self.number(inner, node)
+            return value.parts[0], self.select(value.parts[0], "double", price, "0.0")
+        return "true", self.number(value, node)
+
+    def _ctx_market(self, node: ast.Call) -> Value:
+        who, size = self.given(node, (("instrument", ...), ("size", ...)))
+        return self._order(node, who, size, "0.0", str(_MARKET), _TIF["ioc"], "0")
+
+    def _ctx_limit(self, node: ast.Call) -> Value:
+        who, size, price, tif, post, reduce = self.given(
+            node,
+            (
+                ("instrument", ...),
+                ("size", ...),
+                ("price", ...),
+                ("tif", "gtc"),
+                ("post_only", False),
+                ("reduce_only", False),
+            ),
+        )
+        if not isinstance(tif.known, str):
+            self.refuse(node, "limit(tif=...) that is not written out", 'write it as a text: tif="ioc"')
+        if tif.known not in _TIF:
+            self.refuse(node, f'limit(tif="{tif.known}"): no such time in force', f"one of {', '.join(_TIF)}")
+        bits = [self.make(f"zext i1 {self.truth(value, node)} to i64") for value in (post, reduce)]
+        options = self.make(f"or i64 {bits[0]}, {self.make(f'shl i64 {bits[1]}, 1')}")
+        there, limit = self._price(price, node)
+        kind = str(_LIMIT)
+        if there != "true":
+            kind = self.select(there, "i64", kind, str(_MARKET))
+        return self._order(node, who, size, limit, kind, _TIF[tif.known], options)
+
+    def _order(  # noqa: PLR0913  one argument per field of an order
+        self, node: ast.Call, who: Value, size: Value, price: str, kind: str, tif: int, options: str
+    ) -> Value:
+        number = self.operation(
+            "order",
+            f"i64 {self._which(who, node)}",
+            f"double {self.number(size, node)}",
+            f"double {price}",
+            f"i64 {kind}",
+            f"i64 {tif}",
+            f"i64 {options}",
+        )
+        return Value(INT, (self._answered(number, node),))
+
+    def _ctx_cancel(self, node: ast.Call) -> Value:
+        (order,) = self.given(node, (("order", ...),))
+        number = self.whole(order, node)
+        answer = self._answered(self.operation("cancel", f"i64 {number}"), node)
+        self.fail_if(
+            self.make(f"icmp ne i64 {answer}, 0"),
+            node,
+            "UsageError",
+            "cancel({a}): no such order\nhint: order calls return the number",
+            "i",
+            number,
+        )
+        return Value(NONE)
+
+    def _ctx_cancel_all(self, node: ast.Call) -> Value:
+        (who,) = self.given(node, (("instrument", None),))
+        self._answered(self.operation("cancel_all", f"i64 {self._which_or_all(who, node)}"), node)
+        return Value(NONE)
+
+    def _ctx_target(self, node: ast.Call) -> Value:
+        who, size, price = self.given(node, (("instrument", ...), ("size", ...), ("price", None)))
+        index, wanted = self._which(who, node), self.number(size, node)
+        there, limit = self._price(price, node)
+        priced = self.make(f"zext i1 {there} to i64")
+        answer = self.operation(
+            "aim", f"i64 {index}", f"double {wanted}", f"double {limit}", f"i64 {priced}"
+        )
+        self._answered(answer, node)
+        return Value(NONE)
+
+    def _ctx_orders(self, node: ast.Call) -> Value:
+        (who,) = self.given(node, (("instrument", None),))
+        only = self._which_or_all(who, node)
+        return Value(ORDERS, (only, self.state("order_number"), self.state("decisions")))
+
+    # --- what is known ---
+
+    def _ctx_position(self, node: ast.Call) -> Value:
+        (who,) = self.given(node, (("instrument", ...),))
+        index = self._which(who, node)
+        return self.decimal(self.instrument(index, "position"), index, "size_decimals")
+
+    def _ctx_cash(self, node: ast.Call) -> Value:
+        self.given(node, ())
+        fields = ASSET.fields
+        assert fields is not None
+        none = self.make(f"icmp eq i64 {self.state('asset_count')}, 0")
+        base = self.select(none, "ptr", "%state", self.state("assets", PTR))
+        cash = self.load("i64", self.at(base, int(fields["cash"][1])))
+        amount = self.make(f"call double @int_divide(ptr %state, i64 {cash}, i64 {_MONEY})")
+        return Value(FLOAT, (self.select(none, "double", "0.0", amount),))
+
+    def _ctx_equity(self, node: ast.Call) -> Value:
+        self.given(node, ())
+        return Value(FLOAT, (self.operation("equity", result="double"),))
+
+    def _ctx_quote(self, node: ast.Call) -> Value:
+        (who,) = self.given(node, (("instrument", ...),))
+        index = self._which(who, node)
+        out = self.slot("[4 x i64]")
+        for i in range(4):
+            self.store("i64", "0", self.at(out, 8 * i))
+        place = self.make(f"ptrtoint ptr {out} to i64")
+        there = self.make(f"icmp ne i64 {self.operation('quote', f'i64 {index}', f'i64 {place}')}, 0")
+        numbers = [self.load("i64", self.at(out, 8 * i)) for i in range(4)]
+        return Value(Maybe(QUOTE), (there, index, *numbers, self.state("now"), str(NULL_TIME), "0", "0"))
+
+    def _ctx_book(self, node: ast.Call) -> Value:
+        who, depth = self.given(node, (("instrument", ...), ("depth", 10)))
+        index, levels = self._which(who, node), self.whole(depth, node)
+        there = self.operation("book", f"i64 {index}", f"i64 {levels}")
+        return Value(Maybe(BOOK), (self.make(f"icmp ne i64 {there}, 0"), index, levels))
+
+    def _ctx_last(self, node: ast.Call) -> Value:
+        (who,) = self.given(node, (("instrument", ...),))
+        index = self._which(who, node)
+        mantissa = self.instrument(index, "last_price")
+        price = self.decimal(mantissa, index, "price_decimals")
+        return Value(Maybe(FLOAT), (self.make(f"icmp ne i64 {mantissa}, 0"), price.parts[0]))
+
+    def _ctx_instrument(self, node: ast.Call) -> Value:
+        return self.refuse(node, "ctx.instrument()", "look it up in on_start: self.btc = ctx.instrument(...)")
+
+    def _ctx_instruments(self, node: ast.Call) -> Value:
+        return self.refuse(node, "ctx.instruments()", "it is no method: ctx.instruments")
+
+    _ctx_now = _ctx_random = _ctx_instruments
+
+    # --- timers ---
+
+    def _name(self, value: Value, node: ast.AST) -> str:
+        if value.kind != WORD:
+            self.refuse(node, f"a timer's name that is a {value.kind.name}", "give it a text")
+        return value.parts[0]
+
+    def _ctx_at(self, node: ast.Call) -> Value:
+        ts, name = self.given(node, (("ts", ...), ("name", ...)))
+        if ts.kind == FLOAT:
+            due = self.truncated(ts.parts[0], node)
+        else:
+            due = self.whole(ts, node)
+        word = self._name(name, node)
+        self._answered(self.operation("add_timer", f"i64 {due}", "i64 0", f"i64 {word}"), node)
+        return Value(NONE)
+
+    def _ctx_every(self, node: ast.Call) -> Value:
+        interval, name = self.given(node, (("interval", ...), ("name", ...)))
+        word = self._name(name, node)
+        if isinstance(interval.known, str):
+            try:
+                step = str(parse_duration(interval.known, "every"))
+            except UsageError as error:
+                self.refuse(node, error.message, error.hint)
+        else:
+            step = self.whole(interval, node)
+        shown = repr(name.known) if name.known is not None else "..."
+        value = repr(interval.known) if isinstance(interval.known, str) else "{a}"
+        self.fail_if(
+            self.make(f"icmp sle i64 {step}, 0"),
+            node,
+            "UsageError",
+            f"every({value}, {shown}): the interval must be positive",
+            "i",
+            step,
+        )
+        due = self.checked("sadd", self.state("now"), step, node)
+        self._answered(self.operation("add_timer", f"i64 {due}", f"i64 {step}", f"i64 {word}"), node)
+        return Value(NONE)
+
+    def _ctx_cancel_timer(self, node: ast.Call) -> Value:
+        (name,) = self.given(node, (("name", ...),))
+        self.operation("cancel_timer", f"i64 {self._name(name, node)}")
+        return Value(NONE)
+
+    # --- rounding ---
+
+    def _ctx_round_price(self, node: ast.Call) -> Value:
+        return self._rounded("round_price", "price", node)
+
+    def _ctx_round_size(self, node: ast.Call) -> Value:
+        return self._rounded("round_size", "size", node)
+
+    def _rounded(self, operation: str, what: str, node: ast.Call) -> Value:
+        who, value = self.given(node, (("instrument", ...), (what, ...)))
+        index, number = self._which(who, node), self.number(value, node)
+        rounded = self.operation(operation, f"i64 {index}", f"double {number}", result="double")
+        endless = self.make(f"fcmp uno double {rounded}, 0.0")
+        bits = self.make(f"bitcast double {number} to i64")
+        message = f"{operation}: {{a}} has no valid {what} near it"
+        self.fail_if(endless, node, "ValueError", message, "f", bits)
+        return Value(FLOAT, (rounded,))
+
+    # --- chance ---
+
+    def random_call(self, name: str, node: ast.Call) -> Value:
+        """ctx.random.name(...)."""
+        if name == "random":
+            self.given(node, ())
+            return Value(FLOAT, (self.operation("random_float", result="double"),))
+        if name == "normal":
+            mean, deviation = self.given(node, (("mean", 0.0), ("deviation", 1.0)))
+            numbers = [f"double {self.number(value, node)}" for value in (mean, deviation)]
+            return Value(FLOAT, (self.operation("random_normal", *numbers, result="double"),))
+        if name == "integers":
+            low, high = self.given(node, (("low", ...), ("high", ...)))
+            return Value(INT, (self._drawn(self.whole(low, node), self.whole(high, node), node),))
+        if name == "choice":
+            (items,) = self.given(node, (("items", ...),))
+            if not isinstance(items.kind, ListKind | TupleKind | RowKind | ArrayKind):
+                if items.kind is not INSTRUMENTS:
+                    self.refuse(node, f"choice() of {items.kind.name}", "give a list or a tuple")
+            return self.item(items, self._drawn("0", self.length(items, node), node), node)
+        return self.refuse(node, f"ctx.random has no {name}", "random, integers, choice, normal")
+
+    def _drawn(self, low: str, high: str, node: ast.AST) -> str:
+        empty = self.make(f"icmp sge i64 {low}, {high}")
+        message = "integers({a}, {b}): no number is in there"
+        self.fail_if(empty, node, "ValueError", message, "ii", low, high)
+        return self.operation("random_integer", f"i64 {low}", f"i64 {high}")
+
+    # --- words ---
+
+    def _ctx_log(self, node: ast.Call) -> Value:
+        if node.keywords:
+            self.refuse(node, "ctx.log() with keywords")
+        pieces: list[tuple[str, Any]] = []
+        words: list[str] = []
+        for i, argument in enumerate(node.args):
+            if i:
+                pieces.append(("text", " "))
+            if isinstance(argument, ast.JoinedStr):
+                for part in argument.values:
+                    if isinstance(part, ast.Constant):
+                        pieces.append(("text", str(part.value)))
+                    else:
+                        assert isinstance(part, ast.FormattedValue)
+                        pieces.append(self._formatted(part, words))
+            else:
+                value = self.expression(argument)
+                if isinstance(value.known, str):
+                    pieces.append(("text", value.known))
+                else:
+                    pieces.append((self._logged(value, argument, words), ("", "")))
+        out = self.slot(f"[{max(1, len(words))} x i64]")
+        for i, word in enumerate(words):
+            self.store("i64", word, self.at(out, 8 * i))
+        number = self.program.log_site(tuple(pieces))
+        function = self.load(PTR, self.at("%state", offset_of("log_line")))
+        here = self.make("ptrtoint ptr %state to i64")
+        place = self.make(f"ptrtoint ptr {out} to i64")
+        status = self.make(f"call i64 {function}(i64 {here}, i64 {number}, i64 {place})")
+        self.fail_if(self.make(f"icmp ne i64 {status}, 0"), node, NO_ROOM, "")
+        return Value(NONE)
+
+    def _formatted(self, part: ast.FormattedValue, words: list[str]) -> tuple[str, Any]:
+        spec = ""
+        if isinstance(part.format_spec, ast.JoinedStr):
+            for piece in part.format_spec.values:
+                if not isinstance(piece, ast.Constant):
+                    self.refuse(part, "a computed format", "write the format out: {x:.2f}")
+                spec += str(getattr(piece, "value", ""))
+        conversion = chr(part.conversion) if part.conversion > 0 else ""
+        value = self.expression(part.value)
+        return self._logged(value, part, words), (spec, conversion)
+
+    def _logged(self, value: Value, node: ast.AST, words: list[str]) -> str:
+        """Hand a value over as whole words; the letters that say what it is."""
+        kind: Kind = value.kind
+        if kind == NONE:
+            return "0"
+        letter = ""
+        parts = value.parts
+        if isinstance(kind, Maybe):
+            words.append(self.make(f"zext i1 {parts[0]} to i64"))
+            letter, kind, parts = "?", kind.inner, parts[1:]
+        plain = {NP_FLOAT: "F", NP_INT: "I", NP_BOOL: "B"}
+        found = {**_LOGGED, **plain}.get(kind) if isinstance(kind, Scalar) else None
+        if found is None:
+            self.refuse(node, f"ctx.log() of a {kind.name}", "log its numbers")
+            raise AssertionError
+        part = parts[0]
+        if kind.parts[0] == "double":
+            part = self.make(f"bitcast double {part} to i64")
+        elif kind.parts[0] == "i1":
+            part = self.make(f"zext i1 {part} to i64")
+        words.append(part)
+        return letter + found
+

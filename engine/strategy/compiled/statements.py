@@ -1,0 +1,533 @@
+"""Statements and expressions of a function: each has its method here, and what has none is refused."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from typing import Any
+
+from engine.strategy.compiled.calls import MISSING
+from engine.strategy.compiled.core import Loop, Value
+from engine.strategy.compiled.iteration import Iteration
+from engine.strategy.compiled.kinds import (
+    BOOL,
+    FLOAT,
+    INSTRUMENT,
+    INSTRUMENTS,
+    INT,
+    NONE,
+    NP_BOOL,
+    NP_FLOAT,
+    NP_INT,
+    ArrayKind,
+    DictKind,
+    Kind,
+    ListKind,
+    Maybe,
+    OrdersKind,
+    LevelsKind,
+    RowKind,
+    Scalar,
+    TupleKind,
+)
+
+_ARRAY_ITEMS = {NP_FLOAT: FLOAT, NP_INT: INT, NP_BOOL: BOOL}
+_WAYS_OUT = {
+    "Try": ("try", "test before you act: let nothing fail"),
+    "With": ("with", ""),
+    "Global": ("global", "keep it in a field: self.count"),
+    "Nonlocal": ("nonlocal", "keep it in a field: self.count"),
+    "Lambda": ("lambda", "write a method"),
+    "FunctionDef": ("a function inside a function", "write a method"),
+    "ClassDef": ("a class inside a function", "write it at the top of the file"),
+    "ListComp": ("a list comprehension", "loop over it, or make the list in on_start"),
+    "SetComp": ("a set", "make a list of flags in on_start"),
+    "DictComp": ("a dict comprehension", "make the dict in on_start"),
+    "GeneratorExp": ("a generator", "write the loop"),
+    "List": ("making a list", "make it in on_start and write into its items"),
+    "Set": ("making a set", "make a list of flags in on_start"),
+    "Dict": ("making a dict", "make it in on_start, by instrument"),
+    "Yield": ("yield", ""),
+    "YieldFrom": ("yield", ""),
+    "Await": ("await", ""),
+    "Delete": ("del", "assign another value"),
+    "Import": ("import inside a function", "import at the top of the file"),
+    "ImportFrom": ("import inside a function", "import at the top of the file"),
+    "NamedExpr": ("an assignment inside an expression", "write it on a line of its own"),
+    "Match": ("match", "write if and elif"),
+    "JoinedStr": ("making a text", "give the parts to ctx.log"),
+    "Starred": ("a starred expression", "write the items one by one"),
+    "Slice": ("a slice", "loop over a range"),
+}
+
+
+class Statements(Iteration):
+    """Whole functions."""
+
+    def body(self, statements: list[ast.stmt]) -> None:
+        """Statements one after the other; what follows a return is not reached."""
+        for statement in statements:
+            if self.ended:
+                return
+            method = getattr(self, f"_do_{type(statement).__name__}", None)
+            if method is None:
+                self._unknown(statement)
+            method(statement)
+
+    def _unknown(self, node: ast.AST) -> Any:
+        name = type(node).__name__
+        what, way_out = _WAYS_OUT.get(name, (name.lower(), ""))
+        return self.refuse(node, f"a compiled strategy has no {what}" if not what.startswith(
+            ("making", "a ", "an ", "import")) else what, way_out)
+
+    # --- statements ---
+
+    def _do_Pass(self, _node: ast.Pass) -> None:
+        return
+
+    def _do_Expr(self, node: ast.Expr) -> None:
+        if not isinstance(node.value, ast.Constant):
+            self.expression(node.value)
+
+    def _do_Assign(self, node: ast.Assign) -> None:
+        value = self.expression(node.value)
+        for target in node.targets:
+            self._assign_to(target, value)
+
+    def _do_AnnAssign(self, node: ast.AnnAssign) -> None:
+        if node.value is not None:
+            self._assign_to(node.target, self.expression(node.value))
+
+    def _do_AugAssign(self, node: ast.AugAssign) -> None:
+        target = node.target
+        if isinstance(target, ast.Name):
+            old = self.read(target.id, target)
+            self.assign(target.id, self.binary(node.op, old, self.expression(node.value), node), node)
+        elif isinstance(target, ast.Attribute):
+            base = self.expression(target.value)
+            old = self.attribute(base, target.attr, target)
+            self.set_field(base, target.attr, self.binary(node.op, old, self.expression(node.value), node), node)
+        else:
+            base, index = self.expression(target.value), self.expression(target.slice)
+            old = self._item_of(base, index, target)
+            self._set_item(base, index, self.binary(node.op, old, self.expression(node.value), node), target)
+
+    def _assign_to(self, target: ast.expr, value: Value) -> None:
+        if isinstance(target, ast.Name):
+            self.assign(target.id, value, target)
+        elif isinstance(target, ast.Attribute):
+            self.set_field(self.expression(target.value), target.attr, value, target)
+        elif isinstance(target, ast.Subscript):
+            self._set_item(self.expression(target.value), self.expression(target.slice), value, target)
+        elif isinstance(target, ast.Tuple | ast.List):
+            for part, item in zip(target.elts, self._unpack(value, len(target.elts), target), strict=True):
+                self._assign_to(part, item)
+        else:
+            self._unknown(target)
+
+    def _unpack(self, value: Value, count: int, node: ast.AST) -> list[Value]:
+        value = self.certain(value, node, "TypeError", "cannot unpack non-iterable NoneType object")
+        kind = value.kind
+        if isinstance(kind, TupleKind | RowKind):
+            if len(kind.items) != count:
+                self.refuse(node, f"unpacking {len(kind.items)} values into {count} names")
+            return self.unpacked(value)
+        if isinstance(kind, ListKind):
+            length = self.length(value, node)
+            fewer = self.make(f"icmp slt i64 {length}, {count}")
+            message = f"not enough values to unpack (expected {count}, got {{a}})"
+            self.fail_if(fewer, node, "ValueError", message, "i", length)
+            more = self.make(f"icmp sgt i64 {length}, {count}")
+            self.fail_if(more, node, "ValueError", f"too many values to unpack (expected {count})")
+            return [self.item(value, str(i), node) for i in range(count)]
+        return list(self.refuse(node, f"unpacking a {kind.name}", "read its attributes"))
+
+    def _do_If(self, node: ast.If) -> None:
+        yes, no, out = self.label("then"), self.label("else"), self.label("endif")
+        self.condition(node.test, yes, no)
+        ends = True
+        for label, statements in ((yes, node.body), (no, node.orelse)):
+            self.begin(label)
+            self.body(statements)
+            if not self.ended:
+                ends = False
+                self.end(f"br label %{out}")
+        if not ends:
+            self.begin(out)
+
+    def _do_While(self, node: ast.While) -> None:
+        if node.orelse:
+            self.refuse(node, "while with else", "use a flag")
+        again, inside, after = self.label("again"), self.label("inside"), self.label("after")
+        self.begin(again)
+        self.condition(node.test, inside, after)
+        self._loop(Loop(again, after), inside, node.body)
+        self.end(f"br label %{again}")
+        endless = isinstance(node.test, ast.Constant) and node.test.value is True
+        if endless and not any(isinstance(inner, ast.Break) for inner in ast.walk(node)):
+            self.lines.append(f"{after}:\n  unreachable")
+            self.ended = True
+        else:
+            self.begin(after)
+
+    def _do_For(self, node: ast.For) -> None:
+        if node.orelse:
+            self.refuse(node, "for with else", "use a flag")
+        walk = self.walk(node.iter)
+        again, inside = self.label("again"), self.label("inside")
+        further, after = self.label("further"), self.label("after")
+        self.begin(again)
+        self.branch(walk.more(), inside, after)
+        self.begin(inside)
+        self._assign_to(node.target, walk.take())
+        self._loop(Loop(further, after), "", node.body)
+        self.begin(further)
+        walk.step()
+        self.end(f"br label %{again}")
+        self.begin(after)
+
+    def _loop(self, loop: Loop, label: str, statements: list[ast.stmt]) -> None:
+        if label:
+            self.begin(label)
+        self.loops.append(loop)
+        self.body(statements)
+        self.loops.pop()
+
+    def _do_Break(self, _node: ast.Break) -> None:
+        self.end(f"br label %{self.loops[-1].after}")
+
+    def _do_Continue(self, _node: ast.Continue) -> None:
+        self.end(f"br label %{self.loops[-1].again}")
+
+    def _do_Return(self, node: ast.Return) -> None:
+        self.give_back(Value(NONE) if node.value is None else self.expression(node.value), node)
+
+    def give_back(self, value: Value, node: ast.AST) -> None:
+        """Return a value."""
+        function = self.function
+        kind: Kind | None = value.kind
+        if function.returns is not None:
+            kind = self.joined(function.returns, value.kind)
+            if kind is None:
+                self.mismatch(node, f"what {self.source.name} returns", function.returns, value.kind)
+                raise AssertionError
+        if kind != function.returns:
+            self.program.changed = self.program.changed or function.returns is not None
+            function.returns = kind
+        assert kind is not None
+        fitted = self.fit(value, kind, node, "what is returned")
+        for i, (part, content) in enumerate(zip(kind.parts, fitted.parts, strict=True)):
+            self.store(part, content, f"%ret{i}")
+        self.end("ret i64 0")
+
+    def _do_Assert(self, node: ast.Assert) -> None:
+        message = ""
+        if node.msg is not None:
+            if not isinstance(node.msg, ast.Constant):
+                self.refuse(node, "assert with a computed message", "write the text out")
+            message = str(getattr(node.msg, "value", ""))
+        good, bad = self.label("holds"), self.label("fails")
+        self.condition(node.test, good, bad)
+        self.begin(bad)
+        self.fail(node, "AssertionError", message)
+        self.begin(good)
+
+    def _do_Raise(self, node: ast.Raise) -> None:
+        call = node.exc
+        name, arguments = "", []
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):
+            name, arguments = call.func.id, call.args
+        elif isinstance(call, ast.Name):
+            name = call.id
+        known = getattr(builtins, name, None)
+        texts = [a.value for a in arguments if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+        if not (isinstance(known, type) and issubclass(known, Exception)) or len(texts) != len(arguments):
+            self.refuse(node, "raise of anything but an exception of Python's with a text", 'raise ValueError("...")')
+        if len(texts) > 1 or known is KeyError or node.cause is not None:
+            self.refuse(node, "raise in this form", 'raise ValueError("...")')
+        self.fail(node, name, texts[0] if texts else "")
+
+    # --- conditions ---
+
+    def condition(self, node: ast.expr, yes: str, no: str) -> None:
+        """Go where the truth of an expression says; and, or and not only look as far as they must."""
+        if isinstance(node, ast.BoolOp):
+            for value in node.values[:-1]:
+                further = self.label("further")
+                if isinstance(node.op, ast.And):
+                    self.condition(value, further, no)
+                else:
+                    self.condition(value, yes, further)
+                self.begin(further)
+            self.condition(node.values[-1], yes, no)
+        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            self.condition(node.operand, no, yes)
+        else:
+            self.branch(self.truth(self.expression(node), node), yes, no)
+
+    # --- expressions ---
+
+    def expression(self, node: ast.expr) -> Value:
+        """The value of an expression."""
+        method = getattr(self, f"_of_{type(node).__name__}", None)
+        if method is None:
+            self._unknown(node)
+        made: Value = method(node)
+        return made
+
+    def _of_Constant(self, node: ast.Constant) -> Value:
+        constant = self.constant(node.value)
+        if constant is None:
+            return self.refuse(node, f"the value {node.value!r}", "use numbers that 64 bits hold, texts and None")
+        return constant
+
+    def _of_Name(self, node: ast.Name) -> Value:
+        return self.name_value(node)
+
+    def _of_Attribute(self, node: ast.Attribute) -> Value:
+        found = self.static(node)
+        if found is not MISSING:
+            return self.global_value(found, ast.unparse(node), node)
+        return self.attribute(self.expression(node.value), node.attr, node)
+
+    def _of_Call(self, node: ast.Call) -> Value:
+        return self.call(node)
+
+    def _of_BinOp(self, node: ast.BinOp) -> Value:
+        left = self.expression(node.left)
+        return self.binary(node.op, left, self.expression(node.right), node)
+
+    def _of_UnaryOp(self, node: ast.UnaryOp) -> Value:
+        return self.unary(node.op, self.expression(node.operand), node)
+
+    def _of_Tuple(self, node: ast.Tuple) -> Value:
+        return self.tuple_of([self.expression(item) for item in node.elts])
+
+    def _of_Compare(self, node: ast.Compare) -> Value:
+        left = self.expression(node.left)
+        if len(node.ops) == 1:
+            return self.boolean(self._compared(node.ops[0], left, node.comparators[0], node)[0])
+        result = self.slot("i1")
+        out = self.label("compared")
+        for i, (operator, comparator) in enumerate(zip(node.ops, node.comparators, strict=True)):
+            bit, left = self._compared(operator, left, comparator, node)
+            self.store("i1", bit, result)
+            if i < len(node.ops) - 1:
+                further = self.label("further")
+                self.branch(bit, further, out)
+                self.begin(further)
+        self.begin(out)
+        return self.boolean(self.load("i1", result))
+
+    def _compared(
+        self, operator: ast.cmpop, left: Value, comparator: ast.expr, node: ast.AST
+    ) -> tuple[str, Value]:
+        right = self.expression(comparator)
+        if isinstance(operator, ast.In | ast.NotIn):
+            bit = self._contains(right, left, node)
+            return (bit if isinstance(operator, ast.In) else self.negated(bit)), right
+        return self.compare(operator, left, right, node), right
+
+    def _contains(self, items: Value, wanted: Value, node: ast.AST) -> str:
+        kind = items.kind
+        if FLOAT in (wanted.kind, getattr(wanted.kind, "inner", None)):
+            self.refuse(node, '"in" with a float', "compare with ==")
+        if isinstance(kind, TupleKind):
+            bit = "false"
+            for item in self.items_of(items):
+                if item.kind == FLOAT:
+                    self.refuse(node, '"in" with a float', "compare with ==")
+                bit = self.make(f"or i1 {bit}, {self.equal(wanted, item, node)}")
+            return bit
+        if isinstance(kind, DictKind):
+            if wanted.kind != INSTRUMENT:
+                self.refuse(node, f"a {wanted.kind.name} in a dict by instrument", "look for an instrument")
+            return self.make(f"icmp ne i64 {self._place_of(items, wanted.parts[0])}, 0")
+        if isinstance(kind, ListKind) or kind is INSTRUMENTS:
+            return self._searched(items, wanted, node)
+        return str(self.refuse(node, f'"in" with a {kind.name}', "write the loop"))
+
+    def _searched(self, items: Value, wanted: Value, node: ast.AST) -> str:
+        found, slot = self.slot("i1"), self.slot("i64")
+        self.store("i1", "false", found)
+        self.store("i64", "0", slot)
+        count = self.length(items, node)
+        again, inside, out = self.label("again"), self.label("inside"), self.label("out")
+        self.begin(again)
+        at = self.load("i64", slot)
+        left = self.make(f"icmp slt i64 {at}, {count}")
+        missing = self.make(f"xor i1 {self.load('i1', found)}, true")
+        self.branch(self.make(f"and i1 {left}, {missing}"), inside, out)
+        self.begin(inside)
+        self.store("i1", self.equal(wanted, self.item(items, at, node), node), found)
+        self.store("i64", self.make(f"add i64 {at}, 1"), slot)
+        self.end(f"br label %{again}")
+        self.begin(out)
+        return self.load("i1", found)
+
+    def _of_BoolOp(self, node: ast.BoolOp) -> Value:
+        values: list[tuple[Value, str]] = []
+        out = self.label("decided")
+        ends: list[str] = []
+        for i, part in enumerate(node.values):
+            value = self.expression(part)
+            here = self.label("here")
+            self.begin(here)
+            values.append((value, here))
+            if i == len(node.values) - 1:
+                self.end(f"br label %{out}")
+            else:
+                bit = self.truth(value, part)
+                # The truth may have made blocks of its own.
+                last = self.label("last")
+                self.begin(last)
+                values[-1] = (value, last)
+                further = self.label("further")
+                yes, no = (further, out) if isinstance(node.op, ast.And) else (out, further)
+                self.branch(bit, yes, no)
+                self.begin(further)
+            ends.append(values[-1][1])
+        self.begin(out)
+        return self._met(values, node)
+
+    def _met(self, values: list[tuple[Value, str]], node: ast.AST) -> Value:
+        """One of several values, by the block that it comes from; all of one kind."""
+        kind = values[0][0].kind
+        for value, _ in values:
+            if value.kind != kind:
+                self.refuse(
+                    node,
+                    f'"and" or "or" between {kind.name} and {value.kind.name} as a value',
+                    "write a if condition else b",
+                )
+        parts = []
+        for i, part in enumerate(kind.parts):
+            pairs = ", ".join(f"[ {value.parts[i]}, %{block} ]" for value, block in values)
+            parts.append(self.make(f"phi {part} {pairs}"))
+        return Value(kind, tuple(parts))
+
+    def _of_IfExp(self, node: ast.IfExp) -> Value:
+        yes, no, out = self.label("then"), self.label("else"), self.label("chosen")
+        self.condition(node.test, yes, no)
+        made: list[tuple[Value, int]] = []
+        blocks: list[tuple[Value, list[str], bool]] = []
+        for label, part in ((yes, node.body), (no, node.orelse)):
+            self.begin(label)
+            value = self.expression(part)
+            made.append((value, len(self.lines)))
+            blocks.append((value, self.lines, self.ended))
+            self.end(f"br label %{out}")
+            if label == yes:
+                first_lines = self.lines
+                self.lines = []
+        a, b = made[0][0], made[1][0]
+        kind = self.joined(a.kind, b.kind)
+        if kind is None:
+            self.mismatch(node, "this", a.kind, b.kind)
+            raise AssertionError
+        slots = [self.slot(part) for part in kind.parts]
+        second_lines = self.lines
+        for lines, value in ((first_lines, a), (second_lines, b)):
+            closing = lines.pop()
+            self.lines, self.ended = lines, False
+            for part, content, slot in zip(kind.parts, self.fit(value, kind, node, "this").parts, slots, strict=True):
+                self.store(part, content, slot)
+            self.lines.append(closing)
+        self.lines = first_lines + second_lines
+        self.ended = True
+        self.begin(out)
+        return Value(kind, tuple(self.load(part, slot) for part, slot in zip(kind.parts, slots, strict=True)))
+
+    # --- items ---
+
+    def _of_Subscript(self, node: ast.Subscript) -> Value:
+        base = self.expression(node.value)
+        if isinstance(node.slice, ast.Slice):
+            self.refuse(node, "a slice", "loop over a range")
+        return self._item_of(base, self.expression(node.slice), node)
+
+    def _item_of(self, base: Value, index: Value, node: ast.AST) -> Value:
+        base = self.certain(base, node, "TypeError", "'NoneType' object is not subscriptable")
+        kind = base.kind
+        if isinstance(kind, DictKind):
+            return self.cell(kind.item, self._dict_place(base, index, node))
+        if isinstance(kind, TupleKind | RowKind) and type(index.known) is int:
+            items = self.unpacked(base)
+            if not -len(items) <= index.known < len(items):
+                self.refuse(node, f"index {index.known} of {len(items)} items", "it would always fail")
+            return items[index.known]
+        sequences = ListKind | ArrayKind | OrdersKind | LevelsKind | TupleKind | RowKind
+        if not isinstance(kind, sequences) and kind is not INSTRUMENTS:
+            self.refuse(node, f"an index into a {kind.name}")
+        return self.item(base, self._index(base, index, node, ""), node)
+
+    def _index(self, base: Value, index: Value, node: ast.AST, doing: str) -> str:
+        """The index of an item that is there, counted from the beginning."""
+        number = self.whole(index, node)
+        count = self.length(base, node)
+        negative = self.make(f"icmp slt i64 {number}, 0")
+        turned = self.make(f"add i64 {number}, {count}")
+        place = self.select(negative, "i64", turned, number)
+        outside = self.make(f"icmp uge i64 {place}, {count}")
+        if isinstance(base.kind, ArrayKind):
+            message = "index {a} is out of bounds for axis 0 with size {b}"
+            self.fail_if(outside, node, "IndexError", message, "ii", number, count)
+        else:
+            self.fail_if(outside, node, "IndexError", f"{base.kind.name}{doing} index out of range")
+        return place
+
+    def _place_of(self, base: Value, index: str) -> str:
+        """1 + the position of an instrument's item in a dict, 0 when it has none."""
+        pointer = base.parts[0]
+        count, places = self.load("i64", pointer), self.load("i64", self.at(pointer, 8))
+        within = self.make(f"icmp ult i64 {index}, {places}")
+        safe = self.select(within, "i64", index, "0")
+        at = self.make(f"add i64 {self.make(f'add i64 {count}, {safe}')}, 2")
+        place = self.load("i64", self.at(pointer, self.make(f"shl i64 {at}, 3")))
+        return self.select(within, "i64", place, "0")
+
+    def _dict_place(self, base: Value, key: Value, node: ast.AST, *, setting: bool = False) -> str:
+        if key.kind != INSTRUMENT:
+            self.refuse(node, f"a {key.kind.name} as the key of a dict by instrument", "give an instrument")
+        place = self._place_of(base, key.parts[0])
+        missing = self.make(f"icmp eq i64 {place}, 0")
+        if setting:
+            message = "{a}: a compiled strategy's dict keeps the keys that on_start gave it"
+            self.fail_if(missing, node, "KeyError", message, "n", key.parts[0])
+        else:
+            self.fail_if(missing, node, "KeyError", "{a}", "n", key.parts[0])
+        pointer = base.parts[0]
+        count, places = self.load("i64", pointer), self.load("i64", self.at(pointer, 8))
+        start = self.make(f"add i64 {self.make(f'add i64 {count}, {places}')}, 1")
+        at = self.make(f"add i64 {start}, {place}")
+        return self.at(pointer, self.make(f"shl i64 {at}, 3"))
+
+    def _set_item(self, base: Value, index: Value, value: Value, node: ast.AST) -> None:
+        base = self.certain(base, node, "TypeError", "'NoneType' object does not support item assignment")
+        kind = base.kind
+        if isinstance(kind, DictKind):
+            item, at = kind.item, self._dict_place(base, index, node, setting=True)
+        elif isinstance(kind, ListKind | ArrayKind) and not getattr(kind, "is_tuple", False):
+            place = self._index(base, index, node, " assignment" if isinstance(kind, ListKind) else "")
+            item = kind.item
+            at = self.at(base.parts[0], self.make(f"add i64 {self.make(f'shl i64 {place}, 3')}, 8"))
+        else:
+            self.refuse(node, f"assigning to an item of a {kind.name}")
+            raise AssertionError
+        if not isinstance(item, Scalar):
+            self.refuse(node, f"replacing the {item.name} in a {kind.name}", "change what is in it")
+            raise AssertionError
+        self.put(self._as_item(value, item, node), at)
+
+    def _as_item(self, value: Value, item: Scalar, node: ast.AST) -> Value:
+        """The value as a list's or an array's item; an array turns whole numbers into floats, as NumPy does."""
+        plain = _ARRAY_ITEMS.get(item)
+        if plain is None:
+            return self.fit(value, item, node, "this item")
+        if value.kind == item or value.kind == plain:
+            return Value(item, value.parts)
+        if item == NP_FLOAT and value.kind in (INT, BOOL, NP_INT):
+            return Value(item, (self.as_float(value),))
+        what = value.kind.inner if isinstance(value.kind, Maybe) else value.kind
+        return Value(item, tuple(self.mismatch(node, "an array's item", plain, what)))
+
