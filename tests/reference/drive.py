@@ -107,10 +107,11 @@ def run_engine(
     *,
     batch_rows: int = 65_536,
     chunk: int = 1024,
+    interpreted: bool = False,
 ) -> Outcome:
     """The loop over definitions and messages, cut into batches and chunks of the given sizes."""
     journal = ListedJournal()
-    runner = Runner(config, loaded(strategy), journal, chunk=chunk)
+    runner = Runner(config, loaded(strategy), journal, chunk=chunk, interpreted=interpreted)
     numbering = Numbering("test", runner.define)
 
     def batches() -> Iterator[Batch]:

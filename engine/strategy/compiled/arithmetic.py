@@ -189,13 +189,15 @@ class Arithmetic(Code):
 
     def _numpy(self, symbol: str, left: Value, right: Value, node: ast.AST) -> Value:
         kinds = {left.kind, right.kind}
-        if kinds <= {NP_FLOAT, FLOAT} and symbol in _OF_DOUBLES:
-            return Value(
-                NP_FLOAT, (self.make(f"{_OF_DOUBLES[symbol]} double {left.parts[0]}, {right.parts[0]}"),)
-            )
+        if kinds <= {NP_INT, INT} and symbol in _CHECKED:  # where NumPy would wrap, and warn, this fails
+            whole = self.checked(_CHECKED[symbol], left.parts[0], right.parts[0], node)
+            return Value(NP_INT, (whole,))
+        if kinds <= {NP_FLOAT, FLOAT, NP_INT, INT} and symbol in _OF_DOUBLES:
+            a, b = self.as_float(left), self.as_float(right)
+            return Value(NP_FLOAT, (self.make(f"{_OF_DOUBLES[symbol]} double {a}, {b}"),))
         return self.refuse(
             node,
-            f"{left.kind.name} {symbol} {right.kind.name} follows NumPy's rules, which wrap and do not raise",
+            f"{left.kind.name} {symbol} {right.kind.name} follows NumPy's rules, which do not raise",
             "write float(...), int(...) or bool(...) around an array's item",
         )
 

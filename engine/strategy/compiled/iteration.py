@@ -58,7 +58,7 @@ class Iteration(Contexts):
         self.store("i64", start, slot)
         return slot
 
-    def _count(self, slot: str) -> None:
+    def _onward(self, slot: str) -> None:
         self.store("i64", self.make(f"add i64 {self.load('i64', slot)}, 1"), slot)
 
     def _range(self, node: ast.Call) -> Walk:
@@ -98,7 +98,7 @@ class Iteration(Contexts):
 
         def forward() -> None:
             inner.step()
-            self._count(slot)
+            self._onward(slot)
 
         return Walk(
             inner.more,
@@ -144,7 +144,7 @@ class Iteration(Contexts):
         return Walk(
             lambda: self.make(f"icmp slt i64 {self.load('i64', slot)}, {count}"),
             take,
-            lambda: self._count(slot),
+            lambda: self._onward(slot),
         )
 
     def _orders(self, value: Value) -> Walk:
@@ -185,5 +185,5 @@ class Iteration(Contexts):
         return Walk(
             lambda: self.make(f"icmp slt i64 {self.load('i64', slot)}, {count}"),
             take,
-            lambda: self._count(slot),
+            lambda: self._onward(slot),
         )

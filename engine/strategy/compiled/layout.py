@@ -70,15 +70,6 @@ class Layout:
         """Where the record stands."""
         return int(self.record.ctypes.data)
 
-    def signature(self) -> list[Any]:
-        """What must not change while the compiled code is in use."""
-        return [
-            (kind.name, word, [f.key()[:2] for f in kind.shape.fields.values()])
-            if isinstance(kind, ObjectKind)
-            else (kind.name, word, len(value))
-            for kind, value, word in self._filled
-        ]
-
     # --- placing ---
 
     def _place(self, value: Any) -> tuple[Kind, int]:
@@ -251,45 +242,53 @@ class Layout:
                 for i, key in enumerate(value):
                     value[key] = get(items + i, kind.item)
 
-    def copy_in(self, maybe_kinds: Any = None) -> None:
+    def copy_in(self) -> None:
         """Bring the record up to the strategy's fields; raises StrategyError when their form has changed."""
-        del maybe_kinds
-        fresh = Layout(self._strategy)
-        if fresh.signature() != self.signature() or not _fits(self, fresh):
-            raise StrategyError(
-                "a handler that runs in Python has changed what the strategy's fields are made of",
-                hint="let on_start make all lists, dicts and objects; later change the numbers in them only",
-            )
-        self._filled, self._places, self._held = fresh._filled_as(self), fresh._places, fresh._held
-        self.record[:] = 0
+        for kind, value, word in self._filled:
+            if isinstance(kind, ObjectKind):
+                for field in kind.shape.fields.values():
+                    if not field.refused:
+                        item = getattr(value, field.name, _MISSING)
+                        at = word + field.offset // 8
+                        self._check(field.kind, item, at, f"self.{field.name}", maybe=field.maybe)
+            elif isinstance(kind, ListKind):
+                self._check_length(value, word)
+                for i, item in enumerate(value):
+                    self._check(kind.item, item, word + 1 + i, "an item of a list")
+            elif isinstance(kind, DictKind):
+                self._check_length(value, word)
+                items = word + 2 + len(value) + int(self.record[word + 1])
+                for i, (key, item) in enumerate(value.items()):
+                    if key.index != self.record[word + 2 + i]:
+                        raise _changed("the keys of a dict")
+                    self._check(kind.item, item, items + i, "an item of a dict")
         self._write(self.record)
 
-    def _filled_as(self, other: Layout) -> list[tuple[Any, Any, int]]:
-        """What was placed here, with the kinds that the other has."""
-        return [
-            (kind, value, word)
-            for (kind, _, _), (_, value, word) in zip(other._filled, self._filled, strict=True)
-        ]
+    def _check_length(self, value: Any, word: int) -> None:
+        if len(value) != self.record[word]:
+            raise _changed("the length of a list or dict")
+
+    def _check(self, kind: Kind | None, item: Any, at: int, what: str, *, maybe: bool = False) -> None:
+        """Whether a place can take what Python has put there."""
+        if item is None and maybe:
+            return
+        if kind is None or isinstance(kind, Scalar):
+            try:
+                scalar = _scalar(item)
+            except _Unfit:
+                scalar = None
+            if kind is None or scalar != kind:
+                raise _changed(f"{what} (to {item!r})")
+        elif id(item) not in self._places or self._places[id(item)][1] * 8 != self.record[at]:
+            raise _changed(what)
 
 
-def _fits(old: Layout, new: Layout) -> bool:
-    """Whether each scalar field still holds what the compiled code takes it for."""
-    for (kind, _, _), (now, _, _) in zip(old._filled, new._filled, strict=True):
-        if isinstance(kind, ObjectKind):
-            for field in kind.shape.fields.values():
-                other = now.shape.fields[field.name]
-                if field.refused or other.refused:
-                    continue
-                if other.kind is None:
-                    if not field.maybe:
-                        return False
-                elif field.kind is not None and other.kind.name != field.kind.name:
-                    return False
-                elif field.kind is None:
-                    return False
-        elif not isinstance(kind, RowKind) and kind.item != now.item and isinstance(kind.item, Scalar):
-            return False
-    return True
+def _changed(what: str) -> StrategyError:
+    return StrategyError(
+        f"a handler that runs in Python has changed {what}, for which the compiled handlers are not made",
+        hint="let on_start make lists, dicts and objects, and each field with a value of its kind; later "
+        "change the numbers in them only",
+    )
 
 
 def _fields_of(value: Any) -> Iterator[str]:

@@ -1,0 +1,90 @@
+"""Both forms of a strategy decide the same, see the same and end with the same fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from engine.config import Account, Fees, Latency, Risk, RunConfig
+from engine.model.kinds import InstrumentData
+from engine.model.units import MILLISECOND_NS
+from engine.strategy.api import Strategy
+from tests.compiled.traders import Everything
+from tests.helpers.logs import Message
+from tests.reference.drive import Outcome, first_difference, run_engine
+from tests.reference.markets import ALL, BOOKED, QUOTED, RandomMarket
+
+MS = MILLISECOND_NS
+WIDE = Risk(collar_millionths=30_000)
+CONFIGS = {
+    "zero latency": RunConfig(latency=Latency(0, 0, 0), risk=WIDE),
+    "default latency": RunConfig(),
+    "slow answers": RunConfig(latency=Latency(2 * MS, 1 * MS, 5 * MS), fees=Fees(-100_000, 350_001), risk=WIDE),
+    "position cap": RunConfig(risk=Risk(position_cap="0.02", collar_millionths=20_000), seed=5),
+    "cash": RunConfig(account=Account("cash", "2.5"), risk=Risk(collar_millionths=0)),
+}
+
+
+def fields_of(strategy: Any) -> str:
+    """All fields as text, objects' too."""
+    if hasattr(strategy, "__dict__") or hasattr(type(strategy), "__slots__"):
+        names = sorted(getattr(strategy, "__dict__", None) or type(strategy).__slots__)
+        return f"<{', '.join(f'{name}={fields_of(getattr(strategy, name))}' for name in names)}>"
+    if isinstance(strategy, list | tuple):
+        return f"[{', '.join(map(fields_of, strategy))}]"
+    if isinstance(strategy, dict):
+        return f"{{{', '.join(f'{key}: {fields_of(value)}' for key, value in strategy.items())}}}"
+    return repr(strategy)
+
+
+def both(
+    make: Callable[[], Strategy],
+    messages: Sequence[Message],
+    config: RunConfig,
+    instruments: Sequence[InstrumentData] = ALL,
+    *,
+    batch_rows: int = 65_536,
+) -> Outcome:
+    """Run both forms; they agree in all that can be seen. What they came to."""
+    slow, quick = make(), make()
+    expected = run_engine(messages, slow, config, instruments, interpreted=True)
+    outcome = run_engine(messages, quick, config, instruments, batch_rows=batch_rows)
+    assert outcome.runner.memory.get("strategy") != 0, "it ran compiled"
+    assert expected.runner.memory.get("strategy") == 0, "it ran interpreted"
+    assert not (difference := first_difference(outcome.journal, expected.journal)), difference
+    assert not (difference := first_difference(outcome.lines, expected.lines)), difference
+    assert outcome.words == expected.words
+    assert outcome.hash == expected.hash
+    assert fields_of(quick) == fields_of(slow)
+    for name in ("fills_by_reason", "ends_by_reason", "orders", "turnover", "round_trips", "won"):
+        assert getattr(outcome.runner.ledger, name) == getattr(expected.runner.ledger, name)
+    assert outcome.runner.equity == expected.runner.equity
+    return outcome
+
+
+@pytest.mark.parametrize("seed", range(1, 4), ids=lambda s: f"seed{s}")
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_strategy_that_does_everything_agrees(name: str, seed: int) -> None:
+    """Five instruments, every kind of data and order, every reading of ctx."""
+    messages = RandomMarket(seed).messages(500)
+    outcome = both(Everything, messages, CONFIGS[name])
+    assert len(outcome.journal) > 100
+    assert len(outcome.lines) > 20
+
+
+@pytest.mark.parametrize("seed", range(11, 13), ids=lambda s: f"seed{s}")
+@pytest.mark.parametrize("data", [BOOKED, QUOTED], ids=lambda data: str(data.symbol))
+def test_a_patient_one_agrees_on_one_instrument(data: InstrumentData, seed: int) -> None:
+    """Resting orders: queues, crossings, resyncs."""
+    messages = RandomMarket(seed, (data,)).messages(800)
+    outcome = both(lambda: Everything(patient=True), messages, CONFIGS["slow answers"], (data,))
+    assert sum(d.maker for d in outcome.journal) > 5
+
+
+@pytest.mark.parametrize("batch_rows", [1, 7, 64])
+def test_batch_sizes_do_not_matter(batch_rows: int) -> None:
+    """A compiled run over small batches gives what the interpreted one gives over one."""
+    messages = RandomMarket(21).messages(300)
+    both(lambda: Everything(activity=0.1), messages, CONFIGS["slow answers"], batch_rows=batch_rows)
