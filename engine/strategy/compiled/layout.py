@@ -305,7 +305,7 @@ def _fields_of(value: Any) -> Iterator[str]:
 def _scalar(value: Any) -> Scalar | None:
     """The kind of a scalar, None for anything else. Subclasses (numpy's float64 too) are something else."""
     kind = {int: INT, float: FLOAT, bool: BOOL, str: WORD, Instrument: INSTRUMENT}.get(type(value))
-    if kind == INT and not -MAX_INT64 <= value <= MAX_INT64:
+    if kind == INT and not -MAX_INT64 - 1 <= value <= MAX_INT64:
         raise _Unfit("is a whole number that 64 bits do not hold")
     return kind
 
