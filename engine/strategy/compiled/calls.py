@@ -111,7 +111,7 @@ class Calls(Values):
         if found in (print,):
             self.refuse(node, "print()", "write ctx.log(...)")
         if found is sum:
-            self.refuse(node, "sum() of anything but whole numbers", "add in a loop: not every Python adds alike")
+            self.refuse(node, "sum()", "add in a loop: not every Python adds floats alike")
         if isinstance(found, type):
             self.refuse(node, f"making a {found.__name__}", "make it in on_start and keep it in a field")
         module = getattr(found, "__module__", "") or ""
