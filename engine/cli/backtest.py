@@ -21,10 +21,21 @@ from engine.model.errors import EngineError, InputError, StrategyError
 @click.option(
     "--with-commands", is_flag=True, help="Obey the log's COMMAND rows: runs a paper session's log again."
 )
+@click.option(
+    "--interpreted",
+    is_flag=True,
+    help="Run an @engine.compiled strategy in plain Python, where a debugger can step through it.",
+)
 @click.option("--batch-rows", default=0, hidden=True, help="Re-cut the input; results do not depend on it.")
 @json_option
 def backtest(
-    logs: tuple[str, ...], *, with_commands: bool, batch_rows: int, as_json: bool, **options: Any
+    logs: tuple[str, ...],
+    *,
+    with_commands: bool,
+    interpreted: bool,
+    batch_rows: int,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Run a strategy over one or more logs (files or 'globs'), merged by time."""
     from engine.cli.options import prepare_kernels
@@ -71,7 +82,15 @@ def backtest(
     progress = _Progress()
     watch = time.perf_counter()
     try:
-        result = run_backtest(paths, config, loaded, journal, batch_rows=batch_rows, progress=progress.show)
+        result = run_backtest(
+            paths,
+            config,
+            loaded,
+            journal,
+            batch_rows=batch_rows,
+            interpreted=interpreted,
+            progress=progress.show,
+        )
     except InputError as error:
         if not journal.records and not isinstance(error, StrategyError):
             shutil.rmtree(folder)  # there is nothing to run over: no run

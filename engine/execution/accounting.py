@@ -56,7 +56,7 @@ def _share(flow: int, part: int, whole: int) -> int:
     share = np.int64(quotient)
     if flow >= 0:
         return share  # type: ignore[return-value]  # int() would stay unsigned
-    return -share - (1 if remainder != np.uint64(0) else 0)
+    return -share - (1 if remainder != np.uint64(0) else 0)  # type: ignore[return-value]  # as above
 
 
 @jit.helper

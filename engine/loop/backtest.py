@@ -59,14 +59,17 @@ def run_backtest(
     journal: Journal,
     *,
     batch_rows: int = 0,
+    interpreted: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Backtest:
     """Run a strategy over logs, merged by time. `batch_rows` re-cuts the input (0: as it is).
 
+    `interpreted` runs a compiled strategy in plain Python: slower, and with the same decisions.
+
     Raises InputError or DamagedLog for the input, StrategyError for the strategy; the journal then holds
     what was decided before.
     """
-    runner = Runner(config, loaded, journal)
+    runner = Runner(config, loaded, journal, interpreted=interpreted)
     ended: set[str] = set()  # chain heads of files that were run to their end
     files = [_File(path, runner, batch_rows, ended) for path in paths]
     result = Backtest(runner, [file.input for file in files])

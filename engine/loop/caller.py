@@ -17,9 +17,9 @@ from engine.loop.codes import H_BAR, H_BOOK, H_ENGINE, H_QUOTE, H_TRADE
 from engine.loop.context import LoopContext
 from engine.loop.machine import Machine
 from engine.loop.memory import FIELD, Memory
-from engine.model.words import text_of
 from engine.model.errors import EngineError, InternalError, StrategyError
 from engine.model.units import POWERS_OF_TEN, format_time
+from engine.model.words import text_of
 from engine.strategy import sandbox
 from engine.strategy.api import Fill, OrderUpdate, Strategy
 from engine.strategy.compiled.operations import H_FILL, H_TIMER
@@ -140,7 +140,7 @@ class Caller:
         )
 
     def _report(self, offset: int) -> tuple[int, ...]:
-        """event, slot, number, instrument, side, size, price, fee, notional, reason, state, filled, total, maker."""
+        """The numbers of a report, in the order of the state record's out_ and told_ fields."""
         return _REPORT.unpack_from(self._report_view, offset)
 
     def _fill(self, report: tuple[int, ...]) -> Fill:

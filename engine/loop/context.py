@@ -20,10 +20,10 @@ from engine.loop import operations
 from engine.loop.chunk import Delivery
 from engine.loop.memory import FIELD, Memory
 from engine.loop.random import SeededRandom
-from engine.model.words import word_of
 from engine.model.errors import UsageError
 from engine.model.instruments import Instrument, Registry
 from engine.model.units import POWERS_OF_TEN
+from engine.model.words import word_of
 from engine.strategy.api import Book, OpenOrder, Quote
 
 _REFUSALS, _LIVE, _DECISIONS = FIELD["refusal_count"], FIELD["live_orders"], FIELD["decisions"]
@@ -217,7 +217,7 @@ class LoopContext:
 
     def target(self, instrument: Instrument | str, size: float, price: float | None = None) -> None:
         """Bring the position to `size`; see engine.loop.target."""
-        if self._settled.get(instrument) == (size, price):  # type: ignore[call-overload]  # a str is not in it
+        if self._settled.get(instrument) == (size, price):  # type: ignore[arg-type]  # a str is not in it
             return
         who = self.resolve(instrument)
         self._touch()

@@ -1,4 +1,4 @@
-"""A compiled strategy in a run: made after on_start, called by the kernels, brought back to Python when needed.
+"""A compiled strategy in a run: made after on_start, called by the kernels, brought back to Python at need.
 
 on_start, on_stop and handlers of what only Python reads (news, status) run interpreted; around them the
 strategy's record is copied out into its fields and in again. A failure is worded as the interpreted run
@@ -123,7 +123,7 @@ class Machine:
             value = self._value(letters[-1], word) if there else None
         spec, conversion = detail
         if conversion:
-            value = {"r": repr, "s": str, "a": ascii}[conversion](value)
+            value = repr(value) if conversion == "r" else ascii(value) if conversion == "a" else str(value)
         return format(value, spec) if spec else str(value)
 
     def _value(self, letter: str, word: int) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.execution.money import divide_exactly
-from engine.execution.state import instruments_at, orders_at, state_at
+from engine.execution.state import instruments_at, int64_at, orders_at, state_at
 from engine.loop import random, target, timers, views
 from engine.loop.codes import GROW_ITEMS, GROW_TIMERS
 from engine.loop.increments import rounded_price, rounded_size
@@ -45,9 +45,9 @@ def cancel_all(address: int, instrument: int) -> int:
     s = state_at(address, 1)[0]
     slot = s.live_head
     while slot >= 0:
-        if instrument < 0 or orders_at(s.orders, s.order_capacity)[slot].instrument == instrument:
-            if send_cancel(s, address, slot) < 0:
-                return FAILED
+        concerned = instrument < 0 or orders_at(s.orders, s.order_capacity)[slot].instrument == instrument
+        if concerned and send_cancel(s, address, slot) < 0:
+            return FAILED
         slot = tracks_at(s.tracks, s.order_capacity)[slot].next
     return 0
 
@@ -116,7 +116,7 @@ def levels(address: int, instrument: int, sign: int, depth: int, out: int) -> in
 def level(address: int, instrument: int, sign: int, number: int, out: int) -> int:
     """Price and size of one level to `out`; 0 when there is none."""
     from_best = views.level(state_at(address, 1)[0], instrument, sign, number)
-    found = views.int64_at(out, 2)
+    found = int64_at(out, 2)
     found[0] = from_best[0]
     found[1] = from_best[1]
     return 1 if from_best[1] > 0 else 0

@@ -29,7 +29,7 @@ _make_room = jit.function_at(2)
 @jit.helper
 def make_room(s: Any, address: int, code: int) -> bool:
     """Ask the runner for what `code` says; False when it could not help."""
-    return s.make_room != 0 and _make_room(s.make_room, address, code) == 0
+    return bool(s.make_room != 0 and _make_room(s.make_room, address, code) == 0)
 
 
 @jit.helper

@@ -86,7 +86,7 @@ _SPREAD = 0x9E3779B97F4A7C15 - 2**64  # odd, near 2^64 divided by the golden rat
 @jit.inlined
 def _home(s: Any, number: int) -> int:
     """Where a number's search begins."""
-    return ((number * _SPREAD) >> 32) & s.number_mask
+    return int(((number * _SPREAD) >> 32) & s.number_mask)
 
 
 @jit.helper

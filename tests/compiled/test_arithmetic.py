@@ -1,5 +1,7 @@
 """Compiled arithmetic is Python's: the same bits, the same errors, or an error where Python has no limit."""
 
+# ruff: noqa: C901, PLR0911, S307  a case after the other; the expressions are ours
+
 from __future__ import annotations
 
 import math
@@ -13,10 +15,11 @@ import pytest
 from engine.strategy.compiled.arithmetic import TOO_LARGE
 from tests.compiled.harness import Bench, load
 
-INTEGERS = (0, 1, -1, 2, 3, -7, 10, 63, 64, 1000, -1000, 2**31, 2**53, 2**53 + 1, -(2**53) - 1, 2**62, 2**63 - 1,
-            -(2**63) + 1, 1_717_200_000_000_000_000, 10**18)  # fmt: skip
-FLOATS = (0.0, -0.0, 1.0, -1.0, 0.5, 1.5, 2.5, -2.5, 0.1, 1e-9, 3.3, -7.25, 1e16, 9007199254740993.0, 1e300, -1e300,
-          5e-324, 9.223372036854776e18, -9.223372036854776e18, math.inf, -math.inf, math.nan)  # fmt: skip
+INTEGERS = (0, 1, -1, 2, 3, -7, 10, 63, 64, 1000, -1000, 2**31, 2**53, 2**53 + 1, -(2**53) - 1, 2**62,
+            2**63 - 1, -(2**63) + 1, 1_717_200_000_000_000_000, 10**18)  # fmt: skip
+FLOATS = (0.0, -0.0, 1.0, -1.0, 0.5, 1.5, 2.5, -2.5, 0.1, 1e-9, 3.3, -7.25, 1e16, 9007199254740993.0, 1e300,
+          -1e300, 5e-324, 9.223372036854776e18, -9.223372036854776e18, math.inf, -math.inf,
+          math.nan)  # fmt: skip
 
 
 class Maker:
@@ -118,7 +121,7 @@ def source_of(cases: list[tuple[str, str]]) -> str:
 def bits(value: Any) -> Any:
     """What two equal results have in common, to the bit."""
     if isinstance(value, float):
-        return "nan" if value != value else struct.pack("<d", value)
+        return "nan" if math.isnan(value) else struct.pack("<d", value)
     return type(value), value
 
 
@@ -135,7 +138,7 @@ def test_random_expressions_give_the_same_bits_and_errors(tmp_path: Path, seed: 
     compared = 0
     for number, (target, text) in enumerate(cases):
         for _ in range(60):
-            values = {name: chance.choice(INTEGERS) for name in "ijk"}
+            values: dict[str, Any] = {name: chance.choice(INTEGERS) for name in "ijk"}
             values |= {name: chance.choice(FLOATS) for name in "xyz"}
             values |= {name: chance.random() < 0.5 for name in "pq"}
             for name, value in values.items():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.model import jit
 from engine.strategy.compiled import build
 from tests.compiled.harness import Bench, load
 
@@ -31,7 +32,7 @@ RUN = (
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of strategies that is empty; the kernels' stays."""
     folder = tmp_path / "cache"
-    monkeypatch.setattr(build.jit, "cache_root", lambda: folder)
+    monkeypatch.setattr(jit, "cache_root", lambda: folder)
     monkeypatch.setattr(build, "_loaded", {})
     return folder
 
@@ -58,7 +59,9 @@ def test_the_second_time_nothing_is_compiled(tmp_path: Path, own_cache: Path) ->
 
 
 @pytest.mark.parametrize(
-    "edited", [HELPING.replace("2.0", "3.0"), HELPING.replace("x * BY", "x * BY * 1.5")], ids=["number", "line"]
+    "edited",
+    [HELPING.replace("2.0", "3.0"), HELPING.replace("x * BY", "x * BY * 1.5")],
+    ids=["number", "line"],
 )
 def test_an_edited_helper_is_not_served_as_it_was(tmp_path: Path, own_cache: Path, edited: str) -> None:
     """A number or a line of an imported file changes, and so does the result."""
@@ -80,14 +83,12 @@ def test_a_damaged_file_of_the_cache_is_made_again(tmp_path: Path, own_cache: Pa
     assert run(load(tmp_path, MINE)) == (0, 2.5)
 
 
-def test_a_cache_that_cannot_be_written_is_no_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is compiled each time."""
     (tmp_path / "helping.py").write_text(HELPING)
     blocked = tmp_path / "file"
     blocked.write_text("")
-    monkeypatch.setattr(build.jit, "cache_root", lambda: blocked)
+    monkeypatch.setattr(jit, "cache_root", lambda: blocked)
     monkeypatch.setattr(build, "_loaded", {})
     assert run(load(tmp_path, MINE)) == (1, 2.5)
     assert run(load(tmp_path, MINE)) == (1, 2.5)

@@ -13,7 +13,7 @@ from tests.compiled.harness import load
 from tests.helpers.logs import BTC, ETH, market
 from tests.reference.drive import ListedJournal, run_engine
 
-HEAD = '''import math
+HEAD = """import math
 import engine
 
 class Holder:
@@ -43,7 +43,7 @@ class Mine(engine.Strategy):
             ctx.market(trade.instrument, 0.01)
         if self.count < 9:
             return
-'''
+"""
 
 FAILING = [
     ("self.count // self.zero", "ZeroDivisionError"),
@@ -60,12 +60,12 @@ FAILING = [
     ("int(math.inf)", "OverflowError: cannot convert float infinity to integer"),
     ("int(math.nan)", "ValueError: cannot convert float NaN to integer"),
     ("1 << (self.zero - 1)", "ValueError: negative shift count"),
-    ("range_of = 0\n        for i in range(0, 3, self.zero):\n            range_of += i", "ValueError: range()"),
+    ("n = 0\n        for i in range(0, 3, self.zero):\n            n += i", "ValueError: range()"),
     ("a, b = self.items", "ValueError: too many values to unpack (expected 2)"),
     ("a, b, c, d = self.items", "ValueError: not enough values to unpack (expected 4, got 3)"),
     ("if self.count > 100:\n            late = 1\n        self.count += late", "UnboundLocalError"),
-    ("price = None\n        if self.count > 100:\n            price = 1.0\n        self.count += int(price + 1.0)",
-     "TypeError: unsupported operand type(s) for +: 'NoneType' and 'float'"),
+    ("price = None\n        if not self.flag:\n            price = 1.0\n        price += 1.0",
+     "TypeError: unsupported operand type(s) for +=: 'NoneType' and 'float'"),
     ("price = None\n        if self.count > 100:\n            price = 1.0\n        self.flag = price < 1.0",
      "TypeError: '<' not supported between instances of 'NoneType' and 'float'"),
     ("ctx.quote(ctx.instruments[0]).bid + ctx.book(ctx.instruments[0], 0).mid",
@@ -122,7 +122,7 @@ def test_both_forms_fail_with_the_same_words(tmp_path: Path, line: str, said: st
 )  # fmt: skip
 def test_every_handler_names_what_it_was_given(tmp_path: Path, handler: str, line: str) -> None:
     """Fills, updates, quotes, books and timers' names."""
-    argument = line.split(".")[0] if "." in line and not line.startswith("self") else "name"
+    argument = line.split(".", maxsplit=1)[0] if "." in line and not line.startswith("self") else "name"
     text = HEAD.replace("        if self.count < 9:\n            return\n", "") + (
         f"\n    def {handler}(self, ctx, {argument}):\n        {line}\n"
     )
@@ -143,7 +143,9 @@ def test_a_whole_number_beyond_64_bits_stops_the_run_and_never_wraps(tmp_path: P
 
 def test_a_dict_keeps_its_keys(tmp_path: Path) -> None:
     """Where Python would take a new key, the compiled form stops."""
-    quick, _ = fail(tmp_path, f"{HEAD}        self.by_instrument[ctx.instruments[1]] = 2.0\n", interpreted=False)
+    quick, _ = fail(
+        tmp_path, f"{HEAD}        self.by_instrument[ctx.instruments[1]] = 2.0\n", interpreted=False
+    )
     assert "keeps the keys that on_start gave it" in quick.message
 
 

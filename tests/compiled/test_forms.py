@@ -21,7 +21,9 @@ WIDE = Risk(collar_millionths=30_000)
 CONFIGS = {
     "zero latency": RunConfig(latency=Latency(0, 0, 0), risk=WIDE),
     "default latency": RunConfig(),
-    "slow answers": RunConfig(latency=Latency(2 * MS, 1 * MS, 5 * MS), fees=Fees(-100_000, 350_001), risk=WIDE),
+    "slow answers": RunConfig(
+        latency=Latency(2 * MS, 1 * MS, 5 * MS), fees=Fees(-100_000, 350_001), risk=WIDE
+    ),
     "position cap": RunConfig(risk=Risk(position_cap="0.02", collar_millionths=20_000), seed=5),
     "cash": RunConfig(account=Account("cash", "2.5"), risk=Risk(collar_millionths=0)),
 }

@@ -11,7 +11,7 @@ from engine.strategy.compiled.layout import Layout
 from engine.strategy.compiled.program import Program
 from tests.compiled.harness import load
 
-HEAD = '''import math
+HEAD = """import math
 import numpy as np
 import engine
 
@@ -42,7 +42,7 @@ class Mine(engine.Strategy):
         return x
 
     def on_trade(self, ctx, trade):
-'''
+"""
 LINE = HEAD.count("\n") + 1
 
 # A handler's lines, the line that is named (from 0), and what is said of it and of the way out.
@@ -90,10 +90,20 @@ REFUSED = [
     ("self.items.append(1.0)", 0, "list.append()", "keeps the length"),
     ("self.items = [1.0, 3.0]", 0, "making a list", "in on_start"),
     ("self.thing = Thing()", 0, "making a Thing", "in on_start"),
-    ("self.thing = self.thing", 0, "self.thing holds a Thing that a handler replaces", "change what is in it"),
+    (
+        "self.thing = self.thing",
+        0,
+        "self.thing holds a Thing that a handler replaces",
+        "change what is in it",
+    ),
     ("a = engine.Ema(3)", 0, "making a Ema", "in on_start"),
     ("a = self.mixed[0]", 0, "self.mixed mixes int and str", "a field holds"),
-    ("a = self.by_name['a']", 0, "self.by_name is a dict whose keys are not all instruments", "by instrument"),
+    (
+        "a = self.by_name['a']",
+        0,
+        "self.by_name is a dict whose keys are not all instruments",
+        "by instrument",
+    ),
     ("a = WORDS[0]", 0, "WORDS is a list outside the strategy", "field that on_start makes"),
     ("self.name = self.name + 'x'", 0, "str + str", "ctx.log"),
     ("if trade.instrument.symbol == 'BTC':\n    pass", 0, "Instrument.symbol", "compare instruments"),
@@ -149,5 +159,3 @@ def test_an_object_that_on_start_does_not_keep_is_nobody_s_business(tmp_path: Pa
     strategy.on_start(None)  # type: ignore[attr-defined]
     strategy.anything = {"x": object()}  # type: ignore[attr-defined]
     assert Program(strategy, Layout(strategy)).write().handlers
-
-

@@ -57,7 +57,9 @@ def test_both_forms_give_one_hash_on_random_markets(name: str, tmp_path: Path) -
     messages = RandomMarket(61).messages(3000, end=False)
     from tests.helpers.logs import definitions
 
-    log = make_log(tmp_path / "market.arrow", [*definitions(ALL), *messages], per_batch=200, with_definitions=False)
+    log = make_log(
+        tmp_path / "market.arrow", [*definitions(ALL), *messages], per_batch=200, with_definitions=False
+    )
     expected = run(name, log, compiled=False)
     assert run(name, log, compiled=True) == expected
     assert run(name, log, compiled=True, batch_rows=7) == expected

@@ -1,7 +1,7 @@
 """Strategies for both forms: one does everything that ctx offers, by chance; others one thing each."""
 
 # What each handler is called for stands in engine.strategy.api.
-# ruff: noqa: D102
+# ruff: noqa: D102, C901, PLR0912
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Everything(engine.Strategy):
         self.order = 0
         self.calls = 0
         self.tallies = {who: Tally() for who in ctx.instruments}
-        self.prices = {who: 0.0 for who in ctx.instruments}
+        self.prices = dict.fromkeys(ctx.instruments, 0.0)
         self.seen = [0, 0, 0, 0, 0, 0]
         self.ring = np.zeros(8)
         self.marks = np.zeros(4, dtype=np.int64)
@@ -137,7 +137,7 @@ class Everything(engine.Strategy):
         if ctx.random.random() < self.activity:
             self.act(ctx, ctx.random.choice(ctx.instruments))
 
-    def on_news(self, ctx: Any, news: Any) -> None:
+    def on_news(self, _ctx: Any, news: Any) -> None:
         self.digest += len(news.headline)
         self.tallies[self.first].count += 1
 
@@ -225,7 +225,8 @@ class Everything(engine.Strategy):
         away = ctx.random.choice(STEPS)
         if not self.patient:
             away -= 3
-        return ctx.round_price(who, middle - side * 0.5 * away)
+        rounded: float = ctx.round_price(who, middle - side * 0.5 * away)
+        return rounded
 
     def act(self, ctx: Any, who: Any) -> None:
         self.look(ctx, who)

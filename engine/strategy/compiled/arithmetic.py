@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+
 from engine.strategy.compiled.core import Code, Value
 from engine.strategy.compiled.kinds import (
     BOOL,
@@ -141,9 +142,10 @@ class Arithmetic(Code):
     # --- two operands ---
 
     def binary(self, operator: ast.operator, left: Value, right: Value, node: ast.AST) -> Value:
-        """left operator right."""
+        """Left operator right."""
         symbol = _SYMBOLS[type(operator)]
-        left, right = self.operands(left, right, node, symbol)
+        said = f"{symbol.split(' ')[0]}=" if isinstance(node, ast.AugAssign) else symbol
+        left, right = self.operands(left, right, node, said)
         if left.kind in _NUMPY or right.kind in _NUMPY:
             return self._numpy(symbol, left, right, node)
         if left.kind not in NUMBERS or right.kind not in NUMBERS:
@@ -176,13 +178,15 @@ class Arithmetic(Code):
         self.fail_if(zero, node, "ZeroDivisionError", _ZERO_DIVISIONS[symbol, "int"])
         least = -(2**63)
         if symbol == "/":
-            either = self.make(f"or i1 {self.make(f'icmp eq i64 {a}, {least}')}, "
-                               f"{self.make(f'icmp eq i64 {b}, {least}')}")
+            either = self.make(
+                f"or i1 {self.make(f'icmp eq i64 {a}, {least}')}, {self.make(f'icmp eq i64 {b}, {least}')}"
+            )
             self.fail_if(either, node, "OverflowError", TOO_LARGE)
             return Value(FLOAT, (self.make(f"call double @int_divide(ptr %state, i64 {a}, i64 {b})"),))
         if symbol == "//":
-            both = self.make(f"and i1 {self.make(f'icmp eq i64 {a}, {least}')}, "
-                             f"{self.make(f'icmp eq i64 {b}, -1')}")
+            both = self.make(
+                f"and i1 {self.make(f'icmp eq i64 {a}, {least}')}, {self.make(f'icmp eq i64 {b}, -1')}"
+            )
             self.fail_if(both, node, "OverflowError", TOO_LARGE)
             return Value(INT, (self.make(f"call i64 @int_floor(i64 {a}, i64 {b})"),))
         return Value(INT, (self.make(f"call i64 @int_rest(i64 {a}, i64 {b})"),))
@@ -195,7 +199,7 @@ class Arithmetic(Code):
         if kinds <= {NP_FLOAT, FLOAT, NP_INT, INT} and symbol in _OF_DOUBLES:
             a, b = self.as_float(left), self.as_float(right)
             return Value(NP_FLOAT, (self.make(f"{_OF_DOUBLES[symbol]} double {a}, {b}"),))
-        return self.refuse(
+        self.refuse(
             node,
             f"{left.kind.name} {symbol} {right.kind.name} follows NumPy's rules, which do not raise",
             "write float(...), int(...) or bool(...) around an array's item",
@@ -240,7 +244,7 @@ class Arithmetic(Code):
     # --- one operand ---
 
     def unary(self, operator: ast.unaryop, value: Value, node: ast.AST) -> Value:
-        """operator value."""
+        """Operator value."""
         if isinstance(operator, ast.Not):
             return self.boolean(self.negated(self.truth(value, node)))
         sign = "-" if isinstance(operator, ast.USub) else "+" if isinstance(operator, ast.UAdd) else "~"
@@ -275,7 +279,7 @@ class Arithmetic(Code):
     # --- comparing ---
 
     def compare(self, operator: ast.cmpop, left: Value, right: Value, node: ast.AST) -> str:
-        """left operator right, as a bit."""
+        """Left operator right, as a bit."""
         if isinstance(operator, ast.Is | ast.IsNot):
             same = self._is(left, right, node)
             return same if isinstance(operator, ast.Is) else self.negated(same)
@@ -302,8 +306,8 @@ class Arithmetic(Code):
         return self.make(f"icmp {_OF_WHOLE[name]} i64 {self.as_int(left)}, {self.as_int(right)}")
 
     def equal(self, left: Value, right: Value, node: ast.AST) -> str:
-        """left == right, as a bit."""
-        if left.kind == NONE or right.kind == NONE:
+        """Left == right, as a bit."""
+        if NONE in (left.kind, right.kind):
             return self._is(left, right, node)
         a, b = left.kind, right.kind
         if isinstance(a, Maybe) or isinstance(b, Maybe):
@@ -333,11 +337,13 @@ class Arithmetic(Code):
         for value in (left, right):
             if isinstance(value.known, str) and ": " in value.known:
                 self.refuse(
-                    node, "comparing with a refusal's own words", "compare numbers, or write them with ctx.log"
+                    node,
+                    "comparing with a refusal's own words",
+                    "compare numbers, or write them with ctx.log",
                 )
 
     def _is(self, left: Value, right: Value, node: ast.AST) -> str:
-        if left.kind != NONE and right.kind != NONE:
+        if NONE not in (left.kind, right.kind):
             self.refuse(node, '"is" between values', "write ==")
         other = right if left.kind == NONE else left
         if other.kind == NONE:
@@ -383,7 +389,7 @@ class Arithmetic(Code):
             hasattr(kind.shape.cls, "__bool__") or hasattr(kind.shape.cls, "__len__")
         ):
             return "true"
-        return str(self.refuse(node, f"the truth of {_article(kind)}", "compare it with something"))
+        self.refuse(node, f"the truth of {_article(kind)}", "compare it with something")
 
     def word(self, text: str) -> Value:
         """A text as a Word."""
@@ -394,4 +400,3 @@ class Arithmetic(Code):
 
 def _article(kind: Kind) -> str:
     return f"{'an' if kind.name[:1].lower() in 'aeiou' else 'a'} {kind.name}"
-

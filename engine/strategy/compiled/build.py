@@ -8,7 +8,6 @@ at any time; one that was cut short is made again.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
@@ -41,8 +40,8 @@ def _target() -> tuple[Any, str]:
     return machine, f"{llvmlite.__version__};{version};{machine.triple};{name};{features}"
 
 
-def function_address(text: str, entry: str, note: Callable[[float], None] | None = None) -> int:
-    """Address of a module's function, compiled or out of the cache. `note` is told how long compiling took."""
+def function_address(text: str, entry: str) -> int:
+    """Address of a module's function, compiled or out of the cache."""
     _, name = _target()
     key = blake2b(f"{name}\0{text}".encode(), digest_size=16).hexdigest()
     address = _loaded.get(key)
@@ -53,7 +52,6 @@ def function_address(text: str, entry: str, note: Callable[[float], None] | None
             code = _compile(text)
             _write(file, code)
         address = _loaded[key] = _load(code, entry)
-    del note
     return address
 
 

@@ -64,17 +64,17 @@ class Calls(Values):
             return self.read(node.id, node)
         found = self.static(node)
         if found is MISSING:
-            return self.refuse(node, f'"{node.id}" is used before it has a value, or is not known here')
+            self.refuse(node, f'"{node.id}" is used before it has a value, or is not known here')
         return self.global_value(found, node.id, node)
 
     def global_value(self, found: Any, name: str, node: ast.AST) -> Value:
         """A value that stands in a module."""
         constant = self.constant(found)
         if constant is None:
-            return self.refuse(
+            self.refuse(
                 node,
                 f"{name} is a {type(found).__name__} outside the strategy",
-                "numbers and texts of the module can be used; let anything else be a field that on_start makes",
+                "numbers and texts of the module can be used; anything else is a field that on_start makes",
             )
         return constant
 
@@ -95,7 +95,7 @@ class Calls(Values):
             base = self.expression(node.func.value)
             return self._call_method(base, node.func.attr, node)
         name = node.func.id if isinstance(node.func, ast.Name) else ""
-        return self.refuse(node, f"calling {name or 'the result of an expression'}", "call a function by its name")
+        self.refuse(node, f"calling {name or 'the result of an expression'}", "call a function by its name")
 
     def _call_object(self, found: Any, node: ast.Call) -> Value:
         name = ast.unparse(node.func)
@@ -108,7 +108,7 @@ class Calls(Values):
             source = source_of(found)
             if source.shown:
                 return self.call_function(source, self.bound(source, [], node), node)
-        if found in (print,):
+        if found is print:
             self.refuse(node, "print()", "write ctx.log(...)")
         if found is sum:
             self.refuse(node, "sum()", "add in a loop: not every Python adds floats alike")
@@ -116,10 +116,14 @@ class Calls(Values):
             self.refuse(node, f"making a {found.__name__}", "make it in on_start and keep it in a field")
         module = getattr(found, "__module__", "") or ""
         if module == "math":
-            self.refuse(node, f"{name}(): {_CPU_DEPENDENT}, or it has no compiled form", "math.sqrt, floor, ceil are exact")
+            self.refuse(
+                node,
+                f"{name}(): {_CPU_DEPENDENT}, or it has no compiled form",
+                "math.sqrt, floor, ceil are exact",
+            )
         if module.startswith("numpy") or type(found).__module__.startswith("numpy"):
             self.refuse(node, f"{name}(): NumPy adds and rounds in an order of its own", "write the loop")
-        return self.refuse(node, f"{name}() has no compiled form", "write it out with loops and numbers")
+        self.refuse(node, f"{name}() has no compiled form", "write it out with loops and numbers")
 
     def _call_method(self, base: Value, name: str, node: ast.Call) -> Value:
         kind = base.kind
@@ -141,7 +145,7 @@ class Calls(Values):
                 source = source_of(found.__func__)
                 return self.call_function(source, self.bound(source, [], node), node)
             close = difflib.get_close_matches(name, dir(kind.shape.cls), n=1)
-            return self.refuse(
+            self.refuse(
                 node,
                 f"{kind.name} has no method {name}",
                 f'did you mean "{close[0]}"' if found is None and close else "write it as a plain method",
@@ -151,20 +155,21 @@ class Calls(Values):
         way_out = "a list keeps the length that on_start gave it: write into its items"
         if not isinstance(kind, ListKind | ArrayKind):
             way_out = "numbers only: keep words for ctx.log" if kind.name == "str" else ""
-        return self.refuse(node, f"{kind.name}.{name}()", way_out)
+        self.refuse(node, f"{kind.name}.{name}()", way_out)
 
     def _imbalance(self, base: Value, node: ast.Call) -> Value:
         index, depth = base.parts
         (levels,) = self.given(node, (("levels", 5),))
         wanted = self.whole(levels, node)
         self.fail_if(
-            self.make(f"icmp slt i64 {wanted}, 0"), node, "ValueError", "imbalance(levels): levels is negative"
+            self.make(f"icmp slt i64 {wanted}, 0"),
+            node,
+            "ValueError",
+            "imbalance(levels): levels is negative",
         )
         fewer = self.make(f"icmp slt i64 {wanted}, {depth}")
         most = self.select(fewer, "i64", wanted, depth)
-        return Value(
-            FLOAT, (self.operation("imbalance", f"i64 {index}", f"i64 {most}", result="double"),)
-        )
+        return Value(FLOAT, (self.operation("imbalance", f"i64 {index}", f"i64 {most}", result="double"),))
 
     def given(self, node: ast.Call, names: tuple[tuple[str, Any], ...]) -> list[Value]:
         """A call's arguments by position; a default of `...` must be given."""
@@ -217,7 +222,6 @@ class Calls(Values):
             constant = self.constant(known[name])
             if constant is None:
                 self.refuse(node, f"{source.name}(): the default of {name} is no number")
-                raise AssertionError
             values[name] = constant
         return [values[name] for name in names]
 
@@ -285,7 +289,9 @@ def _one(code: Calls, values: list[Value], node: ast.Call) -> Value:
 
 
 def _abs(code: Calls, values: list[Value], node: ast.Call) -> Value:
-    value = code.certain(_one(code, values, node), node, "TypeError", "bad operand type for abs(): 'NoneType'")
+    value = code.certain(
+        _one(code, values, node), node, "TypeError", "bad operand type for abs(): 'NoneType'"
+    )
     if value.kind in (FLOAT, NP_FLOAT):
         return Value(value.kind, (code.make(f"call double @llvm.fabs.f64(double {value.parts[0]})"),))
     if value.kind not in (INT, BOOL):
@@ -313,9 +319,7 @@ def _extreme(operator: ast.cmpop) -> Callable[[Calls, list[Value], ast.Call], Va
                     "give numbers of one kind: 0.0 beside floats",
                 )
             bit = code.compare(operator, value, best, node)
-            best = Value(
-                best.kind, (code.select(bit, best.kind.parts[0], value.parts[0], best.parts[0]),)
-            )
+            best = Value(best.kind, (code.select(bit, best.kind.parts[0], value.parts[0], best.parts[0]),))
         return best
 
     return made
@@ -433,4 +437,3 @@ _BUILTINS: dict[Any, Callable[[Calls, list[Value], ast.Call], Value]] = {
 
 def _hashable(found: Any) -> bool:
     return isinstance(found, type) or callable(found)
-

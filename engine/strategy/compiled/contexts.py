@@ -57,7 +57,9 @@ class Contexts(Calls):
         """The index of an instrument that is given to ctx."""
         value = self.certain(value, node, "AttributeError", "'NoneType' object has no attribute 'index'")
         if value.kind == WORD:
-            self.refuse(node, "an instrument by its name", "look it up in on_start: self.btc = ctx.instrument(...)")
+            self.refuse(
+                node, "an instrument by its name", "look it up in on_start: self.btc = ctx.instrument(...)"
+            )
         if value.kind != INSTRUMENT:
             self.refuse(node, f"a {value.kind.name} where an instrument is needed")
         return value.parts[0]
@@ -114,7 +116,7 @@ class Contexts(Calls):
             kind = self.select(there, "i64", kind, str(_MARKET))
         return self._order(node, who, size, limit, kind, _TIF[tif.known], options)
 
-    def _order(  # noqa: PLR0913  one argument per field of an order
+    def _order(
         self, node: ast.Call, who: Value, size: Value, price: str, kind: str, tif: int, options: str
     ) -> Value:
         number = self.operation(
@@ -152,9 +154,7 @@ class Contexts(Calls):
         index, wanted = self._which(who, node), self.number(size, node)
         there, limit = self._price(price, node)
         priced = self.make(f"zext i1 {there} to i64")
-        answer = self.operation(
-            "aim", f"i64 {index}", f"double {wanted}", f"double {limit}", f"i64 {priced}"
-        )
+        answer = self.operation("aim", f"i64 {index}", f"double {wanted}", f"double {limit}", f"i64 {priced}")
         self._answered(answer, node)
         return Value(NONE)
 
@@ -209,10 +209,10 @@ class Contexts(Calls):
         return Value(Maybe(FLOAT), (self.make(f"icmp ne i64 {mantissa}, 0"), price.parts[0]))
 
     def _ctx_instrument(self, node: ast.Call) -> Value:
-        return self.refuse(node, "ctx.instrument()", "look it up in on_start: self.btc = ctx.instrument(...)")
+        self.refuse(node, "ctx.instrument()", "look it up in on_start: self.btc = ctx.instrument(...)")
 
     def _ctx_instruments(self, node: ast.Call) -> Value:
-        return self.refuse(node, "ctx.instruments()", "it is no method: ctx.instruments")
+        self.refuse(node, "ctx.instruments()", "it is no method: ctx.instruments")
 
     _ctx_now = _ctx_random = _ctx_instruments
 
@@ -225,10 +225,7 @@ class Contexts(Calls):
 
     def _ctx_at(self, node: ast.Call) -> Value:
         ts, name = self.given(node, (("ts", ...), ("name", ...)))
-        if ts.kind == FLOAT:
-            due = self.truncated(ts.parts[0], node)
-        else:
-            due = self.whole(ts, node)
+        due = self.truncated(ts.parts[0], node) if ts.kind == FLOAT else self.whole(ts, node)
         word = self._name(name, node)
         self._answered(self.operation("add_timer", f"i64 {due}", "i64 0", f"i64 {word}"), node)
         return Value(NONE)
@@ -296,11 +293,11 @@ class Contexts(Calls):
             return Value(INT, (self._drawn(self.whole(low, node), self.whole(high, node), node),))
         if name == "choice":
             (items,) = self.given(node, (("items", ...),))
-            if not isinstance(items.kind, ListKind | TupleKind | RowKind | ArrayKind):
-                if items.kind is not INSTRUMENTS:
-                    self.refuse(node, f"choice() of {items.kind.name}", "give a list or a tuple")
+            sequences = ListKind | TupleKind | RowKind | ArrayKind
+            if not isinstance(items.kind, sequences) and items.kind is not INSTRUMENTS:
+                self.refuse(node, f"choice() of {items.kind.name}", "give a list or a tuple")
             return self.item(items, self._drawn("0", self.length(items, node), node), node)
-        return self.refuse(node, f"ctx.random has no {name}", "random, integers, choice, normal")
+        self.refuse(node, f"ctx.random has no {name}", "random, integers, choice, normal")
 
     def _drawn(self, low: str, high: str, node: ast.AST) -> str:
         empty = self.make(f"icmp sge i64 {low}, {high}")
@@ -367,7 +364,6 @@ class Contexts(Calls):
         found = {**_LOGGED, **plain}.get(kind) if isinstance(kind, Scalar) else None
         if found is None:
             self.refuse(node, f"ctx.log() of a {kind.name}", "log its numbers")
-            raise AssertionError
         part = parts[0]
         if kind.parts[0] == "double":
             part = self.make(f"bitcast double {part} to i64")
@@ -375,4 +371,3 @@ class Contexts(Calls):
             part = self.make(f"zext i1 {part} to i64")
         words.append(part)
         return letter + found
-

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from engine.execution.state import INSTRUMENT
 from engine.strategy.compiled.kinds import (
@@ -185,7 +185,7 @@ class Code:
 
     # --- failures ---
 
-    def refuse(self, node: ast.AST, what: str, way_out: str = "") -> Any:
+    def refuse(self, node: ast.AST, what: str, way_out: str = "") -> NoReturn:
         """Raise the refusal of a construct."""
         raise refusal(self.source, node, what, way_out)
 
@@ -216,7 +216,7 @@ class Code:
         self.begin(good)
 
     def pass_on(self, status: str, node: ast.AST, *, own: bool) -> None:
-        """After a call: hand its failure up; a failure of the engine's own code gets this line as its place."""
+        """After a call: hand its failure up; that of the engine's own code gets this line as its place."""
         bad, good = self.label("bad"), self.label("good")
         self.branch(self.make(f"icmp ne i64 {status}, 0"), bad, good)
         self.begin(bad)
@@ -263,23 +263,23 @@ class Code:
                 return Value(kind, ("false", *self.absent(kind.inner)))
             if value.kind == kind.inner:
                 return Value(kind, ("true", *value.parts))
-        if isinstance(kind, TupleKind) and isinstance(value.kind, TupleKind):
-            if len(kind.items) == len(value.kind.items):
-                fitted = [
-                    self.fit(item, wanted, node, what)
-                    for item, wanted in zip(self.items_of(value), kind.items, strict=True)
-                ]
-                return Value(kind, tuple(part for item in fitted for part in item.parts))
-        return self.mismatch(node, what, kind, value.kind)
+        own = value.kind
+        if isinstance(kind, TupleKind) and isinstance(own, TupleKind) and len(kind.items) == len(own.items):
+            items = zip(self.items_of(value), kind.items, strict=True)
+            fitted = [self.fit(item, wanted, node, what) for item, wanted in items]
+            return Value(kind, tuple(part for item in fitted for part in item.parts))
+        self.mismatch(node, what, kind, value.kind)
 
-    def mismatch(self, node: ast.AST, what: str, kind: Kind, other: Kind) -> Any:
+    def mismatch(self, node: ast.AST, what: str, kind: Kind, other: Kind) -> NoReturn:
         """Refuse a value of another kind than before."""
         way_out = f"let it be {kind.name} everywhere"
         if {kind.name, other.name} <= {"int", "float", "int | None", "float | None"}:
-            way_out = "write 0.0, not 0, or float(...) where a float is meant, int(...) where a whole number is"
+            way_out = (
+                "write 0.0, not 0, or float(...) where a float is meant, int(...) where a whole number is"
+            )
         elif other.name.startswith("numpy."):
             way_out = f"write {other.name.removeprefix('numpy.').removesuffix('64')}(...) around it"
-        return self.refuse(node, f"{what} is {kind.name}, and {other.name} here", way_out)
+        self.refuse(node, f"{what} is {kind.name}, and {other.name} here", way_out)
 
     def items_of(self, value: Value) -> list[Value]:
         """The items of a tuple that was made in a handler."""
@@ -322,7 +322,6 @@ class Code:
             joined = self.joined(known[0], value.kind)
             if joined is None:
                 self.mismatch(node, f'"{name}" (line {known[1]})', known[0], value.kind)
-                raise AssertionError
             kind = joined
             if kind != known[0]:
                 self.function.variables[name] = kind, known[1]
@@ -346,7 +345,6 @@ class Code:
         known = self.function.variables.get(name)
         if known is None:
             self.refuse(node, f'"{name}" is used before it has a value')
-            raise AssertionError
         variable = self._variable(name, known[0], known[1])
         bound = self.load(BIT, variable.bound)
         self.fail_if(
@@ -376,6 +374,8 @@ def _locals_of(node: ast.FunctionDef) -> frozenset[str]:
     spec = node.args
     names = {a.arg for a in (*spec.posonlyargs, *spec.args, *spec.kwonlyargs)}
     names |= {
-        inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)
+        inner.id
+        for inner in ast.walk(node)
+        if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)
     }
     return frozenset(names)

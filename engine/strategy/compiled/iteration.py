@@ -1,4 +1,4 @@
-"""What a for statement walks over: ranges, sequences, dicts by instrument, orders, levels, and those together."""
+"""What a for statement walks over: ranges, sequences, dicts, orders, levels, and several of them together."""
 
 from __future__ import annotations
 
@@ -172,7 +172,9 @@ class Iteration(Contexts):
             return self._orders(value)
         sequences = ListKind | ArrayKind | RowKind | TupleKind | LevelsKind
         if not isinstance(kind, sequences) and kind is not INSTRUMENTS:
-            self.refuse(node, f"a loop over a {kind.name}", "loop over a range, a list, a tuple or a dict of on_start")
+            self.refuse(
+                node, f"a loop over a {kind.name}", "loop over a range, a list, a tuple or a dict of on_start"
+            )
         count = self.length(value, node)
         slot = self._counter("0")
 

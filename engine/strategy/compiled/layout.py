@@ -1,11 +1,11 @@
 """From a strategy's fields after on_start to one record of memory, and back.
 
 Everything takes multiples of 8 bytes, so that there is no padding and a copy of the bytes is a snapshot.
-Scalars stand in their object; lists, arrays, dicts and nested objects stand behind it, and are found by their
-distance from the record's beginning. An object that two fields hold stands there once.
+Scalars stand in their object; lists, arrays, dicts and nested objects stand behind it, and are found by
+their distance from the record's beginning. An object that two fields hold stands there once.
 
-What cannot be held is no error here: a field that only on_start or on_stop uses may be anything. Compiled code
-that uses it is refused with the line that does.
+What cannot be held is no error here: a field that only on_start or on_stop uses may be anything. Compiled
+code that uses it is refused with the line that does.
 """
 
 from __future__ import annotations
@@ -146,7 +146,9 @@ class Layout:
         if isinstance(value, tuple):
             return RowKind(tuple(kinds)), self._take(len(value))
         names = " and ".join(sorted({kind.name for kind in kinds}))
-        raise _Unfit(f"is a list of {names}, of different forms" if " and " not in names else f"mixes {names}")
+        raise _Unfit(
+            f"is a list of {names}, of different forms" if " and " not in names else f"mixes {names}"
+        )
 
     def _array(self, value: npt.NDArray[Any]) -> tuple[Kind, int]:
         item = _ARRAYS.get(str(value.dtype))

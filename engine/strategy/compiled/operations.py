@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-I, F = "i64", "double"
+WHOLE, REAL = "i64", "double"
 
 # Handlers as the strategy's function is called for them; the first four are the loop's own codes.
 H_TRADE, H_QUOTE, H_BOOK, H_BAR, H_FILL, H_ORDER, H_TIMER = 1, 2, 3, 4, 10, 11, 12
@@ -32,25 +32,25 @@ class Operation(NamedTuple):
 
 
 OPERATIONS: dict[str, Operation] = {
-    "order": Operation(I, (I, I, F, F, I, I, I)),
-    "cancel": Operation(I, (I, I)),
-    "cancel_all": Operation(I, (I, I)),
-    "aim": Operation(I, (I, I, F, F, I)),
-    "add_timer": Operation(I, (I, I, I, I)),
-    "cancel_timer": Operation(I, (I, I)),
-    "quote": Operation(I, (I, I, I)),
-    "book": Operation(I, (I, I, I)),
-    "level": Operation(I, (I, I, I, I, I)),
-    "level_count": Operation(I, (I, I, I, I)),
-    "imbalance": Operation(F, (I, I, I)),
-    "equity": Operation(F, (I,)),
-    "round_price": Operation(F, (I, I, F)),
-    "round_size": Operation(F, (I, I, F)),
-    "divide": Operation(F, (I, I), pure=True),
-    "next_order": Operation(I, (I, I, I, I)),
-    "order_count": Operation(I, (I, I, I)),
-    "order_state": Operation(I, (I, I, I)),
-    "random_float": Operation(F, (I,)),
-    "random_integer": Operation(I, (I, I, I)),
-    "random_normal": Operation(F, (I, F, F)),
+    "order": Operation(WHOLE, (WHOLE, WHOLE, REAL, REAL, WHOLE, WHOLE, WHOLE)),
+    "cancel": Operation(WHOLE, (WHOLE, WHOLE)),
+    "cancel_all": Operation(WHOLE, (WHOLE, WHOLE)),
+    "aim": Operation(WHOLE, (WHOLE, WHOLE, REAL, REAL, WHOLE)),
+    "add_timer": Operation(WHOLE, (WHOLE, WHOLE, WHOLE, WHOLE)),
+    "cancel_timer": Operation(WHOLE, (WHOLE, WHOLE)),
+    "quote": Operation(WHOLE, (WHOLE, WHOLE, WHOLE)),
+    "book": Operation(WHOLE, (WHOLE, WHOLE, WHOLE)),
+    "level": Operation(WHOLE, (WHOLE, WHOLE, WHOLE, WHOLE, WHOLE)),
+    "level_count": Operation(WHOLE, (WHOLE, WHOLE, WHOLE, WHOLE)),
+    "imbalance": Operation(REAL, (WHOLE, WHOLE, WHOLE)),
+    "equity": Operation(REAL, (WHOLE,)),
+    "round_price": Operation(REAL, (WHOLE, WHOLE, REAL)),
+    "round_size": Operation(REAL, (WHOLE, WHOLE, REAL)),
+    "divide": Operation(REAL, (WHOLE, WHOLE), pure=True),
+    "next_order": Operation(WHOLE, (WHOLE, WHOLE, WHOLE, WHOLE)),
+    "order_count": Operation(WHOLE, (WHOLE, WHOLE, WHOLE)),
+    "order_state": Operation(WHOLE, (WHOLE, WHOLE, WHOLE)),
+    "random_float": Operation(REAL, (WHOLE,)),
+    "random_integer": Operation(WHOLE, (WHOLE, WHOLE, WHOLE)),
+    "random_normal": Operation(REAL, (WHOLE, REAL, REAL)),
 }

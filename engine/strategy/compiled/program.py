@@ -286,7 +286,9 @@ def _fill(code: Code) -> list[str]:
 
 
 def _order(code: Code) -> list[str]:
-    first = _told(code, "instrument", "number", "state", "side", "order_size", "filled", "order_price", "reason")
+    first = _told(
+        code, "instrument", "number", "state", "side", "order_size", "filled", "order_price", "reason"
+    )
     return [*first, code.state("now"), *_told(code, "event")]
 
 

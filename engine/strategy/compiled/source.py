@@ -18,7 +18,7 @@ INTERPRETED = "without @engine.compiled it runs interpreted"
 class Source(NamedTuple):
     """One function as its author wrote it."""
 
-    function: FunctionType
+    function: Any
     node: ast.FunctionDef
     file: str  # as its code object names it
     shown: str  # as people do; "" for the engine's own

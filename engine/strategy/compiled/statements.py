@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
-from typing import Any
+from typing import Any, NoReturn
 
 from engine.strategy.compiled.calls import MISSING
 from engine.strategy.compiled.core import Loop, Value
@@ -22,10 +22,10 @@ from engine.strategy.compiled.kinds import (
     ArrayKind,
     DictKind,
     Kind,
+    LevelsKind,
     ListKind,
     Maybe,
     OrdersKind,
-    LevelsKind,
     RowKind,
     Scalar,
     TupleKind,
@@ -69,16 +69,19 @@ class Statements(Iteration):
         for statement in statements:
             if self.ended:
                 return
-            method = getattr(self, f"_do_{type(statement).__name__}", None)
-            if method is None:
-                self._unknown(statement)
+            method: Any = getattr(self, f"_do_{type(statement).__name__}", self._unknown)
             method(statement)
 
-    def _unknown(self, node: ast.AST) -> Any:
+    def _unknown(self, node: ast.AST) -> NoReturn:
         name = type(node).__name__
         what, way_out = _WAYS_OUT.get(name, (name.lower(), ""))
-        return self.refuse(node, f"a compiled strategy has no {what}" if not what.startswith(
-            ("making", "a ", "an ", "import")) else what, way_out)
+        self.refuse(
+            node,
+            f"a compiled strategy has no {what}"
+            if not what.startswith(("making", "a ", "an ", "import"))
+            else what,
+            way_out,
+        )
 
     # --- statements ---
 
@@ -106,7 +109,9 @@ class Statements(Iteration):
         elif isinstance(target, ast.Attribute):
             base = self.expression(target.value)
             old = self.attribute(base, target.attr, target)
-            self.set_field(base, target.attr, self.binary(node.op, old, self.expression(node.value), node), node)
+            self.set_field(
+                base, target.attr, self.binary(node.op, old, self.expression(node.value), node), node
+            )
         else:
             base, index = self.expression(target.value), self.expression(target.slice)
             old = self._item_of(base, index, target)
@@ -140,7 +145,7 @@ class Statements(Iteration):
             more = self.make(f"icmp sgt i64 {length}, {count}")
             self.fail_if(more, node, "ValueError", f"too many values to unpack (expected {count})")
             return [self.item(value, str(i), node) for i in range(count)]
-        return list(self.refuse(node, f"unpacking a {kind.name}", "read its attributes"))
+        self.refuse(node, f"unpacking a {kind.name}", "read its attributes")
 
     def _do_If(self, node: ast.If) -> None:
         yes, no, out = self.label("then"), self.label("else"), self.label("endif")
@@ -210,7 +215,6 @@ class Statements(Iteration):
             kind = self.joined(function.returns, value.kind)
             if kind is None:
                 self.mismatch(node, f"what {self.source.name} returns", function.returns, value.kind)
-                raise AssertionError
         if kind != function.returns:
             self.program.changed = self.program.changed or function.returns is not None
             function.returns = kind
@@ -242,7 +246,9 @@ class Statements(Iteration):
         known = getattr(builtins, name, None)
         texts = [a.value for a in arguments if isinstance(a, ast.Constant) and isinstance(a.value, str)]
         if not (isinstance(known, type) and issubclass(known, Exception)) or len(texts) != len(arguments):
-            self.refuse(node, "raise of anything but an exception of Python's with a text", 'raise ValueError("...")')
+            self.refuse(
+                node, "raise of anything but an exception of Python's with a text", 'raise ValueError("...")'
+            )
         if len(texts) > 1 or known is KeyError or node.cause is not None:
             self.refuse(node, "raise in this form", 'raise ValueError("...")')
         self.fail(node, name, texts[0] if texts else "")
@@ -269,16 +275,14 @@ class Statements(Iteration):
 
     def expression(self, node: ast.expr) -> Value:
         """The value of an expression."""
-        method = getattr(self, f"_of_{type(node).__name__}", None)
-        if method is None:
-            self._unknown(node)
+        method: Any = getattr(self, f"_of_{type(node).__name__}", self._unknown)
         made: Value = method(node)
         return made
 
     def _of_Constant(self, node: ast.Constant) -> Value:
         constant = self.constant(node.value)
         if constant is None:
-            return self.refuse(node, f"the value {node.value!r}", "use numbers that 64 bits hold, texts and None")
+            self.refuse(node, f"the value {node.value!r}", "use numbers that 64 bits hold, texts and None")
         return constant
 
     def _of_Name(self, node: ast.Name) -> Value:
@@ -345,7 +349,7 @@ class Statements(Iteration):
             return self.make(f"icmp ne i64 {self._place_of(items, wanted.parts[0])}, 0")
         if isinstance(kind, ListKind) or kind is INSTRUMENTS:
             return self._searched(items, wanted, node)
-        return str(self.refuse(node, f'"in" with a {kind.name}', "write the loop"))
+        self.refuse(node, f'"in" with a {kind.name}', "write the loop")
 
     def _searched(self, items: Value, wanted: Value, node: ast.AST) -> str:
         found, slot = self.slot("i1"), self.slot("i64")
@@ -409,31 +413,27 @@ class Statements(Iteration):
     def _of_IfExp(self, node: ast.IfExp) -> Value:
         yes, no, out = self.label("then"), self.label("else"), self.label("chosen")
         self.condition(node.test, yes, no)
-        made: list[tuple[Value, int]] = []
-        blocks: list[tuple[Value, list[str], bool]] = []
+        made: list[tuple[Value, list[str]]] = []
         for label, part in ((yes, node.body), (no, node.orelse)):
             self.begin(label)
             value = self.expression(part)
-            made.append((value, len(self.lines)))
-            blocks.append((value, self.lines, self.ended))
             self.end(f"br label %{out}")
-            if label == yes:
-                first_lines = self.lines
-                self.lines = []
+            made.append((value, self.lines))
+            self.lines = []
         a, b = made[0][0], made[1][0]
         kind = self.joined(a.kind, b.kind)
         if kind is None:
             self.mismatch(node, "this", a.kind, b.kind)
-            raise AssertionError
         slots = [self.slot(part) for part in kind.parts]
-        second_lines = self.lines
-        for lines, value in ((first_lines, a), (second_lines, b)):
+        # What each gives is known only now: it is kept before the jump that ends its block.
+        for value, lines in made:
             closing = lines.pop()
             self.lines, self.ended = lines, False
-            for part, content, slot in zip(kind.parts, self.fit(value, kind, node, "this").parts, slots, strict=True):
-                self.store(part, content, slot)
+            fitted = self.fit(value, kind, node, "this")
+            for llvm, content, slot in zip(kind.parts, fitted.parts, slots, strict=True):
+                self.store(llvm, content, slot)
             self.lines.append(closing)
-        self.lines = first_lines + second_lines
+        self.lines = made[0][1] + made[1][1]
         self.ended = True
         self.begin(out)
         return Value(kind, tuple(self.load(part, slot) for part, slot in zip(kind.parts, slots, strict=True)))
@@ -513,21 +513,18 @@ class Statements(Iteration):
             at = self.at(base.parts[0], self.make(f"add i64 {self.make(f'shl i64 {place}, 3')}, 8"))
         else:
             self.refuse(node, f"assigning to an item of a {kind.name}")
-            raise AssertionError
         if not isinstance(item, Scalar):
             self.refuse(node, f"replacing the {item.name} in a {kind.name}", "change what is in it")
-            raise AssertionError
         self.put(self._as_item(value, item, node), at)
 
     def _as_item(self, value: Value, item: Scalar, node: ast.AST) -> Value:
-        """The value as a list's or an array's item; an array turns whole numbers into floats, as NumPy does."""
+        """The value as a list's or an array's item; an array makes floats of whole numbers, as NumPy does."""
         plain = _ARRAY_ITEMS.get(item)
         if plain is None:
             return self.fit(value, item, node, "this item")
-        if value.kind == item or value.kind == plain:
+        if value.kind in (item, plain):
             return Value(item, value.parts)
         if item == NP_FLOAT and value.kind in (INT, BOOL, NP_INT):
             return Value(item, (self.as_float(value),))
         what = value.kind.inner if isinstance(value.kind, Maybe) else value.kind
-        return Value(item, tuple(self.mismatch(node, "an array's item", plain, what)))
-
+        self.mismatch(node, "an array's item", plain, what)

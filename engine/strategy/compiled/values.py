@@ -1,4 +1,4 @@
-"""Attributes, items and lengths: what is read of events, views, instruments and the strategy's own objects."""
+"""Attributes, items and lengths: what is read of events, views, instruments and the strategy's objects."""
 
 from __future__ import annotations
 
@@ -75,9 +75,11 @@ _INSTRUMENT_NUMBERS = {
     "max_size": "max_size",
 }
 CONTEXT_NAMES = (
-    "now random instruments instrument market limit cancel cancel_all target position cash equity orders "
-    "quote book last at every cancel_timer log round_price round_size"
-).split()
+    *("now", "random", "instruments", "instrument"),
+    *("market", "limit", "cancel", "cancel_all", "target", "orders"),
+    *("position", "cash", "equity", "quote", "book", "last"),
+    *("at", "every", "cancel_timer", "log", "round_price", "round_size"),
+)
 
 
 class Values(Arithmetic):
@@ -87,9 +89,7 @@ class Values(Arithmetic):
 
     def attribute(self, value: Value, name: str, node: ast.AST) -> Value:
         """value.name."""
-        value = self.certain(
-            value, node, "AttributeError", f"'NoneType' object has no attribute '{name}'"
-        )
+        value = self.certain(value, node, "AttributeError", f"'NoneType' object has no attribute '{name}'")
         kind = value.kind
         if isinstance(kind, Struct):
             found = kind.attribute(name)
@@ -113,9 +113,11 @@ class Values(Arithmetic):
             close = difflib.get_close_matches(name, CONTEXT_NAMES, n=1)
             if name not in CONTEXT_NAMES:
                 self.refuse(
-                    node, f"ctx has no {name}", f'did you mean "{close[0]}"' if close else "see docs/strategies.md"
+                    node,
+                    f"ctx has no {name}",
+                    f'did you mean "{close[0]}"' if close else "see docs/strategies.md",
                 )
-        return self.refuse(node, f"{kind.name}.{name}", _way_to_attribute(kind))
+        self.refuse(node, f"{kind.name}.{name}", _way_to_attribute(kind))
 
     def _made(self, value: Value, part: int, how: str) -> Value:
         """An attribute of an event, from its parts."""
@@ -173,9 +175,7 @@ class Values(Arithmetic):
         """The Word of a code."""
         word = str(otherwise)
         for number, text in names.items():
-            word = self.select(
-                self.make(f"icmp eq i64 {code}, {number}"), "i64", str(word_of(text)), word
-            )
+            word = self.select(self.make(f"icmp eq i64 {code}, {number}"), "i64", str(word_of(text)), word)
         return Value(WORD, (word,))
 
     def _of_instrument(self, value: Value, name: str, node: ast.AST) -> Value:
@@ -187,8 +187,10 @@ class Values(Arithmetic):
             return self.decimal(self.instrument(index, own[0]), index, own[1])
         if name in _INSTRUMENT_NUMBERS:
             return Value(INT, (self.instrument(index, _INSTRUMENT_NUMBERS[name]),))
-        return self.refuse(
-            node, f"Instrument.{name}", "keep what you need of it in a field, in on_start, or compare instruments"
+        self.refuse(
+            node,
+            f"Instrument.{name}",
+            "keep what you need of it in a field, in on_start, or compare instruments",
         )
 
     def _of_book(self, value: Value, name: str) -> Value | None:
@@ -237,15 +239,20 @@ class Values(Arithmetic):
             )
         constant = self.constant(found)
         if constant is None:
-            self.refuse(node, f"{kind.name}.{name} is a {type(found).__name__}", "call it, or make it a field")
-            raise AssertionError
+            self.refuse(
+                node, f"{kind.name}.{name} is a {type(found).__name__}", "call it, or make it a field"
+            )
         return constant
 
     def field(self, value: Value, field: Field, node: ast.AST) -> Value:
         """A field of an object."""
         if field.refused:
-            self.refuse(node, f"self.{field.name} {field.refused}", "a field holds numbers, texts, instruments, "
-                        "lists and tuples of them, dicts by instrument, arrays, and objects of such fields")
+            self.refuse(
+                node,
+                f"self.{field.name} {field.refused}",
+                "a field holds numbers, texts, instruments, "
+                "lists and tuples of them, dicts by instrument, arrays, and objects of such fields",
+            )
         if field.kind is None:
             return Value(NONE)
         at = self.at(value.parts[0], field.offset)
@@ -279,7 +286,6 @@ class Values(Arithmetic):
         kind = value.kind
         if not isinstance(kind, ObjectKind):
             self.refuse(node, f"assigning to {kind.name}.{name}", "events and views are what they are")
-            raise AssertionError
         field = kind.shape.fields.get(name)
         if field is None:
             self.refuse(
@@ -287,7 +293,6 @@ class Values(Arithmetic):
                 f"{kind.name} has no field {name} after on_start",
                 f"declare it there, with a value of the kind that it will hold: self.{name} = 0.0",
             )
-            raise AssertionError
         if field.refused or (field.kind is not None and not isinstance(field.kind, Scalar)):
             self.refuse(
                 node,
@@ -340,7 +345,8 @@ class Values(Arithmetic):
     def tuple_of(self, items: list[Value]) -> Value:
         """A tuple of values."""
         return Value(
-            TupleKind(tuple(item.kind for item in items)), tuple(part for item in items for part in item.parts)
+            TupleKind(tuple(item.kind for item in items)),
+            tuple(part for item in items for part in item.parts),
         )
 
     # --- items ---
@@ -359,7 +365,7 @@ class Values(Arithmetic):
         if isinstance(kind, LevelsKind):
             index, depth = value.parts
             return self.operation("level_count", f"i64 {index}", f"i64 {kind.sign}", f"i64 {depth}")
-        return str(self.refuse(node, f"len() of {kind.name}"))
+        self.refuse(node, f"len() of {kind.name}")
 
     def item(self, value: Value, index: str, node: ast.AST) -> Value:
         """The item at an index that is within the length."""
@@ -380,7 +386,7 @@ class Values(Arithmetic):
             if items and all(item.kind == items[0].kind for item in items):
                 return self._picked(items, index)
             self.refuse(node, "an index into a tuple of different kinds", "write the index as a number")
-        return self.refuse(node, f"{kind.name} is no sequence")
+        self.refuse(node, f"{kind.name} is no sequence")
 
     def _picked(self, items: list[Value], index: str) -> Value:
         """One of several values."""
@@ -455,4 +461,3 @@ def _way_to_attribute(kind: Kind) -> str:
     if isinstance(kind, DictKind):
         return "a dict keeps the keys that on_start gave it; read and write its items"
     return ""
-
