@@ -110,8 +110,8 @@ __all__ = [
     "Trade",
     "Vwap",
     "ZScore",
-    "microprice",
     "compiled",
+    "microprice",
 ]
 
 

@@ -323,6 +323,6 @@ def _is_plain_object(value: Any) -> bool:
     return not (
         isinstance(value, type)
         or callable(value)
-        or (cls.__module__.startswith("engine.") and cls.__module__ != "engine.market.indicators")
+        or (cls.__module__.startswith("engine.") and not cls.__module__.startswith("engine.market."))
         or cls.__module__ in ("builtins", "numpy", "collections", "decimal", "fractions", "datetime")
     )
