@@ -19,7 +19,8 @@ from engine.log.schema import Batch
 from engine.loop import operations
 from engine.loop.events import bar_interval
 from engine.loop.memory import FIELD, Memory
-from engine.model.instruments import Registry
+from engine.model.errors import StrategyError
+from engine.model.instruments import Instrument, Registry
 from engine.model.kinds import Kind
 from engine.model.words import UNKNOWN, text_of
 from engine.strategy.api import Strategy
@@ -70,6 +71,21 @@ class Machine:
             self._intervals = np.zeros(2 * batch.count, np.int64)
             self._memory.set("column_interval", int(self._intervals.ctypes.data))
         self._intervals[: batch.count] = _intervals_of(batch)
+
+    def redefine(self, before: Instrument, after: Instrument) -> None:
+        """An instrument has a new definition; StrategyError where the two forms would see it differently.
+
+        What Python keeps of an instrument says the increments of when it was kept.
+        """
+        same = (
+            before.price_increment == after.price_increment and before.size_increment == after.size_increment
+        )
+        if self._written.uses_increments and not same:
+            raise StrategyError(
+                f"{after.key}: version {after.version} has other increments than version {before.version} and "
+                "the compiled strategy reads them",
+                hint="run it with --interpreted, or let ctx.round_price and ctx.round_size do the rounding",
+            )
 
     def copy_out(self) -> None:
         """Python is about to look at the strategy's fields."""

@@ -212,6 +212,8 @@ class Runner:
             self.venue_clock.define(instrument)
         if before is not None:
             self.context.redefine(instrument)
+            if self._machine is not None:
+                self._machine.redefine(before, instrument)
             self.ledger.rescale(instrument.index, 10 ** (instrument.size_decimals - before.size_decimals))
         if before is not None and interrupted and self.memory.has_book(instrument):
             self.memory.doubt_book(instrument.index)

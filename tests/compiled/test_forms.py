@@ -13,6 +13,7 @@ from engine.model.units import MILLISECOND_NS
 from engine.strategy.api import Strategy
 from tests.compiled.traders import Everything
 from tests.helpers.logs import Message
+from tests.loop.test_definitions import definition, scaled, widened
 from tests.reference.drive import Outcome, first_difference, run_engine
 from tests.reference.markets import ALL, BOOKED, QUOTED, RandomMarket
 
@@ -83,6 +84,19 @@ def test_a_patient_one_agrees_on_one_instrument(data: InstrumentData, seed: int)
     messages = RandomMarket(seed, (data,)).messages(800)
     outcome = both(lambda: Everything(patient=True), messages, CONFIGS["slow answers"], (data,))
     assert sum(d.maker for d in outcome.journal) > 5
+
+
+@pytest.mark.parametrize("data", [BOOKED, QUOTED], ids=lambda data: str(data.symbol))
+def test_a_definition_that_gains_decimals_is_seen_by_both(data: InstrumentData) -> None:
+    """Prices, sizes, orders and targets are counted otherwise from one row on."""
+    messages = RandomMarket(31, (data,)).messages(400, end=False)
+    changed = definition(messages[199], 1, widened(data))
+    both(
+        lambda: Everything(activity=0.5),
+        [*messages[:200], changed, *map(scaled, messages[200:])],
+        CONFIGS["slow answers"],
+        (data,),
+    )
 
 
 @pytest.mark.parametrize("batch_rows", [1, 7, 64])

@@ -128,6 +128,7 @@ REFUSED = [
     ("trade.price = 1.0", 0, "assigning to Trade.price", "events"),
     ("a = 99999999999999999999", 0, "the value 99999999999999999999", "64 bits"),
     ("a = self.price @ self.price", 0, "operator @", "loop"),
+    ("self.name = update.reason", 0, "self.name is str, and reason of an update here", "str everywhere"),
     ("self.stop = trade", 0, "self.stop = a Trade", "its numbers"),
 ]
 
@@ -137,7 +138,12 @@ def test_it_is_refused_with_its_line_and_the_way_out(
     tmp_path: Path, lines: str, at: int, what: str, way_out: str
 ) -> None:
     """Each by the line that it stands in, and without having run."""
-    text = HEAD + "".join(f"        {line}\n" for line in lines.split("\n"))
+    head = (
+        HEAD.replace("on_trade(self, ctx, trade)", "on_order(self, ctx, update)")
+        if "update" in lines
+        else HEAD
+    )
+    text = head + "".join(f"        {line}\n" for line in lines.split("\n"))
     strategy = load(tmp_path, text)
     strategy.on_start(None)  # type: ignore[attr-defined]
     with pytest.raises(StrategyError) as caught:

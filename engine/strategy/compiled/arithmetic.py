@@ -14,6 +14,7 @@ from engine.strategy.compiled.kinds import (
     NP_BOOL,
     NP_FLOAT,
     NP_INT,
+    REASON,
     WORD,
     DictKind,
     Kind,
@@ -319,8 +320,9 @@ class Arithmetic(Code):
             both = self.make(f"and i1 {has_left}, {has_right}")
             none = self.negated(self.make(f"or i1 {has_left}, {has_right}"))
             return self.make(f"or i1 {none}, {self.make(f'and i1 {both}, {same}')}")
-        if a == b and a in (WORD, INSTRUMENT):
-            if a == WORD:
+        texts = {a, b} <= {WORD, REASON}
+        if texts or (a == b and a == INSTRUMENT):
+            if texts:
                 self.check_words(left, right, node)
             return self.make(f"icmp eq i64 {left.parts[0]}, {right.parts[0]}")
         if isinstance(a, TupleKind) and isinstance(b, TupleKind) and len(a.items) == len(b.items):
@@ -369,7 +371,7 @@ class Arithmetic(Code):
             return self.make(f"icmp ne i64 {value.parts[0]}, 0")
         if kind in (FLOAT, NP_FLOAT):
             return self.make(f"fcmp une double {value.parts[0]}, 0.0")
-        if kind == WORD:
+        if kind in (WORD, REASON):
             return self.make(f"icmp ne i64 {value.parts[0]}, {self.word('').parts[0]}")
         if isinstance(kind, ListKind | DictKind):
             return self.make(f"icmp ne i64 {self.load('i64', value.parts[0])}, 0")

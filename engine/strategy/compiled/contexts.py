@@ -27,6 +27,7 @@ from engine.strategy.compiled.kinds import (
     ORDERS,
     PTR,
     QUOTE,
+    REASON,
     WORD,
     ArrayKind,
     Kind,
@@ -42,7 +43,7 @@ _TIF = {"gtc": int(TimeInForce.GTC), "ioc": int(TimeInForce.IOC), "fok": int(Tim
 _MARKET, _LIMIT = int(OrderKind.MARKET), int(OrderKind.LIMIT)
 NO_ROOM = "no room"  # the error of a site where the runner knows what went wrong
 _MONEY = 10**MONEY_DECIMALS
-_LOGGED = {FLOAT: "f", INT: "i", BOOL: "b", WORD: "w", INSTRUMENT: "n"}
+_LOGGED = {FLOAT: "f", INT: "i", BOOL: "b", WORD: "w", REASON: "w", INSTRUMENT: "n"}
 
 
 class Contexts(Calls):

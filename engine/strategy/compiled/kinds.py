@@ -40,6 +40,7 @@ INT = Scalar("int", I64)
 FLOAT = Scalar("float", F64)
 BOOL = Scalar("bool", BIT)
 WORD = Scalar("str", I64)  # see engine.model.words
+REASON = Scalar("reason of an update", I64)  # a Word, or UNKNOWN for the words of a refusal
 INSTRUMENT = Scalar("Instrument", I64)  # its run-wide index
 NP_FLOAT = Scalar("numpy.float64", F64)  # an array's element: NumPy's rules, not Python's
 NP_INT = Scalar("numpy.int64", I64)

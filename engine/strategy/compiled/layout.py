@@ -213,7 +213,7 @@ class Layout:
         record = self.record
         floats = record.view(np.float64)
 
-        def get(word: int, kind: Kind) -> Any:
+        def get(word: int, kind: Kind, old: Any) -> Any:
             if kind == FLOAT:
                 return float(floats[word])
             value = int(record[word])
@@ -221,7 +221,9 @@ class Layout:
                 return bool(value)
             if kind == WORD:
                 return text_of(value)
-            return instruments[value] if kind == INSTRUMENT else value
+            if kind == INSTRUMENT:  # what Python keeps stays what it was when it was kept
+                return old if isinstance(old, Instrument) and old.index == value else instruments[value]
+            return value
 
         for kind, value, word in self._filled:
             if isinstance(kind, ObjectKind):
@@ -229,20 +231,21 @@ class Layout:
                     if field.refused or not (field.kind is None or isinstance(field.kind, Scalar)):
                         continue
                     at = word + field.offset // 8
+                    old = getattr(value, field.name)
                     new = None
                     if field.kind is not None and (record[at + 1] or not field.maybe):
-                        new = get(at, field.kind)
-                    if new is not getattr(value, field.name):
+                        new = get(at, field.kind, old)
+                    if new is not old:
                         setattr(value, field.name, new)
             elif isinstance(kind, ArrayKind):
                 source = floats if kind.item == NP_FLOAT else record
                 value[:] = source[word + 1 : word + 1 + len(value)]
             elif isinstance(kind, ListKind) and not kind.is_tuple and isinstance(kind.item, Scalar):
-                value[:] = [get(word + 1 + i, kind.item) for i in range(len(value))]
+                value[:] = [get(word + 1 + i, kind.item, old) for i, old in enumerate(value)]
             elif isinstance(kind, DictKind) and isinstance(kind.item, Scalar):
                 items = word + 2 + len(value) + int(record[word + 1])
-                for i, key in enumerate(value):
-                    value[key] = get(items + i, kind.item)
+                for i, (key, old) in enumerate(value.items()):
+                    value[key] = get(items + i, kind.item, old)
 
     def copy_in(self) -> None:
         """Bring the record up to the strategy's fields; raises StrategyError when their form has changed."""

@@ -69,6 +69,7 @@ class Written:
     logs: tuple[tuple[tuple[str, Any], ...], ...]
     handlers: int  # bits
     wants_intervals: bool
+    uses_increments: bool
 
 
 @dataclass
@@ -79,6 +80,7 @@ class Program:
     layout: Layout
     changed: bool = False
     wants_intervals: bool = False
+    uses_increments: bool = False
     functions: dict[Any, Function] = field(default_factory=dict)
     sites: dict[Site, int] = field(default_factory=dict)
     logs: list[tuple[tuple[str, Any], ...]] = field(default_factory=list)
@@ -114,6 +116,7 @@ class Program:
             tuple(self.logs),
             bits,
             self.wants_intervals,
+            self.uses_increments,
         )
 
     def _handlers(self) -> dict[str, Function]:

@@ -25,6 +25,7 @@ from engine.strategy.compiled.kinds import (
     OPEN_ORDER,
     PTR,
     RANDOM,
+    REASON,
     STORED,
     WORD,
     ArrayKind,
@@ -66,14 +67,6 @@ _FINAL_STATES = {
     int(State.REFUSED): "refused",
 }
 _ACCEPTED = int(Event.ACCEPTED)
-_INSTRUMENT_NUMBERS = {
-    "tick": "tick",
-    "lot": "lot",
-    "price_decimals": "price_decimals",
-    "size_decimals": "size_decimals",
-    "min_size": "min_size",
-    "max_size": "max_size",
-}
 CONTEXT_NAMES = (
     *("now", "random", "instruments", "instrument"),
     *("market", "limit", "cancel", "cancel_all", "target", "orders"),
@@ -169,7 +162,7 @@ class Values(Arithmetic):
         names = {int(r): reason_name(int(r)) for r in Reason if r}
         word = self._chosen(raw, names, word_of(""))
         own = self.select(refused, "i64", str(UNKNOWN), word.parts[0])
-        return Value(WORD, (self.select(filled, "i64", str(word_of("")), own),))
+        return Value(REASON, (self.select(filled, "i64", str(word_of("")), own),))
 
     def _chosen(self, code: str, names: dict[int, str], otherwise: int) -> Value:
         """The Word of a code."""
@@ -183,10 +176,9 @@ class Values(Arithmetic):
         if name == "index":
             return Value(INT, (index,))
         if name in ("price_increment", "size_increment"):
+            self.program.uses_increments = True
             own = ("tick", "price_decimals") if name == "price_increment" else ("lot", "size_decimals")
             return self.decimal(self.instrument(index, own[0]), index, own[1])
-        if name in _INSTRUMENT_NUMBERS:
-            return Value(INT, (self.instrument(index, _INSTRUMENT_NUMBERS[name]),))
         self.refuse(
             node,
             f"Instrument.{name}",
