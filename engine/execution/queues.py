@@ -117,7 +117,7 @@ def on_trade(s: Any, order: Any, size: int) -> int:
     if not lots >= 0.5:
         return 0
     order.queue_front = 0.0
-    return int(lots + 0.5) * lot
+    return int(int(lots + 0.5) * lot)
 
 
 _INFINITY = float("inf")

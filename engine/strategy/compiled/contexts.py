@@ -205,7 +205,7 @@ class Contexts(Calls):
     def _ctx_last(self, node: ast.Call) -> Value:
         (who,) = self.given(node, (("instrument", ...),))
         index = self._which(who, node)
-        mantissa = self.instrument(index, "last_price")
+        mantissa = self.market(index, "last_price")
         price = self.decimal(mantissa, index, "price_decimals")
         return Value(Maybe(FLOAT), (self.make(f"icmp ne i64 {mantissa}, 0"), price.parts[0]))
 

@@ -10,7 +10,7 @@ import ast
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from engine.execution.state import INSTRUMENT
+from engine.execution.state import INSTRUMENT, MARKET
 from engine.strategy.compiled.kinds import (
     BIT,
     BOOL,
@@ -168,6 +168,16 @@ class Code:
         assert fields is not None
         base = self.state("instruments", PTR)
         record = self.at(base, self.make(f"mul i64 {index}, {INSTRUMENT_SIZE}"))
+        return self.load("i64", self.at(record, int(fields[name][1])))
+
+    def market(self, index: str, name: str) -> str:
+        """A field of what the strategy knows of an instrument's market."""
+        fields = MARKET.fields
+        assert fields is not None
+        place = self.make(f"lshr i64 {self.state('seen')}, 1")
+        number = self.make(f"add i64 {self.make(f'shl i64 {index}, 1')}, {place}")
+        base = self.state("markets", PTR)
+        record = self.at(base, self.make(f"mul i64 {number}, {MARKET.itemsize}"))
         return self.load("i64", self.at(record, int(fields[name][1])))
 
     def decimal(self, mantissa: str, index: str, places: str) -> Value:
