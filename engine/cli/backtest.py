@@ -45,7 +45,7 @@ def backtest(
     config = run_config(options, with_commands=with_commands)
     loaded = run_strategy(options)
     prepare_kernels()
-    from engine.log.journal import Journal
+    from engine.log.journal_thread import BackgroundJournal
     from engine.loop.backtest import run_backtest
     from engine.report.runs import (
         JOURNAL_FILE,
@@ -78,7 +78,7 @@ def backtest(
         inputs=tuple(input_before(path, header, folder) for path, header in zip(paths, headers, strict=True)),
     )
     write_run(folder, record)
-    journal = Journal(folder / JOURNAL_FILE)
+    journal = BackgroundJournal(folder / JOURNAL_FILE)
     progress = _Progress()
     watch = time.perf_counter()
     try:

@@ -101,7 +101,6 @@ STATE = np.dtype(
             "remainder_expires",  # of IOC and FOK
             "trading_state",  # 0 active, 1 halted
             "sample_ns",
-            "direct",  # 1: market events go to a compiled strategy from the columns, not by the delivery list
             "quiet_accepts",  # 1: nobody wants to hear that an order was accepted
             "next_sample",
             "trigger",  # what the strategy is being called for: 0 message, 1 report, 2 timer, 3 start, 4 stop

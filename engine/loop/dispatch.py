@@ -26,27 +26,11 @@ from engine.loop.codes import (
     STUCK,
     TIMER,
 )
+from engine.loop.handing import ROOM, hand
 from engine.loop.kernels import advance
 from engine.loop.target import after_report, heard
 from engine.model import jit
 from engine.strategy.compiled.operations import H_FILL, H_ORDER, H_TIMER
-
-ROOM = 256  # decisions and agenda items that a handler finds without asking
-
-_call = jit.function_at(5)
-
-
-@jit.helper
-def _hand(s: Any, address: int, handler: int, a: int, b: int) -> int:
-    """Call a handler if the strategy has it; 0, or FAILED_HANDLER."""
-    if (s.strategy_handlers >> handler) & 1 == 0:
-        return 0
-    status = _call(s.strategy, address, s.strategy_record, handler, a, b)
-    if status == 0:
-        return 0
-    s.out_status = status
-    s.out_handler = handler
-    return FAILED_HANDLER
 
 
 @jit.helper
@@ -61,7 +45,7 @@ def _deliver(s: Any, address: int) -> int:
         s.out_first += 1
         if s.stopped == 0:
             number = s.out_first
-            code = _hand(s, address, delivery.handler, delivery.first, delivery.last)
+            code = hand(s, address, delivery.handler, delivery.first, delivery.last)
             if code != 0:
                 s.out_first = number - 1
                 return code
@@ -92,12 +76,12 @@ def _tell(s: Any, address: int) -> int:
     heard(s, instrument, s.out_number, event, s.out_state, s.out_reason)
     filled = event == E_FILL or event == E_FILL_ALL
     if filled:
-        code = _hand(s, address, H_FILL, 0, 0)
+        code = hand(s, address, H_FILL, 0, 0)
         if code != 0:
             return code
     # A part of a fill, or a cancel that came too late, changes no state that has a word.
     if event == E_FILL_ALL or event == E_ACCEPTED or (final and not filled):
-        code = _hand(s, address, H_ORDER, 0, 0)
+        code = hand(s, address, H_ORDER, 0, 0)
         if code != 0:
             return code
     if after_report(s, address, instrument) < 0:
@@ -130,7 +114,7 @@ def run(address: int) -> int:
             s.instant_calls += 1
             if s.instant_calls > CALLS_AT_ONE_INSTANT:
                 return STUCK
-            code = _tell(s, address) if code == REPORT else _hand(s, address, H_TIMER, s.out_word, 0)
+            code = _tell(s, address) if code == REPORT else hand(s, address, H_TIMER, s.out_word, 0)
             if code != 0:
                 return code
         else:

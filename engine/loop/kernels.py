@@ -96,9 +96,22 @@ def index(address: int) -> int:
     sources = uint16_at(s.column_source, n)
     instruments = instruments_at(s.instruments, s.instrument_count)
     out = deliveries_at(s.deliveries, s.delivery_capacity)
+    wanted = False
+    for k in range(s.instrument_count):
+        wanted = wanted or instruments[k].want != 0
     count = 0
     i = 0
     while i < n:
+        if not wanted:
+            # Nothing of the market is: look for the few other rows, and for where their messages begin.
+            j = i
+            while j < n and kinds[j] < NEWS:
+                j += 1
+            if j == n:
+                break
+            i = j
+            while i > 0 and not flags[i - 1] & LAST:
+                i -= 1
         end = i
         while end < n - 1 and not flags[end] & LAST:
             end += 1
@@ -186,7 +199,7 @@ def run_venues(s: Any, until: int) -> int:
             break
         v = streams[first]
         came = v.row
-        run_plain(s, v, v.rows, other if other > time else time + 1)
+        run_plain(s, v, v.rows, other if other > time else time + 1, 0)
         if v.row > came:
             continue
         code = 0
@@ -228,7 +241,7 @@ def advance(address: int, stop: int) -> int:
         before = n
         if catching_up:
             before = stop
-        elif s.delivery_next < s.delivery_count:
+        elif s.delivery_next < s.delivery_count and (s.strategy == 0 or s.own_clock):
             before = deliveries[s.delivery_next].first
         if s.own_clock and not catching_up:
             # Whatever the venues do until we can act again; what they tell us comes back by the agenda.
@@ -257,7 +270,9 @@ def advance(address: int, stop: int) -> int:
             horizon = s.next_sample
             if s.agenda_count > 0 and first_due(s) < horizon:
                 horizon = first_due(s)
-            run_plain(s, told, before, horizon)
+            code = run_plain(s, told, before, horizon, address if s.strategy != 0 and not s.own_clock else 0)
+            if code != 0:
+                return code
             if s.row > came:
                 continue
         end = message_end(s, told, s.row)

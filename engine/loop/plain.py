@@ -17,6 +17,7 @@ from engine.execution.state import (
     MATCH_BOOK,
     MATCH_QUOTES,
     SIDES_EACH,
+    deliveries_at,
     instruments_at,
     int8_at,
     int64_at,
@@ -25,7 +26,8 @@ from engine.execution.state import (
     uint16_at,
     uint32_at,
 )
-from engine.loop.codes import BOOK, H_BOOK, H_QUOTE, H_TRADE, LAST, NOT_PLAIN, QUOTE, TRADE
+from engine.loop.codes import BOOK, DELIVER, FIRST_SPECIAL, LAST, NEVER, NOT_PLAIN, QUOTE, TRADE
+from engine.loop.handing import hand, has_room
 from engine.market.book import LOWEST_KEY, bit_at_or_below, has_bit, key_of, settle, sides_at, slot_of
 from engine.model import jit
 from engine.model.units import NULL_TIME
@@ -42,11 +44,12 @@ def crosses(sides: Any, number: int) -> bool:
 
 
 @jit.helper
-def run_plain(s: Any, v: Any, stop: int, horizon: int) -> int:
+def run_plain(s: Any, v: Any, stop: int, horizon: int, address: int) -> int:
     """Apply a stream's plain messages that end before row `stop` and lie before the time `horizon`.
 
-    Returns the handler that wants the last of them; 0 when the next is not plain or does not. The caller
-    has made sure that agenda and notes have room for one message.
+    With the address of the state, a compiled strategy is handed what is for it on the way, until it does
+    something; DELIVER or FAILED_HANDLER when that could not be done here. The caller has made sure that
+    agenda and notes have room for one message.
     """
     n = v.rows
     times = int64_at(v.column_time, n)
@@ -63,12 +66,14 @@ def run_plain(s: Any, v: Any, stop: int, horizon: int) -> int:
     sides = sides_at(s.sides, SIDES_EACH * s.instrument_count)
     offset = v.offset
     matches = v.matches
-    direct = s.direct and v.told
+    deliveries = deliveries_at(s.deliveries, s.delivery_capacity)
+    following = NEVER  # last row of the next message that is for the strategy
+    if address != 0 and s.delivery_next < s.delivery_count:
+        following = deliveries[s.delivery_next].end
     row_by_row = s.row_by_row
     set_apart = s.set_apart_late != 0
     row = v.row
     began = row
-    answer = 0
     now = s.now
     while row < stop:
         ts = times[row]
@@ -82,7 +87,6 @@ def run_plain(s: Any, v: Any, stop: int, horizon: int) -> int:
         market = markets[2 * number + (offset >> 1)]
         resting = instrument.resting if matches else 0
         matched = False
-        handler = 0
         end = row
         if kind == BOOK or kind == TRADE:
             on_book = instrument.match_on == MATCH_BOOK
@@ -133,9 +137,8 @@ def run_plain(s: Any, v: Any, stop: int, horizon: int) -> int:
                 end += 1
             if not plain:
                 break
-            if trades > 0 and end > row and ((direct and instrument.want) or resting > 0):
-                if trades > 1 or direct:
-                    break  # several deliveries, or more to fill than there may be room for
+            if trades > 1 and resting > 0:
+                break  # more to fill than there may be room for
             now = ts
             if end >= row + trades:
                 market.depth_id = ids[end]
@@ -145,9 +148,7 @@ def run_plain(s: Any, v: Any, stop: int, horizon: int) -> int:
                     s.now = ts
                     match_crossed(s, number, R_CROSSED)
                     matched = True
-                handler = H_BOOK
             if trades > 0:
-                handler = H_TRADE
                 for i in range(row, end + 1):
                     if kinds[i] != TRADE:
                         continue
@@ -197,14 +198,31 @@ def run_plain(s: Any, v: Any, stop: int, horizon: int) -> int:
                 s.now = ts
                 match_crossed(s, number, R_CROSSED)
                 matched = True
-            handler = H_QUOTE
-        first = row
         row = end + 1
-        if direct and (instrument.want >> handler) & 1:
-            s.out_first = first
-            s.out_last = end
-            answer = handler
-            break
+        if end == following:
+            s.now = now
+            v.row = row
+            s.cause_seq = v.first_seq + end
+            s.trigger = 0
+            s.trigger_id = 0
+            before = s.creation
+            d = s.delivery_next
+            while d < s.delivery_count and deliveries[d].end == end:
+                d += 1
+            s.out_first = s.delivery_next
+            s.out_last = d
+            s.delivery_next = d
+            following = deliveries[d].end if d < s.delivery_count else NEVER
+            while s.out_first < s.out_last:
+                delivery = deliveries[s.out_first]
+                if delivery.handler >= FIRST_SPECIAL or s.stopped != 0 or not has_room(s):
+                    return DELIVER
+                code = hand(s, address, delivery.handler, delivery.first, delivery.last)
+                if code != 0:
+                    return code
+                s.out_first += 1
+            if s.creation != before:
+                return 0  # it has done something, which may be due at once
         if matched:
             break
     if row > began:
@@ -212,7 +230,7 @@ def run_plain(s: Any, v: Any, stop: int, horizon: int) -> int:
         v.row = row
         if v.told:
             s.cause_seq = v.first_seq + row - 1
-    return answer
+    return 0
 
 
 @jit.inlined

@@ -18,9 +18,11 @@ from bisect import bisect_left
 from collections import deque
 
 import numpy as np
+import numpy.typing as npt
 
 from engine.config import RunConfig
 from engine.execution.accounting import Ledger
+from engine.execution.state import EQUITY
 from engine.log.journal import Journal
 from engine.log.schema import Batch, batch_of_buffer
 from engine.loop import dispatch, kernels
@@ -90,8 +92,7 @@ class Runner:
         self.registry = Registry()
         self.memory = Memory(config)
         self.ledger = Ledger()
-        self.equity_ts: list[int] = []
-        self.equity: list[float] = []
+        self._samples: list[npt.NDArray[np.void]] = []
         self.messages = 0
         self.rows = 0
         self.first_ts = 0
@@ -188,6 +189,10 @@ class Runner:
                 self._feed(batch, file)
             else:
                 return
+
+    def equity_curve(self) -> npt.NDArray[np.void]:
+        """Samples of the equity so far, as they were taken: ts, equity."""
+        return np.concatenate(self._samples) if self._samples else np.zeros(0, EQUITY)
 
     def next_due(self) -> int | None:
         """When something falls due next, ns; None when nothing does. For whoever writes CLOCK rows."""
@@ -323,6 +328,9 @@ class Runner:
                 number = scalars[_OUT_FIRST]
                 self._deliver(number)
                 scalars[_OUT_FIRST] = number + 1
+            elif code == NEED_VENUE:
+                self._wants_venue = self.memory.get("out_slot")
+                return
             elif code == FAILED_HANDLER:
                 raise self._compiled_failure(machine)
             elif code == STUCK:
@@ -553,9 +561,7 @@ class Runner:
     def _drain_equity(self) -> None:
         memory = self.memory
         count = memory.get("equity_count")
-        part = memory.equity[:count]
-        self.equity_ts += part["ts"].tolist()
-        self.equity += part["equity"].tolist()
+        self._samples.append(memory.equity[:count].copy())
         memory.set("equity_count", 0)
 
     def _log_line(self, text: str) -> None:

@@ -104,8 +104,9 @@ def summarise(runner: Runner, *, seconds: float, strategy: str) -> Summary:
         warnings.append(
             f"the figures are those of {runner.memory.asset_names[0]} alone; other cash: {others}"
         )
-    curve = np.array([*runner.equity, float(worth)])
-    times = np.array([*runner.equity_ts, runner.last_ts], dtype=np.int64)
+    samples = runner.equity_curve()
+    curve = np.append(samples["equity"], float(worth))
+    times = np.append(samples["ts"], runner.last_ts)
     drawdown, drawdown_percent = _drawdown(curve)
     sharpe, returns = _sharpe(times, curve)
     warnings += _silences(runner)
