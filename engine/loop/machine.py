@@ -82,8 +82,8 @@ class Machine:
         )
         if self._written.uses_increments and not same:
             raise StrategyError(
-                f"{after.key}: version {after.version} has other increments than version {before.version} and "
-                "the compiled strategy reads them",
+                f"{after.key}: version {after.version} has other increments than version {before.version}, "
+                "and the compiled strategy reads them",
                 hint="run it with --interpreted, or let ctx.round_price and ctx.round_size do the rounding",
             )
 

@@ -56,6 +56,8 @@ class Calls(Values):
             base = self.static(node.value)
             if isinstance(base, ModuleType):
                 return getattr(base, node.attr, MISSING)
+            if isinstance(base, type):
+                return inspect.getattr_static(base, node.attr, MISSING)
         return MISSING
 
     def name_value(self, node: ast.Name) -> Value:
@@ -99,6 +101,7 @@ class Calls(Values):
 
     def _call_object(self, found: Any, node: ast.Call) -> Value:
         name = ast.unparse(node.func)
+        found = found.__func__ if isinstance(found, staticmethod) else found
         own = _BUILTINS.get(found) if _hashable(found) else None
         if own is not None:
             if node.keywords:

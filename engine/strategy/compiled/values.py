@@ -239,12 +239,13 @@ class Values(Arithmetic):
     def field(self, value: Value, field: Field, node: ast.AST) -> Value:
         """A field of an object."""
         if field.refused:
-            self.refuse(
-                node,
-                f"self.{field.name} {field.refused}",
-                "a field holds numbers, texts, instruments, "
-                "lists and tuples of them, dicts by instrument, arrays, and objects of such fields",
+            way_out = (
+                "a field holds numbers, texts, instruments, lists and tuples of them, dicts by instrument, "
+                "arrays, and objects of such fields"
             )
+            if "dict" in field.refused:
+                way_out = "make it by instrument, whole, in on_start: dict.fromkeys(ctx.instruments, 0.0)"
+            self.refuse(node, f"self.{field.name} {field.refused}", way_out)
         if field.kind is None:
             return Value(NONE)
         at = self.at(value.parts[0], field.offset)
