@@ -324,6 +324,9 @@ class Runner:
             code = dispatch.run(address)
             if code == NEED_ROWS:
                 return
+            if code == NEED_VENUE:
+                self._wants_venue = self.memory.get("out_slot")
+                return
             if code == DELIVER:
                 number = scalars[_OUT_FIRST]
                 self._deliver(number)

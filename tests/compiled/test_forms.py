@@ -26,6 +26,7 @@ CONFIGS = {
         latency=Latency(2 * MS, 1 * MS, 5 * MS), fees=Fees(-100_000, 350_001), risk=WIDE
     ),
     "position cap": RunConfig(risk=Risk(position_cap="0.02", collar_millionths=20_000), seed=5),
+    "venue clock": RunConfig(latency=Latency(0, 2 * MS, 3 * MS), risk=WIDE, clock="venue"),
     "cash": RunConfig(account=Account("cash", "2.5"), risk=Risk(collar_millionths=0)),
 }
 
