@@ -18,6 +18,7 @@ from engine.execution.orders import OrderKind, State, TimeInForce
 from engine.execution.state import MATCH_BOOK
 from engine.loop import operations
 from engine.loop.chunk import Delivery
+from engine.loop.keeping import Keeper
 from engine.loop.memory import FIELD, Memory
 from engine.loop.random import SeededRandom
 from engine.model.errors import UsageError
@@ -44,16 +45,14 @@ class LoopContext:
         memory: Memory,
         registry: Registry,
         seed: int,
+        keeper: Keeper,
         *,
-        settle: Callable[[], None],
-        failure: Callable[[], Exception],
         catch_up: Callable[[int], None],
         log_line: Callable[[str], None],
     ) -> None:
         self.memory = memory
         self._registry = registry
-        self._settle = settle
-        self._failure = failure
+        self._keeper = keeper
         self._catch_up = catch_up
         self._log_line = log_line
         self._random = SeededRandom(seed, memory)
@@ -64,7 +63,6 @@ class LoopContext:
         self._levels_buffer = np.zeros(0, np.int64)
         self._quote_buffer = np.zeros(4, np.int64)
         self._quote_address = int(self._quote_buffer.ctypes.data)
-        self.refusals: dict[int, str] = {}  # order number -> words, until the strategy has heard them
 
     @property
     def live(self) -> int:
@@ -91,6 +89,11 @@ class LoopContext:
         self._visible_indexes = np.array([who.index for who in instruments], np.int64)
         self.memory.set("visible", self._visible_indexes.ctypes.data)
         self.memory.set("visible_count", len(instruments))
+
+    @property
+    def refusals(self) -> dict[int, str]:
+        """Words of refused orders, by number, until the strategy has heard them."""
+        return self._keeper.refusals
 
     # --- where Python stands against the state ---
 
@@ -194,9 +197,9 @@ class LoopContext:
     def _check(self, answer: int) -> None:
         """After an operation that may have refused an order, or lacked room."""
         if answer < 0:
-            raise self._failure()
+            raise self._keeper.failure()
         if self.memory.scalars[_REFUSALS]:
-            self._settle()
+            self._keeper.settle_refusals()
 
     def cancel(self, order: int) -> None:
         """Send a cancel; nothing happens when the order is final or being cancelled already."""

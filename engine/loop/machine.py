@@ -10,48 +10,52 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from engine.log.schema import Batch
 from engine.loop import operations
+from engine.loop.codes import FIRST_SPECIAL
 from engine.loop.events import bar_interval
+from engine.loop.keeping import Keeper
 from engine.loop.memory import FIELD, Memory
 from engine.model.errors import StrategyError
 from engine.model.instruments import Instrument, Registry
 from engine.model.kinds import Kind
 from engine.model.words import UNKNOWN, text_of
 from engine.strategy.api import Strategy
+from engine.strategy.compiled.arithmetic import TOO_LARGE
 from engine.strategy.compiled.build import function_address
 from engine.strategy.compiled.contexts import NO_ROOM
 from engine.strategy.compiled.core import PLACE_SHIFT, Site
 from engine.strategy.compiled.layout import Layout
 from engine.strategy.compiled.program import ENTRY, Program
 
+if TYPE_CHECKING:
+    from engine.loop.caller import Caller
+
 _THREE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 _FAIL_A, _FAIL_B = FIELD["fail_a"], FIELD["fail_b"]
 
 
 class Machine:
-    """One strategy's compiled form. `log_line` takes a text, `refusal` gives an order's refusal in words."""
+    """One strategy's compiled form. `log_line` takes a line of its own."""
 
     def __init__(
         self,
         strategy: Strategy,
         memory: Memory,
         registry: Registry,
+        keeper: Keeper,
         *,
         log_line: Callable[[str], None],
-        refusal: Callable[[int], str],
-        failed: Callable[[Exception], None],
     ) -> None:
         self._memory = memory
         self._registry = registry
         self._log_line = log_line
-        self._refusal = refusal
-        self._failed = failed
+        self._keeper = keeper
         self._layout = Layout(strategy)
         self._written = Program(strategy, self._layout).write()
         self._operations = operations.table()
@@ -95,8 +99,24 @@ class Machine:
         """Python may have changed the strategy's fields."""
         self._layout.copy_in()
 
-    def failure(self, status: int) -> tuple[str, Site] | None:
-        """What a status says: "mine.py:12 in on_trade: ZeroDivisionError: …"; None: the runner knows more."""
+    def error(self, caller: Caller, event_in_hand: Callable[[], Any]) -> Exception:
+        """The error for the failure that stands in the state record."""
+        found = self._failure(self._memory.get("out_status"))
+        if found is None:
+            return caller.failure(self._keeper.failure())
+        self._keeper.settle_refusals()
+        said, site = found
+        handler = self._memory.get("out_handler")
+        event = event_in_hand() if handler < FIRST_SPECIAL else caller.given(handler)
+        advice = ""
+        if site.message == TOO_LARGE:
+            advice = "whole numbers of a compiled strategy have 64 bits, with --interpreted any size; "
+        return caller.worded(said, event, advice)
+
+    def _failure(self, status: int) -> tuple[str, Site] | None:
+        """What a status says: "mine.py:12 in on_trade: ZeroDivisionError: …"; None: the keeper knows more."""
+        if not status:
+            return None
         site = self._written.sites[(status & (1 << PLACE_SHIFT) - 1) - 1]
         if site.error == NO_ROOM:
             return None
@@ -119,7 +139,7 @@ class Machine:
         try:
             self._log_line(self._line(number, place))
         except Exception as error:  # noqa: BLE001  nothing may pass through machine code
-            self._failed(error)
+            self._keeper.keep_failure(error)
             return 1
         return 0
 
@@ -148,7 +168,9 @@ class Machine:
         if letter in "bB":
             return bool(word) if letter == "b" else np.bool_(word)
         if letter == "w":
-            return self._refusal(self._memory.get("told_number")) if word == UNKNOWN else text_of(word)
+            return (
+                self._keeper.refusal_of(self._memory.get("told_number")) if word == UNKNOWN else text_of(word)
+            )
         if letter == "n":
             return self._registry.instruments[word]
         return np.int64(word) if letter == "I" else word

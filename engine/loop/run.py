@@ -13,16 +13,13 @@ It never reads a clock, and never asks where its rows come from.
 
 from __future__ import annotations
 
-import ctypes
 from bisect import bisect_left
 from collections import deque
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from engine.config import RunConfig
-from engine.execution.accounting import Ledger
-from engine.execution.state import EQUITY
 from engine.log.journal import Journal
 from engine.log.schema import Batch, batch_of_buffer
 from engine.loop import dispatch, kernels
@@ -31,15 +28,8 @@ from engine.loop.chunk import Chunk
 from engine.loop.codes import (
     CALLS_AT_ONE_INSTANT,
     DELIVER,
-    DRAIN_EQUITY,
-    DRAIN_JOURNAL,
     FAILED_HANDLER,
     FIRST_SPECIAL,
-    GROW_ITEMS,
-    GROW_LEVELS,
-    GROW_NOTES,
-    GROW_ORDERS,
-    GROW_TIMERS,
     NEED_ROWS,
     NEED_VENUE,
     REPORT,
@@ -47,20 +37,18 @@ from engine.loop.codes import (
     TIMER,
 )
 from engine.loop.context import LoopContext
+from engine.loop.keeping import Keeper
 from engine.loop.machine import Machine
 from engine.loop.memory import FIELD, Memory
-from engine.loop.refusals import words_of
 from engine.loop.special import SpecialRows
 from engine.loop.venue_clock import VenueClock
-from engine.model.errors import InternalError, StrategyError, UsageError
+from engine.model.errors import StrategyError, UsageError
 from engine.model.instruments import Registry
 from engine.model.kinds import Flag, InstrumentData, Kind
 from engine.model.rows import RowBuffer
 from engine.model.units import NULL_TIME, format_time
-from engine.strategy.compiled.arithmetic import TOO_LARGE
 from engine.strategy.loader import LoadedStrategy
 
-_REFUSALS_KEPT = 4096
 CHUNK = 2048  # deliveries taken together
 
 _REFERENCE = (int(Kind.SOURCE), int(Kind.INSTRUMENT))
@@ -70,7 +58,6 @@ _VENUE_ITEMS, _LIVE, _AGENDA = FIELD["venue_items"], FIELD["live_orders"], FIELD
 _TRIGGER, _TRIGGER_ID = FIELD["trigger"], FIELD["trigger_id"]
 _OUT_FIRST, _OUT_LAST, _OUT_WORD = FIELD["out_first"], FIELD["out_last"], FIELD["out_word"]
 _START, _STOP = 3, 4  # triggers beside message, report and timer
-_TWO = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 
 
 class Runner:
@@ -91,8 +78,8 @@ class Runner:
         self.journal = journal
         self.registry = Registry()
         self.memory = Memory(config)
-        self.ledger = Ledger()
-        self._samples: list[npt.NDArray[np.void]] = []
+        self.keeper = Keeper(self.memory, self.registry, journal)
+        self.ledger = self.keeper.ledger
         self.messages = 0
         self.rows = 0
         self.first_ts = 0
@@ -104,7 +91,6 @@ class Runner:
         self._machine: Machine | None = None
         self._file = 0
         self._batch = Batch()
-        self._keys: list[str] = []
         self._chunk: Chunk | None = None
         self._instant = 0
         self._calls = 0  # reports and timers at that instant
@@ -112,14 +98,10 @@ class Runner:
             self.memory,
             self.registry,
             config.seed,
-            settle=self._settle_refusals,
-            failure=self._why_no_room,
+            self.keeper,
             catch_up=self._catch_up,
             log_line=self._log_line,
         )
-        self._no_room: Exception | None = None
-        self._room_function = _TWO(self._on_room)
-        self.memory.set("make_room", ctypes.cast(self._room_function, ctypes.c_void_p).value or 0)
         self._caller = Caller(self.strategy, self.context, self.memory)
         self.venue_clock = VenueClock(config, self.memory.state[0]) if config.clock == "venue" else None
         self._waiting: deque[tuple[Batch, int]] = deque()  # rows that the strategy is not told of yet
@@ -190,10 +172,6 @@ class Runner:
             else:
                 return
 
-    def equity_curve(self) -> npt.NDArray[np.void]:
-        """Samples of the equity so far, as they were taken: ts, equity."""
-        return np.concatenate(self._samples) if self._samples else np.zeros(0, EQUITY)
-
     def next_due(self) -> int | None:
         """When something falls due next, ns; None when nothing does. For whoever writes CLOCK rows."""
         due = kernels.next_due(self.memory.address)
@@ -210,7 +188,7 @@ class Runner:
             self._advance_to(ts)
         elif interrupted or self._finer(data):
             self._drain_venues()
-        self._drain_journal()  # what was decided is counted in the increments it was decided in
+        self.keeper.drain_journal()  # what was decided is counted in the increments it was decided in
         instrument, before = self.registry.define(data)
         self.memory.define(instrument, before)
         if self.venue_clock is not None:
@@ -223,7 +201,7 @@ class Runner:
         if before is not None and interrupted and self.memory.has_book(instrument):
             self.memory.doubt_book(instrument.index)
         if before is None:
-            self._keys.append(instrument.key)
+            self.keeper.keys.append(instrument.key)
         else:
             self.context.visible = tuple(
                 instrument if seen.index == instrument.index else seen for seen in self.context.visible
@@ -232,7 +210,7 @@ class Runner:
 
     def foresee(self, data: InstrumentData) -> None:
         """Take the definition of an instrument that will come, if its key is new; on_start sees it."""
-        if data.key not in self._keys:
+        if data.key not in self.keeper.keys:
             self._special.announce(self.define(data, 0))
 
     def lift_halts(self) -> None:
@@ -284,17 +262,20 @@ class Runner:
         self.context.stopped = True
         self._trigger(_STOP, 0)
         self._caller.once("on_stop")
-        self._drain_journal()
-        self._drain_equity()
+        self.keeper.drain_journal()
+        self.keeper.drain_equity()
 
     # --- the two gears ---
 
     def _run(self) -> None:
-        scalars = self.memory.scalars
-        address = self.memory.address
         if self._machine is not None:
             self._run_compiled(self._machine)
-            return
+        else:
+            self._run_interpreted()
+
+    def _run_interpreted(self) -> None:
+        scalars = self.memory.scalars
+        address = self.memory.address
         while True:
             if not scalars[_VENUE_ITEMS] and not scalars[_LIVE] and self._run_ahead():
                 continue
@@ -314,7 +295,7 @@ class Runner:
                 self._wants_venue = self.memory.get("out_slot")
                 return
             else:
-                self._make_room(code)
+                self.keeper.make_room(code)
 
     def _run_compiled(self, machine: Machine) -> None:
         """The same for a compiled strategy: the kernels call it, and Python does what only Python can."""
@@ -331,35 +312,18 @@ class Runner:
                 number = scalars[_OUT_FIRST]
                 self._deliver(number)
                 scalars[_OUT_FIRST] = number + 1
-            elif code == NEED_VENUE:
-                self._wants_venue = self.memory.get("out_slot")
-                return
             elif code == FAILED_HANDLER:
-                raise self._compiled_failure(machine)
+                raise machine.error(self._caller, self._event_in_hand)
             elif code == STUCK:
                 raise self._stuck()
             else:
-                self._make_room(code)
+                self.keeper.make_room(code)
 
-    def _compiled_failure(self, machine: Machine) -> Exception:
-        status = self.memory.get("out_status")
-        found = machine.failure(status) if status else None
-        if found is None:
-            error = self._why_no_room()
-            return self._caller.failure(error)
-        self._settle_refusals()
-        said, site = found
-        handler = self.memory.get("out_handler")
-        if handler < FIRST_SPECIAL:
-            number = self.memory.scalars[_OUT_FIRST]
-            chunk = self._chunk_at(number)
-            event = chunk.event(number - chunk.first)
-        else:
-            event = self._caller.given(handler)
-        advice = ""
-        if site.message == TOO_LARGE:
-            advice = "whole numbers of a compiled strategy have 64 bits, with --interpreted any size; "
-        return self._caller.worded(said, event, advice)
+    def _event_in_hand(self) -> Any:
+        """What a compiled handler of market events was given when it failed."""
+        number = self.memory.scalars[_OUT_FIRST]
+        chunk = self._chunk_at(number)
+        return chunk.event(number - chunk.first)
 
     def _count_at_one_instant(self) -> None:
         """A strategy that answers each report or timer at once, for ever, must be stopped by somebody."""
@@ -473,19 +437,11 @@ class Runner:
                 self.strategy,
                 self.memory,
                 self.registry,
+                self.keeper,
                 log_line=self._log_line,
-                refusal=self._refusal_of,
-                failed=self._keep_failure,
             )
             self.memory.set("out_first", 0)
             self.memory.set("out_last", 0)
-
-    def _refusal_of(self, order: int) -> str:
-        self._settle_refusals()
-        return self.context.refusals.get(order, "")
-
-    def _keep_failure(self, error: Exception) -> None:
-        self._no_room = error
 
     def _trigger(self, what: int, number: int) -> None:
         scalars = self.memory.scalars
@@ -497,78 +453,15 @@ class Runner:
         while scalars[_ROW] < stop:
             code = kernels.advance(self.memory.address, stop)
             if code:
-                self._make_room(code)
-
-    def _make_room(self, code: int) -> None:
-        memory = self.memory
-        if code == GROW_LEVELS:
-            memory.books.grow(memory.get("out_slot"), memory.get("out_need"))
-        elif code == GROW_NOTES:
-            memory.books.grow_notes(memory.get("out_need"))
-        elif code == GROW_ITEMS:
-            memory.grow_items(memory.get("out_need"))
-        elif code == GROW_ORDERS:
-            memory.grow_orders()
-        elif code == GROW_TIMERS:
-            memory.tables.grow_timers()
-        elif code == DRAIN_JOURNAL:
-            self._drain_journal()
-        elif code == DRAIN_EQUITY:
-            self._drain_equity()
-        else:
-            raise InternalError(
-                f"order {memory.get('out_number')}: event {memory.get('out_event')} "
-                f"in state {memory.get('out_state')} is not in the table of orders"
-            )
-
-    def _on_room(self, _address: int, code: int) -> int:
-        """Called by a kernel in the middle of an operation; an error waits for whoever called it."""
-        try:
-            self._make_room(code if code == GROW_ORDERS else -code)
-        except Exception as error:  # noqa: BLE001  nothing may pass through machine code
-            self._no_room = error
-            return 1
-        return 0
-
-    def _why_no_room(self) -> Exception:
-        return self._no_room or InternalError("a kernel lacks room that nobody could make")
-
-    def _drain_journal(self) -> None:
-        memory = self.memory
-        self._settle_refusals()
-        count = memory.get("journal_count")
-        if not count:
-            return
-        records = memory.journal[:count].copy()
-        memory.set("journal_count", 0)
-        self.journal.append(records, self._keys)
-        self.ledger.take(records)
-
-    def _settle_refusals(self) -> None:
-        """Make the words of what was refused since the last time."""
-        memory = self.memory
-        for refusal in memory.tables.refusals[: memory.get("refusal_count")]:
-            who = self.registry.instruments[int(refusal["instrument"])]
-            words = words_of(memory, who, refusal)
-            self.journal.explain(int(refusal["decision"]), words)
-            self.context.refusals[int(refusal["order"])] = words
-            if len(self.context.refusals) > _REFUSALS_KEPT:  # nobody hears of them who could forget them
-                del self.context.refusals[next(iter(self.context.refusals))]
-        memory.set("refusal_count", 0)
+                self.keeper.make_room(code)
 
     def flush_journal(self) -> None:
         """Write what has been decided so far: before anything that was decided takes effect outside."""
-        self._drain_journal()
+        self.keeper.drain_journal()
         self.journal.flush()
 
-    def _drain_equity(self) -> None:
-        memory = self.memory
-        count = memory.get("equity_count")
-        self._samples.append(memory.equity[:count].copy())
-        memory.set("equity_count", 0)
-
     def _log_line(self, text: str) -> None:
-        self._drain_journal()
+        self.keeper.drain_journal()
         self.journal.line(self.context.now, self._file, self.memory.get("cause_seq"), text)
 
 

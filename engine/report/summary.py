@@ -104,7 +104,7 @@ def summarise(runner: Runner, *, seconds: float, strategy: str) -> Summary:
         warnings.append(
             f"the figures are those of {runner.memory.asset_names[0]} alone; other cash: {others}"
         )
-    samples = runner.equity_curve()
+    samples = runner.keeper.equity_curve()
     curve = np.append(samples["equity"], float(worth))
     times = np.append(samples["ts"], runner.last_ts)
     drawdown, drawdown_percent = _drawdown(curve)

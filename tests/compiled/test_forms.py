@@ -64,7 +64,7 @@ def both(
     assert fields_of(quick) == fields_of(slow)
     for name in ("fills_by_reason", "ends_by_reason", "orders", "turnover", "round_trips", "won"):
         assert getattr(outcome.runner.ledger, name) == getattr(expected.runner.ledger, name)
-    assert (outcome.runner.equity_curve() == expected.runner.equity_curve()).all()
+    assert (outcome.runner.keeper.equity_curve() == expected.runner.keeper.equity_curve()).all()
     return outcome
 
 
