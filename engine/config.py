@@ -26,11 +26,16 @@ MAX_CAPITAL = 90_000_000_000  # in units of 1e-8 an int64
 
 
 class Latency(msgspec.Struct, frozen=True):
-    """Three constant latencies, ns: venue to us, us to venue, venue to us with an answer."""
+    """Three latencies, ns: venue to us, us to venue, venue to us with an answer.
+
+    `table` holds recorded orders (sent, at the venue, answered), by time; with it the last two are read off
+    it by straight lines, and `entry_ns` and `response_ns` are not used.
+    """
 
     feed_ns: int = 20 * MILLISECOND_NS
     entry_ns: int = 20 * MILLISECOND_NS
     response_ns: int = 20 * MILLISECOND_NS
+    table: tuple[tuple[int, int, int], ...] = ()
 
 
 class Fees(msgspec.Struct, frozen=True):
@@ -57,6 +62,7 @@ class Risk(msgspec.Struct, frozen=True):
 
 QUEUES = ("risk_averse", "power", "power2", "power3", "log", "log2")
 MAX_QUEUE_POWER = 20
+MAX_LATENCY_ROWS = 10_000  # they stand in the run's configuration
 
 
 class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -133,6 +139,35 @@ def parse_basis_points(text: str, what: str) -> int:
     if rate is None or rate != int(rate):
         raise UsageError(f'{what}: "{text}" basis points cannot be', hint="four decimals, at most 10,000")
     return int(rate)
+
+
+def parse_latency_table(text: str, what: str) -> tuple[tuple[int, int, int], ...]:
+    """Rows "sent,at the venue,answered" of a CSV text, ns; a header line is passed over.
+
+    Raises UsageError naming line, field and value; times must grow from row to row, and along a row.
+    """
+    rows: list[tuple[int, int, int]] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        fields = [field.strip() for field in line.split(",")]
+        if not line.strip() or (number == 1 and not fields[0].lstrip("-").isdecimal()):
+            continue
+        where = f"{what}: line {number}"
+        if len(fields) != 3:
+            raise UsageError(f"{where}: {len(fields)} fields", hint="sent,at the venue,answered in ns")
+        for name, field in zip(("sent", "at the venue", "answered"), fields, strict=True):
+            if not field.isdecimal() or int(field) >= 2**62:
+                raise UsageError(
+                    f'{where}: {name}: "{field}" is no time', hint="ns since 1970, a whole number"
+                )
+        sent, venue, answered = (int(field) for field in fields)
+        if not sent <= venue <= answered:
+            raise UsageError(f"{where}: {sent}, {venue}, {answered} do not follow each other in time")
+        if rows and (sent <= rows[-1][0] or venue <= rows[-1][1]):
+            raise UsageError(f"{where}: not later than the row before", hint="sort the rows by the time sent")
+        rows.append((sent, venue, answered))
+    if not 1 <= len(rows) <= MAX_LATENCY_ROWS:
+        raise UsageError(f"{what}: {len(rows):,} rows", hint=f"1 to {MAX_LATENCY_ROWS:,} are possible")
+    return tuple(rows)
 
 
 def parse_queue(text: str, what: str) -> dict[str, Any]:

@@ -25,6 +25,12 @@ _RUN_OPTIONS = [
         "--latency", default="20ms", show_default=True, help="All three latencies, or feed,entry,response."
     ),
     click.option(
+        "--latency-table",
+        default=None,
+        metavar="FILE",
+        help="CSV of recorded orders (sent,at the venue,answered; ns): entry and response as they were then.",
+    ),
+    click.option(
         "--profile",
         default="default",
         show_default=True,
@@ -77,6 +83,8 @@ def run_options(function: F) -> F:
 
 def run_config(options: dict[str, Any], *, with_commands: bool) -> RunConfig:
     """The configuration that the options ask for; UsageError names the option."""
+    from pathlib import Path
+
     from msgspec.structs import replace
 
     from engine.config import (
@@ -91,6 +99,7 @@ def run_config(options: dict[str, Any], *, with_commands: bool) -> RunConfig:
         parse_basis_points,
         parse_decimal_option,
         parse_duration,
+        parse_latency_table,
         parse_queue,
     )
     from engine.model.errors import UsageError
@@ -120,8 +129,17 @@ def run_config(options: dict[str, Any], *, with_commands: bool) -> RunConfig:
         fees = replace(fees, taker=parse_basis_points(options["taker_fee_bp"], "--taker-fee-bp"))
     if options["queue"] is not None:
         rules = replace(rules, **parse_queue(options["queue"], "--queue"))
+    table: tuple[tuple[int, int, int], ...] = ()
+    if options["latency_table"] is not None:
+        file = Path(options["latency_table"])
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise UsageError(f"--latency-table {file}: {reason}") from None
+        table = parse_latency_table(text, f"--latency-table {file}")
     return RunConfig(
-        latency=Latency(feed, entry, response),
+        latency=Latency(feed, entry, response, table),
         profile=profile.name,
         fees=fees,
         rules=rules,

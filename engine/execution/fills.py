@@ -6,6 +6,7 @@ from typing import Any
 
 from engine.execution.agenda import push
 from engine.execution.codes import E_FILL, E_FILL_ALL
+from engine.execution.latency import heard_at
 from engine.execution.money import MAX_AMOUNT, MAX_BALANCE, OVERFLOW, cost_of, fee_of, notional_of
 from engine.execution.state import (
     ITEM_REPORT,
@@ -49,7 +50,7 @@ def seen_side_of(s: Any, instrument: int, sign: int) -> Any:
 @jit.helper
 def report(s: Any, slot: int, event: int, reason: int) -> Any:
     """Put a report on the agenda; due when it can have reached us."""
-    item = push(s, s.now + s.report_delay, RANK_REPORT, ITEM_REPORT)
+    item = push(s, heard_at(s), RANK_REPORT, ITEM_REPORT)
     order = orders_at(s.orders, s.order_capacity)[slot]
     item.slot = slot
     item.generation = order.generation

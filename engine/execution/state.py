@@ -42,8 +42,13 @@ STATE = np.dtype(
             "venue_streams",  # address of STREAM[venue_stream_count]
             "venue_stream_count",
             "markets",  # address of MARKET[2 * instrument_count]
-            "order_delay",  # from a decision to its arrival at the venue
-            "report_delay",  # from a match to what we hear of it
+            "feed_latency",  # that a received row is old; 0 with `own_clock`
+            "entry_latency",
+            "response_latency",
+            "latency_table",  # address of int64[3 * latency_rows]: sent, at the venue, answered
+            "latency_rows",  # 0: latencies are constant
+            "last_arrival",  # of what was sent, at the venue
+            "last_heard",
             # what is to be delivered of this batch
             "deliveries",  # address of DELIVERY[]
             "delivery_count",

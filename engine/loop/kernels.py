@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.execution.agenda import first_due, push
+from engine.execution.latency import arrival
 from engine.execution.money import notional_of
 from engine.execution.state import (
     ITEM_CANCEL,
@@ -414,7 +415,7 @@ def submit(
     if s.account_type == 1 and side > 0:
         order.locked = lock_of(s, instrument, side, size, price, kind)
         assets_at(s.assets, s.asset_count)[target.asset].locked += order.locked
-    item = push(s, s.now + s.order_delay, RANK_ARRIVAL, ITEM_ORDER)
+    item = push(s, arrival(s), RANK_ARRIVAL, ITEM_ORDER)
     item.slot = slot
     item.generation = order.generation
     return int(slot)
@@ -438,7 +439,7 @@ def cancel(address: int, slot: int) -> int:
         return 1
     order.state = state
     record(s, J_CANCEL, slot)
-    item = push(s, s.now + s.order_delay, RANK_ARRIVAL, ITEM_CANCEL)
+    item = push(s, arrival(s), RANK_ARRIVAL, ITEM_CANCEL)
     item.slot = slot
     item.generation = order.generation
     return 0

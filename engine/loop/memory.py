@@ -78,9 +78,11 @@ class Memory:
         state["own_clock"] = own_clock
         state["told"], state["matches"] = 1, not own_clock
         state["seen"] = state["offset"] = SIDES_EACH // 2 if own_clock else 0
-        # A received row is `feed` old: what we do about it meets the market as it is that much later.
-        state["order_delay"] = latency.entry_ns + (0 if own_clock else latency.feed_ns)
-        state["report_delay"] = max(0, latency.response_ns - (0 if own_clock else latency.feed_ns))
+        state["feed_latency"] = 0 if own_clock else latency.feed_ns
+        state["entry_latency"], state["response_latency"] = latency.entry_ns, latency.response_ns
+        self._latencies = np.array(latency.table, np.int64).reshape(-1)  # kept alive for the kernels
+        state["latency_table"] = self._latencies.ctypes.data
+        state["latency_rows"] = len(latency.table)
         state["account_type"] = 1 if config.account.type == "cash" else 0
         state["collar_millionths"] = config.risk.collar_millionths
         for name in RULES:

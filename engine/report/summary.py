@@ -61,6 +61,7 @@ class Summary(msgspec.Struct, kw_only=True):
     fills_by_reason: dict[str, int] = {}
     ends_by_reason: dict[str, int] = {}
     latency_ms: dict[str, float] = {}
+    latency_rows: int = 0  # recorded orders that entry and response were read off; 0: they are constant
     first: str = ""
     last: str = ""
     inputs: list[str] = []
@@ -140,8 +141,10 @@ def summarise(runner: Runner, *, seconds: float, strategy: str) -> Summary:
         fills_by_reason=dict(sorted(ledger.fills_by_reason.items())),
         ends_by_reason=dict(sorted(ledger.ends_by_reason.items())),
         latency_ms={
-            name: getattr(config.latency, f"{name}_ns") / 1e6 for name in ("feed", "entry", "response")
+            name: getattr(config.latency, f"{name}_ns") / 1e6
+            for name in (("feed",) if config.latency.table else ("feed", "entry", "response"))
         },
+        latency_rows=len(config.latency.table),
         first=format_time(runner.first_ts),
         last=format_time(runner.last_ts),
         warnings=warnings,
@@ -261,7 +264,9 @@ def table(summary: Summary) -> str:
         ("account", f"{s.account}, capital {s.capital:,.2f} {money}" + _account_note(s.account)),
         (
             "latency",
-            ", ".join(f"{name} {value:g} ms" for name, value in s.latency_ms.items()) + " (assumed)",
+            ", ".join(f"{name} {value:g} ms" for name, value in s.latency_ms.items())
+            + " (assumed)"
+            + (f", entry and response of {s.latency_rows:,} recorded orders" if s.latency_rows else ""),
         ),
         ("span", f"{s.first} to {s.last}"),
         (

@@ -263,7 +263,7 @@ def limited(size: int) -> tuple[str, ...]:
 
 
 def test_a_disk_that_is_full_while_recording(venue: str, tmp_path: Path) -> None:
-    """The file and the byte are named; every row before is there. (A snapshot fits in, at any hour.)"""
+    """The file and the byte are named; every row before is there."""
     done = engine("record", "--symbols", "BTCUSDT", "--url", venue, cwd=tmp_path, before=limited(400_000))
     assert done.code == 1
     assert "File too large at byte" in done.err
