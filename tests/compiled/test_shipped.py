@@ -14,7 +14,7 @@ from engine.log.journal import Journal
 from engine.loop.backtest import run_backtest
 from engine.model.errors import StrategyError
 from engine.strategy.loader import load_strategy, shipped_names
-from tests.helpers.logs import make_log
+from tests.helpers.logs import definitions, make_log
 from tests.reference.markets import ALL, RandomMarket
 
 SAMPLE = Path(__file__).parent.parent.parent / "recordings" / "2024-06-01.arrow"
@@ -55,8 +55,6 @@ def test_both_forms_give_one_hash_on_random_markets(name: str, tmp_path: Path) -
     if name in INTERPRETED_ONLY:
         pytest.skip(INTERPRETED_ONLY[name])
     messages = RandomMarket(61).messages(3000, end=False)
-    from tests.helpers.logs import definitions
-
     log = make_log(
         tmp_path / "market.arrow", [*definitions(ALL), *messages], per_batch=200, with_definitions=False
     )
@@ -65,6 +63,7 @@ def test_both_forms_give_one_hash_on_random_markets(name: str, tmp_path: Path) -
     assert run(name, log, compiled=True, batch_rows=7) == expected
 
 
+@pytest.mark.long  # the kernels are compiled once more
 def test_another_processor_gives_the_same_hash() -> None:
     """A process that compiles for the plainest processor of this kind."""
     expected = run("imbalance", SAMPLE, compiled=True)

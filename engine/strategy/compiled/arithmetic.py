@@ -61,6 +61,7 @@ NUMBERS = (INT, FLOAT, BOOL)
 _NUMPY = (NP_FLOAT, NP_INT, NP_BOOL)
 TOO_LARGE = "a whole number that 64 bits do not hold"
 _LARGEST_POWER = 64
+_EXACT = 2**53
 
 
 def _said(expression: str) -> str:
@@ -296,8 +297,10 @@ class Arithmetic(Code):
         a, b = plain.get(left.kind, left.kind), plain.get(right.kind, right.kind)  # type: ignore[call-overload]
         if a not in NUMBERS or b not in NUMBERS:
             self.refuse(node, f"{left.kind.name} {symbol} {right.kind.name}", "compare numbers")
-        if a == FLOAT and b == FLOAT:
-            return self.make(f"fcmp {_OF_FLOATS[name]} double {left.parts[0]}, {right.parts[0]}")
+        exact = (a == FLOAT and _is_exact(right)) or (b == FLOAT and _is_exact(left))
+        if exact or (a == FLOAT and b == FLOAT):
+            x, y = self.as_float(left), self.as_float(right)
+            return self.make(f"fcmp {_OF_FLOATS[name]} double {x}, {y}")
         if a == FLOAT:
             return self.make(
                 f"call i1 @mixed_{_MIRRORED[name]}(i64 {self.as_int(right)}, double {left.parts[0]})"
@@ -398,6 +401,11 @@ class Arithmetic(Code):
         from engine.model.words import word_of
 
         return Value(WORD, (str(word_of(text)),), text)
+
+
+def _is_exact(value: Value) -> bool:
+    """Whether a number is known, whole, and the same as a float."""
+    return type(value.known) is int and abs(value.known) <= _EXACT
 
 
 def _article(kind: Kind) -> str:

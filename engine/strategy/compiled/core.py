@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from engine.strategy.compiled.program import Program
 
 INSTRUMENT_SIZE = INSTRUMENT.itemsize
+# Fields of the state record that stay what they are while a handler runs.
+_FIXED = ("now", "instruments", "markets", "seen", "visible", "visible_count", "log_line", "assets")
 PLACE_SHIFT = 32  # a status is the failing site, and above it the site of the strategy's own line
 
 
@@ -148,6 +150,10 @@ class Code:
         """Read memory."""
         return self.make(f"load {kind}, ptr {pointer}")
 
+    def load_fixed(self, kind: str, pointer: str) -> str:
+        """Read memory that nothing changes while a handler runs, so that it need not be read again."""
+        return self.make(f"load {kind}, ptr {pointer}, !invariant.load !0")
+
     def store(self, kind: str, value: str, pointer: str) -> None:
         """Write memory."""
         self.say(f"store {kind} {value}, ptr {pointer}")
@@ -160,7 +166,8 @@ class Code:
 
     def state(self, name: str, kind: str = "i64") -> str:
         """A field of the state record."""
-        return self.load(kind, self.at("%state", offset_of(name)))
+        read = self.load_fixed if name in _FIXED or name.startswith(("column_", "told_")) else self.load
+        return read(kind, self.at("%state", offset_of(name)))
 
     def instrument(self, index: str, name: str) -> str:
         """A field of an instrument's record."""
@@ -168,7 +175,8 @@ class Code:
         assert fields is not None
         base = self.state("instruments", PTR)
         record = self.at(base, self.make(f"mul i64 {index}, {INSTRUMENT_SIZE}"))
-        return self.load("i64", self.at(record, int(fields[name][1])))
+        read = self.load if name == "position" else self.load_fixed
+        return read("i64", self.at(record, int(fields[name][1])))
 
     def market(self, index: str, name: str) -> str:
         """A field of what the strategy knows of an instrument's market."""

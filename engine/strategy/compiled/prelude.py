@@ -29,6 +29,7 @@ def prelude() -> str:
     whole = ", ".join(f"i64 {10**n}" for n in range(19))
     return "\n".join(
         (
+            "!0 = !{}",
             f"@powers = internal constant [19 x double] [{powers}]",
             f"@whole_powers = internal constant [19 x i64] [{whole}]",
             _FUNCTIONS,
@@ -103,14 +104,15 @@ define internal double @slow_decimal(ptr %state, i64 %m, i64 %d) noinline nounwi
 ; The float64 nearest to a decimal: one division of two exact numbers, unless the mantissa is not exact.
 define internal double @decimal(ptr %state, i64 %m, i64 %d) alwaysinline nounwind {
 entry:
+  ; Divided before it is known whether that is exact: so a second reading of the same price costs nothing.
+  %p = getelementptr [19 x double], ptr @powers, i64 0, i64 %d
+  %s = load double, ptr %p, !invariant.load !0
+  %x = sitofp i64 %m to double
+  %r = fdiv double %x, %s
   %a = call i64 @llvm.abs.i64(i64 %m, i1 false)
   %big = icmp ugt i64 %a, 9007199254740992
   br i1 %big, label %slow, label %fast
 fast:
-  %p = getelementptr [19 x double], ptr @powers, i64 0, i64 %d
-  %s = load double, ptr %p
-  %x = sitofp i64 %m to double
-  %r = fdiv double %x, %s
   ret double %r
 slow:
   %q = call double @slow_decimal(ptr %state, i64 %m, i64 %d) nounwind willreturn memory(read)

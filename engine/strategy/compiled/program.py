@@ -239,7 +239,7 @@ def _column(code: Code, name: str, row: str) -> str:
     """A column's value in a row, as a whole number."""
     kind, size, widen = _COLUMN_TYPES[name]
     base = code.state(f"column_{name}", PTR)
-    raw = code.load(kind, code.at(base, code.make(f"mul i64 {row}, {size}")))
+    raw = code.load_fixed(kind, code.at(base, code.make(f"mul i64 {row}, {size}")))
     return code.make(f"{widen} {kind} {raw} to i64") if widen else raw
 
 

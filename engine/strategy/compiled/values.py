@@ -250,7 +250,7 @@ class Values(Arithmetic):
             return Value(NONE)
         at = self.at(value.parts[0], field.offset)
         if not isinstance(field.kind, Scalar):
-            return Value(field.kind, (self.at("%record", self.load("i64", at)),))
+            return Value(field.kind, (self.at("%record", self.load_fixed("i64", at)),))
         read = self.cell(field.kind, at)
         if not field.maybe:
             return read
@@ -264,7 +264,7 @@ class Values(Arithmetic):
                 return Value(kind, (self.make(f"icmp ne i64 {self.load('i64', at)}, 0"),))
             return Value(kind, (self.load(kind.part, at),))
         assert isinstance(kind, Pointer)
-        return Value(kind, (self.at("%record", self.load("i64", at)),))
+        return Value(kind, (self.at("%record", self.load_fixed("i64", at)),))
 
     def put(self, value: Value, at: str) -> None:
         """Write a scalar into a place of 8 bytes."""
@@ -348,7 +348,7 @@ class Values(Arithmetic):
         """len(value)."""
         kind = value.kind
         if isinstance(kind, ListKind | ArrayKind | DictKind):
-            return self.load("i64", value.parts[0])
+            return self.load_fixed("i64", value.parts[0])
         if isinstance(kind, RowKind | TupleKind):
             return str(len(kind.items))
         if kind is INSTRUMENTS:
