@@ -40,6 +40,7 @@ EXPORTS = [
     "Trade",
     "Vwap",
     "ZScore",
+    "compiled",
     "microprice",
 ]
 HEAVY = (
