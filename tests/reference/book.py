@@ -9,7 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from engine.config import Rules
+from tests.reference import queues
+
 if TYPE_CHECKING:
+    from engine.model.instruments import Instrument
     from tests.reference.orders import Order
 
 
@@ -30,8 +34,10 @@ class Level:
 class Side:
     """Bids (sign +1) or asks (-1) by price."""
 
-    def __init__(self, sign: int) -> None:
+    def __init__(self, sign: int, rules: Rules, who: Instrument) -> None:
         self.sign = sign
+        self.rules = rules
+        self.who = who
         self.levels: dict[int, Level] = {}
         self.known: int | None = None  # worst price that the venue has told us about; None: all of them
 
@@ -55,8 +61,8 @@ class Side:
         """Whether the venue would have shown us a size at this price."""
         return self.known is None or self.at_least(price, self.known)
 
-    def set(self, price: int, size: int) -> None:
-        """The venue says that `size` is displayed at `price` now."""
+    def set(self, price: int, size: int, *, in_doubt: bool = False) -> None:
+        """The venue says that `size` is displayed at `price` now; in doubt, no queue moves."""
         level = self.levels.get(price)
         if level is None:
             if size:
@@ -67,15 +73,15 @@ class Side:
             level.consumed = 0
         elif size < before:
             level.consumed = max(0, level.consumed - (before - size))
+        if not in_doubt:
+            self.move_queue(level, size)
         level.size = size
-        self.cap_fronts(level, size)
         self.tidy(price)
 
-    @staticmethod
-    def cap_fronts(level: Level, size: int) -> None:
-        """Risk-averse: nobody stands before us beyond what is displayed."""
+    def move_queue(self, level: Level, size: int) -> None:
+        """Every order of ours there learns of the change."""
         for order in level.orders:
-            order.front = size if order.front is None else min(order.front, size)
+            queues.depth(self.rules, self.who, order, level.size, size)
 
     def tidy(self, price: int) -> None:
         """Forget a level that nothing is displayed at and nobody of us waits at."""
@@ -88,7 +94,8 @@ class Side:
         level = self.levels.get(order.price)
         if level is None:
             level = self.levels[order.price] = Level(0 if self.knows(order.price) else None)
-        order.front = level.size
+        unseen = 0 if self.rules.unseen_is_empty else None
+        queues.accept(order, unseen if level.size is None else level.size)
         level.orders.append(order)
 
     def remove(self, order: Order) -> None:
@@ -100,9 +107,9 @@ class Side:
 class Market:
     """What is known of an instrument's market."""
 
-    def __init__(self, match_on: str) -> None:
+    def __init__(self, match_on: str, rules: Rules, who: Instrument) -> None:
         self.match_on = match_on  # "book", "quote", "trade", "bar" or ""
-        self.sides = {1: Side(1), -1: Side(-1)}
+        self.sides = {1: Side(1, rules, who), -1: Side(-1, rules, who)}
         self.bad = False
         self.last = 0
         self.quote: dict[int, tuple[int, int]] = {1: (0, 0), -1: (0, 0)}
@@ -124,28 +131,31 @@ class Market:
 
     def set(self, sign: int, price: int, size: int) -> None:
         """A depth row."""
-        self.sides[sign].set(price, size)
+        self.sides[sign].set(price, size, in_doubt=self.bad)
         self._named.add((sign, price))
 
     def end_snapshot(self) -> None:
         """What the picture did not name is gone, or unknown beyond what it covers."""
         self.in_snapshot = False
-        self.bad = False
         for sign, side in self.sides.items():
             named = [price for (s, price) in self._named if s == sign and price in side.levels]
             shown = [price * sign for price in named if side.levels[price].size]
             side.known = min(shown) * sign if shown else None
             for price in side.best_first():
                 level = side.levels[price]
-                if price in named:
-                    continue
-                level.consumed = 0
-                if side.knows(price):
-                    level.size = 0
-                    side.cap_fronts(level, 0)
-                else:
-                    level.size = None
+                if price not in named:
+                    level.consumed = 0
+                    if side.knows(price):
+                        if not self.was_bad:
+                            side.move_queue(level, 0)
+                        level.size = 0
+                    else:
+                        level.size = None
+                if self.was_bad and level.size is not None:
+                    for order in level.orders:
+                        queues.resynchronised(order, level.size)
                 side.tidy(price)
+        self.bad = False
 
     def set_best(self, sign: int, price: int, size: int) -> None:
         """A quote row: the one level that is displayed."""
@@ -156,8 +166,9 @@ class Market:
                 continue
             level.consumed = 0
             if not size or side.at_least(other, price):
+                if level.size != 0:
+                    side.move_queue(level, 0)
                 level.size = 0
-                side.cap_fronts(level, 0)
             else:
                 level.size = None
             side.tidy(other)

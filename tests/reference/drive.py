@@ -17,11 +17,11 @@ from engine.log.journal import Journal
 from engine.log.schema import Batch, batch_of_buffer
 from engine.loop.run import Runner
 from engine.loop.source import Numbering, rechunk
-from engine.model.kinds import InstrumentData
+from engine.model.kinds import InstrumentData, Kind, SourceData, encode_canonical
 from engine.model.rows import RowBuffer
 from engine.strategy.api import Strategy
 from engine.strategy.loader import LoadedStrategy
-from tests.helpers.logs import BTC, Message, definitions
+from tests.helpers.logs import BTC, Message, Row, definitions
 from tests.reference.loop import Decision, Twin
 
 
@@ -99,6 +99,16 @@ def batch_of(messages: Sequence[Message], first_seq: int = 0) -> Batch:
     return batch_of_buffer(buffer, first_seq)
 
 
+def head_of(instruments: Sequence[InstrumentData]) -> list[Message]:
+    """The rows that a file begins with; of several venues, source 1 is the first's, 2 the next one's."""
+    head = definitions(instruments, SourceData(name=instruments[0].venue, venue=instruments[0].venue))
+    venues = list(dict.fromkeys(i.venue for i in instruments))
+    for number, venue in enumerate(venues[1:], 2):
+        data = encode_canonical(SourceData(name=venue, venue=venue))
+        head.insert(1, Message(head[0].ts, (Row(Kind.SOURCE, source=number, data=data),)))
+    return head
+
+
 def run_engine(
     messages: Sequence[Message],
     strategy: Strategy,
@@ -115,7 +125,7 @@ def run_engine(
     numbering = Numbering("test", runner.define)
 
     def batches() -> Iterator[Batch]:
-        whole = batch_of([*definitions(instruments), *messages])
+        whole = batch_of([*head_of(instruments), *messages])
         for batch in rechunk(iter([whole]), batch_rows):
             yield from numbering.split(batch)
 
@@ -135,7 +145,7 @@ def run_twin(
     instruments: Sequence[InstrumentData] = (BTC,),
 ) -> Twin:
     """The twin over the same."""
-    head = definitions(instruments)
+    head = head_of(instruments)
     return Twin(config, instruments, strategy).run(messages, first_seq=len(head), start=head[-1].ts)
 
 

@@ -26,6 +26,7 @@ from tests.reference.book import Market
 from tests.reference.context import TwinContext
 from tests.reference.orders import FINAL, Order
 from tests.reference.venue import Execution, Purse, Venue
+from tests.reference.venue_times import VenueStep, VenueTimes, doubts, steps
 
 ARRIVAL, REPORT, ANSWER, TIMER = range(4)
 _NOT_DELIVERED = Flag.DUPLICATE | Flag.BACKFILLED | Flag.REJECTED_TICK
@@ -85,6 +86,7 @@ class Twin:
     now: int = 0
     journal: list[Decision] = field(default_factory=list)
     lines: list[tuple[int, str]] = field(default_factory=list)
+    _at_venues: list[VenueStep] = field(default_factory=list)
     live: dict[int, Order] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -94,7 +96,11 @@ class Twin:
         self.instruments: list[Instrument] = registry.instruments
         wanted = self.strategy.symbols
         self.visible = [i for i in self.instruments if not wanted or i.key in wanted or i.symbol in wanted]
-        self.markets = [Market(match_on(i.channels)) for i in self.instruments]
+        venues = dict.fromkeys(i.venue for i in self.instruments)
+        self.source_venues = dict(enumerate(venues, 1))
+        self.own_clock = self.config.clock == "venue"
+        self.markets = self._new_markets()  # as the strategy sees them
+        venue_markets = self._new_markets() if self.own_clock else self.markets
         accounts: dict[str, tuple[Account, Purse]] = {}
         capital = parse_decimal(self.config.account.capital, 8)
         for who in self.instruments:
@@ -105,7 +111,7 @@ class Twin:
         self.venue = Venue(
             self.config,
             self.instruments,
-            self.markets,
+            venue_markets,
             [accounts[i.quote][1] for i in self.instruments],
             self._report,
         )
@@ -118,6 +124,9 @@ class Twin:
         self._halted = False
         self._file_numbers = {n: n - 1 for n in range(1, len(self.instruments) + 1)}
 
+    def _new_markets(self) -> list[Market]:
+        return [Market(match_on(i.channels), self.config.rules, i) for i in self.instruments]
+
     # --- time ---
 
     def run(self, messages: Sequence[Message], *, first_seq: int, start: int) -> Twin:
@@ -127,15 +136,20 @@ class Twin:
         self._trigger = (3, 0)
         self._handle("on_start")
         seq = first_seq
+        if self.own_clock:
+            self.venue_times = VenueTimes(self.config, self.instruments)
+            self._at_venues = self.venue_times.steps(messages)
         for message in messages:
-            seq += len(message.rows)
             if message.rows[0].kind == Kind.END:
                 self._work_until(self.now)
                 continue
-            self._work_until(message.ts)
-            self.now = message.ts
-            self._apply(message)
-            self._cause = seq - 1
+            for rows in steps(message.rows, row_by_row=self.config.rules.row_by_row):
+                self._work_until(message.ts)
+                self.now = message.ts
+                seq += len(rows)
+                self._cause = seq - 1
+                self._apply(rows, self.markets, matches=not self.own_clock)
+                self._note_quotes(rows)
             self._trigger = (0, 0)
             self._deliver(message)
             self._work_until(message.ts)
@@ -145,10 +159,26 @@ class Twin:
         return self
 
     def _work_until(self, ts: int) -> None:
-        while self.agenda and self.agenda[0][0] <= ts:
-            due, _, _, work = heapq.heappop(self.agenda)
-            self.now = max(self.now, due)
-            work()
+        """What is due until `ts`, and what happens at the venues until then, in the order of time."""
+        while True:
+            due = self.agenda[0][0] if self.agenda else None
+            at_venue = self._at_venues[0].ts if self._at_venues else None
+            if due is not None and due <= ts and (at_venue is None or due <= at_venue):
+                work = heapq.heappop(self.agenda)[-1]
+                self.now = max(self.now, due)
+                work()
+            elif at_venue is not None and at_venue <= ts:
+                self.now = at_venue
+                self._happen(self._at_venues.pop(0))
+            else:
+                return
+
+    def _happen(self, step: VenueStep) -> None:
+        """Rows meet our orders."""
+        for index in step.doubted:
+            if self.venue.markets[index].match_on == "book":
+                self.venue.markets[index].bad = True
+        self._apply(step.rows, self.venue.markets, matches=True)
 
     def _push(self, due: int, rank: int, work: Callable[[], None]) -> None:
         heapq.heappush(self.agenda, (due, rank, self._creation, work))
@@ -233,7 +263,8 @@ class Twin:
         return order.number
 
     def _arrival(self) -> int:
-        return self.now + self.config.latency.feed_ns + self.config.latency.entry_ns
+        latency = self.config.latency
+        return self.now + latency.entry_ns + (0 if self.own_clock else latency.feed_ns)
 
     def _open(self, index: int, side: int) -> int:
         return sum(o.counted for o in self.live.values() if o.instrument == index and o.side == side)
@@ -257,7 +288,7 @@ class Twin:
 
     def _report(self, order: Order, event: Event, reason: Reason, fill: Execution | None) -> None:
         latency = self.config.latency
-        delay = max(0, latency.response_ns - latency.feed_ns)
+        delay = latency.response_ns if self.own_clock else max(0, latency.response_ns - latency.feed_ns)
         size = order.size
         self._push(self.now + delay, REPORT, lambda: self._hear(order, event, reason, fill, size))
 
@@ -330,38 +361,56 @@ class Twin:
 
     # --- messages ---
 
-    def _apply(self, message: Message) -> None:  # noqa: C901, PLR0912  one branch a kind and a flag
-        touched = []
-        for row in message.rows:
-            if row.kind == Kind.BOOK:
-                market = self.markets[self._file_numbers[row.instrument]]
-                if market.match_on != "book":
-                    continue
-                if row.flags & Flag.MAYBE_BAD_BOOK:
-                    market.bad = True
-                    continue
-                if row.flags & _NEVER_MATCH:
-                    continue
-                touched.append(self._file_numbers[row.instrument])
-                if row.flags & Flag.CLEAR:
-                    market.begin_snapshot()
-                if row.side:
-                    market.set(row.side, row.price, row.size)
-                if row.ts_venue != NULL_TIME:
-                    market.depth_ts_venue = row.ts_venue
-            elif row.kind == Kind.QUOTE and not row.flags & _NEVER_MATCH:
+    def _apply(self, rows: Sequence[Row], markets: list[Market], *, matches: bool) -> None:
+        touched = set()
+        for row in rows:
+            if row.kind not in (Kind.BOOK, Kind.QUOTE):
+                continue
+            index = self._file_numbers[row.instrument]
+            market = markets[index]
+            if (row.kind == Kind.BOOK) != (market.match_on == "book"):
+                continue
+            if row.kind == Kind.BOOK and self._apply_depth(row, market):
+                touched.add(index)
+            elif row.kind == Kind.QUOTE and market.match_on == "quote" and not row.flags & _NEVER_MATCH:
+                market.set_best(row.side, row.price, row.size)
+                touched.add(index)
+        for index in sorted(touched):
+            was_bad = markets[index].in_snapshot and markets[index].was_bad
+            if markets[index].in_snapshot:
+                markets[index].end_snapshot()
+            if matches:
+                self.venue.after_book(index, Reason.RESYNC if was_bad else Reason.CROSSED)
+        for row in rows:
+            if row.kind == Kind.TRADE and not row.flags & _NEVER_MATCH and not self._is_double(row):
+                index = self._file_numbers[row.instrument]
+                markets[index].last = row.price
+                if matches:
+                    self.venue.trade(index, row.side, row.price, row.size, _stamp(row))
+
+    @staticmethod
+    def _apply_depth(row: Row, market: Market) -> bool:
+        """Whether a depth row has changed the book."""
+        if row.flags & Flag.MAYBE_BAD_BOOK:
+            market.bad = True
+            return False
+        if row.flags & _NEVER_MATCH:
+            return False
+        if row.flags & Flag.CLEAR:
+            market.begin_snapshot()
+        if row.side:
+            market.set(row.side, row.price, row.size)
+        if row.ts_venue != NULL_TIME:
+            market.depth_ts_venue = row.ts_venue
+        return True
+
+    def _note_quotes(self, rows: Sequence[Row]) -> None:
+        """What the strategy reads as the quote."""
+        for row in rows:
+            if row.kind == Kind.QUOTE and not row.flags & _NEVER_MATCH:
                 market = self.markets[self._file_numbers[row.instrument]]
                 market.quote_seen = True
                 market.quote[row.side] = (row.price, row.size)
-                if market.match_on == "quote":
-                    market.set_best(row.side, row.price, row.size)
-                    touched.append(self._file_numbers[row.instrument])
-        for index in sorted(set(touched)):
-            self.venue.after_book(index)
-        for row in message.rows:
-            if row.kind == Kind.TRADE and not row.flags & _NEVER_MATCH and not self._is_double(row):
-                stamp = None if row.ts_venue == NULL_TIME else row.ts_venue
-                self.venue.trade(self._file_numbers[row.instrument], row.side, row.price, row.size, stamp)
 
     def _is_double(self, row: Row) -> bool:
         """An aggregate of trades that the log has one by one."""
@@ -431,9 +480,10 @@ class Twin:
     def _status(self, row: Row, ts: int) -> None:
         data = msgspec.json.decode(row.data or b"{}", type=StatusData)
         index = self._file_numbers.get(row.instrument)
-        if data.event == "disconnected" or (data.event == "gap" and data.channel == "book"):
+        if doubts(row):
             for i, market in enumerate(self.markets):
-                named = index == i or (index is None and row.source == 1)
+                venue = self.instruments[i].venue
+                named = index == i or (index is None and self.source_venues.get(row.source) == venue)
                 if named and market.match_on == "book":
                     market.bad = True
         who = None if index is None else self.instruments[index]

@@ -28,12 +28,14 @@ MID = 10_000  # mantissa: 100.00
 ODD_FLAGS = (Flag.DUPLICATE, Flag.OUT_OF_ORDER, Flag.BACKFILLED, Flag.REJECTED_TICK)
 
 
-def instrument(name: str, *channels: str, quote: str = "USDT") -> InstrumentData:
+def instrument(
+    name: str, *channels: str, quote: str = "USDT", venue: str = "binance"
+) -> InstrumentData:
     """An instrument with a tick of 0.50 and a lot of 0.001, prices around 100."""
     return InstrumentData(
-        key=f"{name}.binance",
+        key=f"{name}.{venue}",
         symbol=name,
-        venue="binance",
+        venue=venue,
         price_decimals=2,
         size_decimals=5,
         price_increment="0.5",
@@ -50,6 +52,7 @@ QUOTED = instrument("QUOTED", "trade", "quote")
 TRADED = instrument("TRADED", "trade")
 AGGREGATED = instrument("AGGREGATED", "aggtrade", quote="EUR")
 BARRED = instrument("BARRED", "bar")
+ELSEWHERE = instrument("ELSEWHERE", "trade", "book", venue="kraken")
 ALL = (BOOKED, QUOTED, TRADED, AGGREGATED, BARRED)
 assert BTC.venue == BOOKED.venue
 
@@ -57,9 +60,14 @@ assert BTC.venue == BOOKED.venue
 class RandomMarket:
     """Messages one after the other."""
 
-    def __init__(self, seed: int, instruments: Sequence[InstrumentData] = ALL) -> None:
+    def __init__(
+        self, seed: int, instruments: Sequence[InstrumentData] = ALL, *, ages: Sequence[int] = ()
+    ) -> None:
+        """`ages`, ns: how old stamps may be; every market row is stamped then, but for some."""
         self.chance = random.Random(seed)
         self.instruments = instruments
+        self.ages = ages
+        self.venues = list(dict.fromkeys(i.venue for i in instruments))
         self.ts = START
         self.mid = dict.fromkeys(range(1, len(instruments) + 1), MID)
         self.bad: set[int] = set()
@@ -83,7 +91,27 @@ class RandomMarket:
         if chance.random() < 0.05:
             odd = chance.choice(ODD_FLAGS)
             rows = [replace(row, flags=row.flags | odd) if row.kind < Kind.NEWS else row for row in rows]
-        return Message(self.ts, tuple(rows))
+        if self.ages:
+            rows = self._stamped(rows)
+        return Message(self.ts, tuple(map(self._sourced, rows)))
+
+    def _sourced(self, row: Row) -> Row:
+        """A row of an instrument comes from its venue's source."""
+        return replace(row, source=self._source(row.instrument)) if row.instrument else row
+
+    def _source(self, number: int) -> int:
+        return 1 + self.venues.index(self.instruments[number - 1].venue)
+
+    def _stamped(self, rows: list[Row]) -> list[Row]:
+        chance = self.chance
+        age = chance.choice(self.ages)
+        made = []
+        for row in rows:
+            if chance.random() < 0.1:
+                age = chance.choice(self.ages)
+            stamp = NULL_TIME if chance.random() < 0.15 else self.ts - age
+            made.append(replace(row, ts_venue=stamp) if row.kind < Kind.NEWS else row)
+        return made
 
     def _rows(self, number: int) -> list[Row]:  # noqa: PLR0911  one return a kind
         chance = self.chance
@@ -194,8 +222,11 @@ class RandomMarket:
             )
             return [status, *self._book_rows_under(number)]
         if chance.random() < 0.4:
-            self.bad |= {n for n, i in enumerate(self.instruments, 1) if "book" in i.channels}
-            return [Row(Kind.STATUS, data=encode_canonical(StatusData("disconnected")))]
+            source = self._source(number)
+            for n, other in enumerate(self.instruments, 1):
+                if "book" in other.channels and self._source(n) == source:
+                    self.bad.add(n)
+            return [Row(Kind.STATUS, source=source, data=encode_canonical(StatusData("disconnected")))]
         return [
             Row(Kind.STATUS, instrument=number, data=encode_canonical(StatusData("gap", channel="trade")))
         ]

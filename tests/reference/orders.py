@@ -23,7 +23,8 @@ class Order:
     # at the venue
     at_venue: str = "travelling"  # then "waiting", "working", "resting", "done"
     done: int = 0  # filled there
-    front: int | None = 0  # what stands before it; None: not known
+    front: float | None = 0  # what stands before it; None: not known
+    traded: float = 0.0  # at its price since the level last changed
     venue_lock: int = 0
     # as heard
     state: str = "submitted"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engine.execution.orders import Event, Reason
-from tests.reference import money
+from tests.reference import money, queues
 from tests.reference.book import Market
 from tests.reference.orders import Order
 
@@ -54,6 +54,7 @@ class Venue:
         report: Report,
     ) -> None:
         self.config = config
+        self.rules = config.rules
         self.cash_account = config.account.type == "cash"
         self.instruments = instruments
         self.markets = markets
@@ -138,7 +139,8 @@ class Venue:
             return
         matches = best != 0 and best * order.side <= order.price * order.side
         if matches and order.post_only:
-            self._end(order, Event.REJECTED, Reason.POST_ONLY_WOULD_MATCH)
+            event = Event.EXPIRED if self.rules.post_only_expires else Event.REJECTED
+            self._end(order, event, Reason.POST_ONLY_WOULD_MATCH)
             return
         if order.tif == "fok":
             plan = self._plan(order, order.price) if matches else []
@@ -157,7 +159,8 @@ class Venue:
         if order.open == 0:
             return
         if order.tif == "ioc":
-            self._end(order, Event.CANCELLED, Reason.IOC_REMAINDER)
+            event = Event.EXPIRED if self.rules.remainder_expires else Event.CANCELLED
+            self._end(order, event, Reason.IOC_REMAINDER)
             return
         self._rest(order)
 
@@ -183,6 +186,9 @@ class Venue:
             return [(max(price, tick), order.open)]
         side = market.sides[-order.side]
         wanted = order.open
+        if self.rules.whole_fills:
+            best = side.best()
+            return [] if best is None else [(best, wanted)]
         plan = []
         for price in side.displayed():
             if limit is not None and not side.at_least(price, limit):
@@ -219,7 +225,8 @@ class Venue:
             affordable = self._affordable(order, price, size)
             if affordable:
                 what = self.execution(order, price, affordable, maker=False)
-                if market.match_on != "trade" and price in shown and levels[price].left:
+                taken = market.match_on != "trade" and price in shown and levels[price].left
+                if taken and self.rules.consume and not self.rules.whole_fills:
                     levels[price].consumed += affordable
                 self._fill(order, what, Reason.TAKER)
             if affordable < size:
@@ -273,14 +280,9 @@ class Venue:
             order.venue_lock = keep
         self._fill(order, what, reason)
 
-    def after_book(self, index: int) -> None:  # noqa: C901  levels within orders within levels
+    def after_book(self, index: int, reason: Reason) -> None:  # noqa: C901  levels within orders within levels
         """A message changed this book: what crosses fills, then what waited arrives."""
         market = self.markets[index]
-        reason = Reason.CROSSED
-        if market.in_snapshot:
-            if market.was_bad:
-                reason = Reason.RESYNC
-            market.end_snapshot()
         if market.match_on == "book" and market.bad:
             return
         for sign in (1, -1):
@@ -295,7 +297,10 @@ class Venue:
                             break
                         level = other.levels[opposite]
                         part = min(order.open - got, level.left)
-                        level.consumed += part
+                        if self.rules.whole_fills and level.left:
+                            part = order.open - got
+                        if self.rules.consume:
+                            level.consumed += part
                         got += part
                     if got:
                         self._make(order, got, reason)
@@ -308,33 +313,34 @@ class Venue:
     ) -> None:
         """A trade: through our prices, then the queue at its own."""
         market = self.markets[index]
-        market.last = price
         if not aggressor or (market.match_on == "book" and market.bad):
             return
+        rules = self.rules
         side = market.sides[-aggressor]
         remaining = size
         for better in side.best_first():
             if better == price or not side.at_least(better, price):
                 break
             for order in list(side.levels[better].orders):
-                part = min(remaining, order.open)
-                if part:
-                    remaining -= part
+                whole = rules.whole_fills or rules.whole_through
+                part = order.open if whole else min(remaining, order.open)
+                if remaining and part:
+                    if rules.share_trades:
+                        remaining = max(0, remaining - part)
                     self._make(order, part, Reason.THROUGH)
-        shown = market.match_on == "book" and None not in (ts_venue, market.depth_ts_venue)
-        if shown:
-            assert ts_venue is not None
-            assert market.depth_ts_venue is not None
-            shown = ts_venue <= market.depth_ts_venue
+        shown = False
+        if rules.set_apart_late and market.match_on == "book":
+            last = market.depth_ts_venue
+            shown = ts_venue is not None and last is not None and ts_venue <= last
         if shown or market.match_on == "trade" or price not in side.levels:
             return
         ours = size - remaining
         for order in list(side.levels[price].orders):
             if order.front is None:
                 continue
-            excess = size - order.front - ours
-            order.front = max(0, order.front - size)
-            part = min(excess, order.open)
-            if part > 0:
-                ours += part
+            beyond = queues.trade(rules, self.instruments[index], order, size) - ours
+            if beyond > 0:
+                part = order.open if rules.whole_fills else min(beyond, order.open)
+                if rules.share_trades:
+                    ours += part
                 self._make(order, part, Reason.QUEUE)
