@@ -60,6 +60,7 @@ class Risk(msgspec.Struct, frozen=True):
     collar_millionths: int = 5_000
 
 
+CLOCKS = ("received", "venue")
 QUEUES = ("risk_averse", "power", "power2", "power3", "log", "log2")
 MAX_QUEUE_POWER = 20
 MAX_LATENCY_ROWS = 10_000  # they stand in the run's configuration
@@ -103,7 +104,7 @@ class RunConfig(msgspec.Struct, frozen=True):
     risk: Risk = Risk()
     profile: str = "default"  # by name: what it says stands in `fees` and `rules`
     rules: Rules = Rules()
-    clock: str = "received"  # or "venue": rows meet orders at the venue's own time
+    clock: str = "received"  # of CLOCKS; "venue": rows meet orders at the venue's own time
     venue_shift_ns: dict[str, int] = {}  # by venue: added to its stamps, which ran ahead or behind
     lookahead_ns: int = 10 * SECOND_NS  # a stamp is taken to be that old at most
     slippage_ticks: int = 1  # of a taker where only trades are known

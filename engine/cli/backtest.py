@@ -5,14 +5,21 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from engine.cli.common import emit, json_option, relative, warn
 from engine.cli.options import run_config, run_options, run_strategy
-from engine.model.errors import EngineError, InputError, StrategyError
+from engine.model.errors import EngineError, InputError, StrategyError, UsageError
+
+if TYPE_CHECKING:
+    from engine.config import RunConfig
+    from engine.log.schema import LogHeader
+    from engine.report.summary import Summary
+    from engine.strategy.loader import LoadedStrategy
 
 
 @click.command()
@@ -26,16 +33,15 @@ from engine.model.errors import EngineError, InputError, StrategyError
     is_flag=True,
     help="Run an @engine.compiled strategy in plain Python, where a debugger can step through it.",
 )
+@click.option(
+    "--interval",
+    is_flag=True,
+    help="Run twice, under queue models risk_averse and power3:3, and show both headlines.",
+)
 @click.option("--batch-rows", default=0, hidden=True, help="Re-cut the input; results do not depend on it.")
 @json_option
 def backtest(
-    logs: tuple[str, ...],
-    *,
-    with_commands: bool,
-    interpreted: bool,
-    batch_rows: int,
-    as_json: bool,
-    **options: Any,
+    logs: tuple[str, ...], *, with_commands: bool, interval: bool, as_json: bool, **options: Any
 ) -> None:
     """Run a strategy over one or more logs (files or 'globs'), merged by time."""
     from engine.cli.options import prepare_kernels
@@ -43,8 +49,48 @@ def backtest(
 
     paths = expand(list(logs))
     config = run_config(options, with_commands=with_commands)
+    if interval and options["queue"] is not None:
+        raise UsageError("--interval has queue models of its own", hint="leave out --queue, or --interval")
     loaded = run_strategy(options)
     prepare_kernels()
+    if not interval:
+        _shown(*_one(paths, config, loaded, options), as_json=as_json)
+        return
+    from engine.report.interval import between, configs, interval_table
+
+    summaries: dict[str, Summary] = {}
+    failures = []
+    for name, asked in configs(config).items():
+        # A strategy has a state: each run begins with a fresh one.
+        mine = run_strategy(options) if summaries else loaded
+        summaries[name], unwritten = _one(paths, asked, mine, options)
+        failures.append(unwritten)
+    both = between(summaries)
+    failed = next((failure for failure in failures if failure is not None), None)
+    _shown(both, failed, as_json=as_json, text=lambda: interval_table(both))
+
+
+def _shown(
+    summary: Summary,
+    unwritten: EngineError | None,
+    *,
+    as_json: bool,
+    text: Callable[[], str] | None = None,
+) -> None:
+    """Print what a run came to, also when its files could not be written; then say so."""
+    from engine.report.summary import table
+
+    for warning in summary.warnings:
+        warn(warning)
+    emit(summary, as_json=as_json, text=text or (lambda: table(summary)))
+    if unwritten is not None:
+        raise unwritten
+
+
+def _one(
+    paths: list[Path], config: RunConfig, loaded: LoadedStrategy, options: dict[str, Any]
+) -> tuple[Summary, EngineError | None]:
+    """One run in a folder of its own: what it came to, and why that could not be written, if so."""
     from engine.log.journal_thread import BackgroundJournal
     from engine.loop.backtest import run_backtest
     from engine.report.runs import (
@@ -60,9 +106,10 @@ def backtest(
         write_run,
         write_summary,
     )
-    from engine.report.summary import summarise, table
+    from engine.report.summary import summarise
 
     headers = [log_header(path) for path in paths]
+    _check_shifts(config, headers)
     began = time.time_ns()
     folder = new_run_folder(Path(options["runs_folder"]), loaded.name, began)
     record = RunRecord(
@@ -87,8 +134,8 @@ def backtest(
             config,
             loaded,
             journal,
-            batch_rows=batch_rows,
-            interpreted=interpreted,
+            batch_rows=options["batch_rows"],
+            interpreted=options["interpreted"],
             progress=progress.show,
         )
     except InputError as error:
@@ -111,17 +158,22 @@ def backtest(
     summary.warnings += [
         f"{relative(entry.path)}: {entry.header.note}" for entry in result.inputs if entry.header.note
     ]
-    for warning in summary.warnings:
-        warn(warning)
-    unwritten: EngineError | None = None
     try:
         write_run(folder, record)
         write_summary(folder, summary)
     except EngineError as error:
-        unwritten = error  # what the run came to is shown all the same
-    emit(summary, as_json=as_json, text=lambda: table(summary))
-    if unwritten is not None:
-        raise unwritten
+        return summary, error  # what the run came to is shown all the same
+    return summary, None
+
+
+def _check_shifts(config: RunConfig, headers: Sequence[LogHeader]) -> None:
+    """A shift of a venue that no log is of would silently do nothing; UsageError names the venues."""
+    there = sorted({venue for header in headers for venue in header.venues})
+    for name in config.venue_shift_ns:
+        if name not in there and all(header.venues for header in headers):
+            raise UsageError(
+                f'--venue-shift: no log is of a venue "{name}"', hint=f"they are of {', '.join(there)}"
+            )
 
 
 def _version() -> str:

@@ -54,6 +54,12 @@ def live(**options: Any) -> None:
         raise UsageError("name --symbols to listen to, or a log to --tail", hint="one of the two")
     duration_s = seconds_of(options["duration"]) if options["duration"] else 0.0
     config = run_config(options, with_commands=True)
+    if config.clock == "venue":
+        raise UsageError(
+            "--clock venue: live, the venue's side of a moment is known only when it has been received, and "
+            "no order can meet a row before it is there",
+            hint="leave it out; engine backtest --clock venue runs the session's log that way",
+        )
     loaded = run_strategy(options)
     prepare_kernels()
     from engine.live.session import LOG_FILE, Session, SessionConfig

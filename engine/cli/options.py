@@ -46,6 +46,26 @@ _RUN_OPTIONS = [
         help="risk_averse, power:N, power2:N, power3:N, log or log2 [profile: risk_averse].",
     ),
     click.option(
+        "--clock",
+        default="received",
+        show_default=True,
+        metavar="received|venue",
+        help="Rows meet orders when they were received, or when the venue stamped them.",
+    ),
+    click.option(
+        "--venue-shift",
+        "venue_shifts",
+        multiple=True,
+        metavar="NAME=DURATION",
+        help="Clock venue: add this to a venue's stamps, binance=-15ms.",
+    ),
+    click.option(
+        "--lookahead",
+        default=None,
+        metavar="DURATION",
+        help="Clock venue: believe stamps up to this much older than their receipt [default: 10s].",
+    ),
+    click.option(
         "--account",
         type=click.Choice(["research", "cash"]),
         default="research",
@@ -140,6 +160,7 @@ def run_config(options: dict[str, Any], *, with_commands: bool) -> RunConfig:
         table = parse_latency_table(text, f"--latency-table {file}")
     return RunConfig(
         latency=Latency(feed, entry, response, table),
+        **_clock(options),
         profile=profile.name,
         fees=fees,
         rules=rules,
@@ -160,6 +181,39 @@ def run_config(options: dict[str, Any], *, with_commands: bool) -> RunConfig:
         seed=options["seed"],
         with_commands=with_commands,
     )
+
+
+def _clock(options: dict[str, Any]) -> dict[str, Any]:
+    """The fields of RunConfig that say whose time rows meet orders at."""
+    from engine.config import CLOCKS, MAX_LATENCY_NS, parse_duration
+    from engine.model.errors import UsageError
+
+    clock = options["clock"]
+    if clock not in CLOCKS:
+        raise UsageError(f'--clock: there is no clock "{clock}"', hint=f"one of {', '.join(CLOCKS)}")
+    named = "--venue-shift" if options["venue_shifts"] else "--lookahead" if options["lookahead"] else ""
+    if clock != "venue":
+        if named:
+            raise UsageError(f"{named} counts only where stamps do", hint="add --clock venue")
+        return {"clock": clock}
+    fields: dict[str, Any] = {"clock": clock, "venue_shift_ns": {}}
+    for text in options["venue_shifts"]:
+        name, sign, duration = text.partition("=")
+        if not (name and sign):
+            raise UsageError(f"--venue-shift {text}: a venue and a duration", hint="binance=-15ms")
+        if name in fields["venue_shift_ns"]:
+            raise UsageError(f"--venue-shift {text}: {name} has one already", hint="one for each venue")
+        shift = parse_duration(duration.strip().removeprefix("-").removeprefix("+"), f"--venue-shift {name}")
+        if shift > MAX_LATENCY_NS:
+            raise UsageError(f"--venue-shift {text}: an hour is the most", hint="binance=-15ms")
+        fields["venue_shift_ns"][name] = -shift if duration.strip().startswith("-") else shift
+    if options["lookahead"]:
+        fields["lookahead_ns"] = parse_duration(options["lookahead"], "--lookahead")
+        if fields["lookahead_ns"] > MAX_LATENCY_NS:
+            raise UsageError(
+                f"--lookahead {options['lookahead']}: an hour is the most", hint="--lookahead 10s"
+            )
+    return fields
 
 
 def run_strategy(options: dict[str, Any]) -> LoadedStrategy:

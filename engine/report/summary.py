@@ -62,6 +62,11 @@ class Summary(msgspec.Struct, kw_only=True):
     ends_by_reason: dict[str, int] = {}
     latency_ms: dict[str, float] = {}
     latency_rows: int = 0  # recorded orders that entry and response were read off; 0: they are constant
+    profile: str = ""
+    queue: str = ""
+    clock: str = ""
+    stamps_ahead: int = 0  # clock `venue`: rows stamped after their receipt, held back to it
+    stamps_behind: int = 0  # and those stamped before the look-ahead, taken to be as old as that
     first: str = ""
     last: str = ""
     inputs: list[str] = []
@@ -111,6 +116,10 @@ def summarise(runner: Runner, *, seconds: float, strategy: str) -> Summary:
     drawdown, drawdown_percent = _drawdown(curve)
     sharpe, returns = _sharpe(times, curve)
     warnings += _silences(runner)
+    ahead, behind = (
+        (runner.venue_clock.ahead, runner.venue_clock.behind) if runner.venue_clock is not None else (0, 0)
+    )
+    warnings += _held_back(runner, ahead, behind)
     trips = ledger.round_trips
     return Summary(
         strategy=strategy,
@@ -145,6 +154,12 @@ def summarise(runner: Runner, *, seconds: float, strategy: str) -> Summary:
             for name in (("feed",) if config.latency.table else ("feed", "entry", "response"))
         },
         latency_rows=len(config.latency.table),
+        profile=config.profile,
+        queue=config.rules.queue
+        + (f":{config.rules.queue_power}" if config.rules.queue.startswith("power") else ""),
+        clock=config.clock,
+        stamps_ahead=ahead,
+        stamps_behind=behind,
         first=format_time(runner.first_ts),
         last=format_time(runner.last_ts),
         warnings=warnings,
@@ -235,6 +250,26 @@ def _silences(runner: Runner) -> list[str]:
     return [f"{runner.loaded.name} has {', '.join(missing)}, but the input carries {words}: never called"]
 
 
+def _held_back(runner: Runner, ahead: int, behind: int) -> list[str]:
+    """Stamps of the venue's clock that were not believed, each kind with its cure."""
+    config = runner.config
+    name = next((i.venue for i in runner.registry.instruments), "VENUE")
+    words = []
+    if ahead:
+        words.append(
+            f"{ahead:,} rows are stamped after their receipt and were taken to have happened then: the "
+            f"venue's clock runs ahead of the recorder's; --venue-shift {name}=-20ms takes 20 ms off them"
+        )
+    if behind:
+        seconds = config.lookahead_ns / SECOND_NS
+        words.append(
+            f"{behind:,} rows are stamped more than the look-ahead of {seconds:g} s before their receipt and "
+            f"were taken to be that old: --lookahead {3 * seconds:g}s believes older ones, --venue-shift "
+            f"{name}=20ms adds 20 ms to stamps that run behind"
+        )
+    return words
+
+
 def table(summary: Summary) -> str:
     """The summary as aligned lines for people."""
     s = summary
@@ -268,6 +303,7 @@ def table(summary: Summary) -> str:
             + " (assumed)"
             + (f", entry and response of {s.latency_rows:,} recorded orders" if s.latency_rows else ""),
         ),
+        ("venue", f"profile {s.profile}, queue {s.queue}, clock {s.clock}"),
         ("span", f"{s.first} to {s.last}"),
         (
             "events",

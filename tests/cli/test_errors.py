@@ -121,6 +121,7 @@ def test_damage_behind_decisions_keeps_the_run(tmp_path: Path) -> None:
 # -- what the command is asked
 
 
+VENUE_CLOCK = ("--clock", "venue", "--venue-shift")
 ASKED: dict[str, tuple[tuple[str, ...], str, str]] = {
     "an unknown symbol": (("--set", "symbols=XYZ"), 'unknown symbol "XYZ"', "BTCUSDT.binance"),
     "a parameter of the wrong type": (("--set", "fast=often"), "fast", "a whole number such as 20"),
@@ -136,6 +137,29 @@ ASKED: dict[str, tuple[tuple[str, ...], str, str]] = {
     "a negative slippage": (("--slippage-ticks", "-1"), "--slippage-ticks -1", ""),
     "a negative seed": (("--seed", "-1"), "--seed -1", ""),
     "an account that is none": (("--account", "swiss"), "swiss", "research"),
+    "a profile that is none": (
+        ("--profile", "binance"),
+        '--profile: there is no profile "binance"',
+        "kraken",
+    ),
+    "a profile's file that is none": (("--profile", "my.toml"), "--profile my.toml: No such file", ""),
+    "a queue model that is none": (("--queue", "best"), '--queue: there is no queue model "best"', "log2"),
+    "a queue's power beyond measure": (("--queue", "power:21"), '"power:21": n must be 1 to 20', "power:3"),
+    "a number for a model without one": (("--queue", "log:3"), "log takes no number", "write log"),
+    "a clock that is none": (("--clock", "utc"), '--clock: there is no clock "utc"', "received, venue"),
+    "a shift under another clock": (("--venue-shift", "binance=1ms"), "--venue-shift", "add --clock venue"),
+    "a look-ahead under another clock": (("--lookahead", "1s"), "--lookahead", "add --clock venue"),
+    "a shift without a venue": ((*VENUE_CLOCK, "=1ms"), "--venue-shift =1ms", "binance=-15ms"),
+    "a shift that is no duration": ((*VENUE_CLOCK, "binance=1"), "--venue-shift binance", "20ms"),
+    "a shift of a day": ((*VENUE_CLOCK, "binance=-24h"), "binance=-24h: an hour is the most", ""),
+    "a venue shifted twice": (
+        (*VENUE_CLOCK, "binance=1ms", "--venue-shift", "binance=2ms"),
+        "binance has one already",
+        "one for each venue",
+    ),
+    "a shift of an absent venue": ((*VENUE_CLOCK, "kraken=1ms"), 'a venue "kraken"', "of binance"),
+    "a look-ahead of a day": (("--clock", "venue", "--lookahead", "24h"), "--lookahead 24h: an hour", ""),
+    "an interval of another model": (("--interval", "--queue", "log"), "--interval has queue models", ""),
     "an option that is none": (("--sped", "10"), "No such option", "--"),
 }
 
@@ -189,6 +213,11 @@ def test_a_strategy_that_is_none(text: str, message: str, hint: str, log: Path, 
 LIVE: dict[str, tuple[tuple[str, ...], int, str]] = {
     "without --paper": (("--symbols", "BTCUSDT"), USAGE, "real orders are not possible"),
     "neither symbols nor a log": (("--paper",), USAGE, "name --symbols to listen to, or a log to --tail"),
+    "the venue's own clock": (
+        ("--paper", "--symbols", "X", "--clock", "venue"),
+        USAGE,
+        "live, the venue's side of a moment is known only when it has been received",
+    ),
     "both": (("--paper", "--symbols", "X", "--tail", "a.arrow"), USAGE, "name --symbols"),
     "a log that is not there": (("--paper", "--tail", "a.arrow"), USAGE, "a.arrow: no such file"),
     "a duration that is none": (("--paper", "--symbols", "X", "--for", "soon"), USAGE, '--for "soon"'),
@@ -263,7 +292,7 @@ def limited(size: int) -> tuple[str, ...]:
 
 
 def test_a_disk_that_is_full_while_recording(venue: str, tmp_path: Path) -> None:
-    """The file and the byte are named; every row before is there."""
+    """The file and the byte are named; every row before is there: a snapshot fits in, at any hour."""
     done = engine("record", "--symbols", "BTCUSDT", "--url", venue, cwd=tmp_path, before=limited(400_000))
     assert done.code == 1
     assert "File too large at byte" in done.err

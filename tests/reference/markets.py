@@ -28,9 +28,7 @@ MID = 10_000  # mantissa: 100.00
 ODD_FLAGS = (Flag.DUPLICATE, Flag.OUT_OF_ORDER, Flag.BACKFILLED, Flag.REJECTED_TICK)
 
 
-def instrument(
-    name: str, *channels: str, quote: str = "USDT", venue: str = "binance"
-) -> InstrumentData:
+def instrument(name: str, *channels: str, quote: str = "USDT", venue: str = "binance") -> InstrumentData:
     """An instrument with a tick of 0.50 and a lot of 0.001, prices around 100."""
     return InstrumentData(
         key=f"{name}.{venue}",
