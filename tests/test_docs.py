@@ -7,14 +7,17 @@ import shlex
 from pathlib import Path
 
 import click
+import msgspec
 import pytest
 
 import engine
 from engine.cli.log import COMMANDS as LOG_COMMANDS
 from engine.cli.main import COMMANDS, cli
+from engine.config import QUEUES, Rules
 from engine.execution.orders import FILL_REASONS
 from engine.log.schema import SCHEMA
 from engine.model.kinds import FORMAT_VERSION, Flag, Kind
+from engine.profiles import load_profile, profile_names
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
@@ -121,6 +124,35 @@ def test_orders_names_every_fill_reason() -> None:
     page = (ROOT / "docs" / "orders.md").read_text(encoding="utf-8")
     missing = [reason.name for reason in FILL_REASONS if f"`{reason.name}`" not in page]
     assert missing == ["BAR"]
+
+
+def test_the_rule_table_is_the_record() -> None:
+    """docs/orders.md has every field of Rules with its default, and the profiles that change it."""
+    page = (ROOT / "docs" / "orders.md").read_text(encoding="utf-8")
+    plain = msgspec.to_builtins(Rules())
+    profiles = {name: msgspec.to_builtins(load_profile(name).rules) for name in profile_names()}
+    shown = {row[0]: row[1:] for row in table_rows(page, 4) if row[0] in plain}
+    assert list(shown) == list(plain)
+    for field, (default, _, changed_by) in shown.items():
+        assert default == str(plain[field]).lower()
+        changing = [name for name, rules in profiles.items() if rules[field] != plain[field]]
+        assert re.findall(r"[a-z][a-z-]+", changed_by) == changing, field
+
+
+def test_the_profile_table_has_every_profile() -> None:
+    """docs/orders.md lists each shipped profile with its fees, in basis points."""
+    page = (ROOT / "docs" / "orders.md").read_text(encoding="utf-8")
+    shown = {row[0]: row[2] for row in table_rows(page, 3) if row[0] in profile_names()}
+    fees = {name: load_profile(name).fees for name in profile_names()}
+    assert shown == {
+        name: f"{each.maker / 100_000:g}, {each.taker / 100_000:g}" for name, each in fees.items()
+    }
+
+
+def test_the_queue_models_are_documented() -> None:
+    """docs/orders.md has a line for each model that --queue takes."""
+    page = (ROOT / "docs" / "orders.md").read_text(encoding="utf-8")
+    assert [name for name in QUEUES if f"`{name}`" not in page and f"`{name}:n`" not in page] == []
 
 
 def test_the_first_screen_has_the_two_commands() -> None:

@@ -74,6 +74,7 @@ def test_with_nothing_else_it_runs_the_default_strategy_on_the_sample(tmp_path: 
         "position",
         "account",
         "latency",
+        "venue",
         "span",
         "events",
         "journal",
