@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from engine.config import Latency, Risk, RunConfig
@@ -15,13 +16,21 @@ from engine.loop.backtest import run_backtest
 from engine.model.errors import StrategyError
 from engine.strategy.loader import load_strategy, shipped_names
 from tests.helpers.logs import definitions, make_log
-from tests.reference.markets import ALL, RandomMarket
+from tests.helpers.played import SAMPLE
+from tests.helpers.two_venues import two_venues
+from tests.reference.markets import ALL, BOOKED, QUOTED, RandomMarket
 
-SAMPLE = Path(__file__).parent.parent.parent / "recordings" / "2024-06-01.arrow"
 BENCH = Path(__file__).parent.parent.parent / "bench" / "strategies"
 # Those that have no compiled form, with why.
 INTERPRETED_ONLY: dict[str, str] = {}
-SETTINGS = {"ma_band": ["band=0.0005"], "momentum": ["threshold=0.0001"], "imbalance": ["threshold=0.3"]}
+SETTINGS = {
+    "ma_band": ["band=0.0005"],
+    "momentum": ["threshold=0.0001"],
+    "imbalance": ["threshold=0.3"],
+    "pairs": ["window=30", "enter=1.5"],
+}
+ELSEWHERE = msgspec.structs.replace(BOOKED, key="BOOKED.elsewhere", venue="elsewhere")
+MARKETS = {"pairs": (BOOKED, QUOTED), "arbitrage": (BOOKED, ELSEWHERE)}
 NAMES = [*shipped_names(), *(str(path) for path in sorted(BENCH.glob("[!_]*.py")))]
 CONFIG = RunConfig(latency=Latency(1_000_000, 2_000_000, 3_000_000), risk=Risk(collar_millionths=30_000))
 
@@ -37,26 +46,31 @@ def run(name: str, log: Path, *, compiled: bool, batch_rows: int = 0) -> tuple[s
 
 
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: Path(name).stem)
-def test_both_forms_give_one_hash_on_the_sample(name: str) -> None:
-    """A day of trades, quotes and books."""
+def test_both_forms_give_one_hash_on_the_sample(name: str, tmp_path: Path) -> None:
+    """An hour of trades, quotes and books; where it takes two venues, of those."""
     if name in INTERPRETED_ONLY:
         with pytest.raises(StrategyError, match=INTERPRETED_ONLY[name]):
             run(name, SAMPLE, compiled=True)
         return
-    expected = run(name, SAMPLE, compiled=False)
-    assert run(name, SAMPLE, compiled=True) == expected
-    assert run(name, SAMPLE, compiled=True, batch_rows=1000) == expected
+    log = two_venues(tmp_path / "venues.arrow") if name == "arbitrage" else SAMPLE
+    expected = run(name, log, compiled=False)
+    assert run(name, log, compiled=True) == expected
+    assert run(name, log, compiled=True, batch_rows=1000) == expected
     assert expected[1] > 0
 
 
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: Path(name).stem)
 def test_both_forms_give_one_hash_on_random_markets(name: str, tmp_path: Path) -> None:
-    """Five instruments with every kind of data, gaps and resyncs."""
+    """Five instruments (two, where it takes two) with every kind of data, gaps and resyncs."""
     if name in INTERPRETED_ONLY:
         pytest.skip(INTERPRETED_ONLY[name])
-    messages = RandomMarket(61).messages(3000, end=False)
+    instruments = MARKETS.get(name, ALL)
+    messages = RandomMarket(61, instruments).messages(3000, end=False)
     log = make_log(
-        tmp_path / "market.arrow", [*definitions(ALL), *messages], per_batch=200, with_definitions=False
+        tmp_path / "market.arrow",
+        [*definitions(instruments), *messages],
+        per_batch=200,
+        with_definitions=False,
     )
     expected = run(name, log, compiled=False)
     assert run(name, log, compiled=True) == expected
@@ -64,12 +78,13 @@ def test_both_forms_give_one_hash_on_random_markets(name: str, tmp_path: Path) -
 
 
 @pytest.mark.long  # the kernels are compiled once more
-def test_another_processor_gives_the_same_hash() -> None:
+@pytest.mark.parametrize("name", ["imbalance", "market_maker", "grid", "pairs"])
+def test_another_processor_gives_the_same_hash(name: str) -> None:
     """A process that compiles for the plainest processor of this kind."""
-    expected = run("imbalance", SAMPLE, compiled=True)
+    expected = run(name, SAMPLE, compiled=True)
     text = (
         "from tests.compiled.test_shipped import SAMPLE, run\n"
-        "print(run('imbalance', SAMPLE, compiled=True)[0])\n"
+        f"print(run('{name}', SAMPLE, compiled=True)[0])\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", text],
