@@ -79,11 +79,10 @@ def engine_command(*arguments: str | Path) -> list[str]:
 
 
 def backtest(log: Path, *options: str) -> dict[str, Any]:
-    """What `engine backtest --json` says of the crossing strategy over a log."""
+    """What `engine backtest --json` says of the crossing strategy over a log, run in Python."""
     strategy = ROOT / "bench" / "strategies" / "cross.py"
-    result: dict[str, Any] = run_json(
-        engine_command("backtest", log, "--strategy", strategy, "--runs", CACHE / "runs", "--json", *options)
-    )
+    asked = ("--strategy", strategy, "--interpreted", "--runs", CACHE / "runs", "--json", *options)
+    result: dict[str, Any] = run_json(engine_command("backtest", log, *asked))
     return result
 
 

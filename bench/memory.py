@@ -51,7 +51,8 @@ def main() -> None:
     peaks = {}
     for count in (rows, 2 * rows):
         log = log_of("w3", count)
-        command = engine_command("backtest", log, "--strategy", strategy, "--runs", CACHE / "runs", "--json")
+        asked = ("--strategy", strategy, "--interpreted", "--runs", CACHE / "runs", "--json")
+        command = engine_command("backtest", log, *asked)
         peaks[count] = peak_bytes(command)
         print(f"{count:,} rows: {peaks[count] / 1e6:.0f} MB", file=sys.stderr, flush=True)
     show(

@@ -3,6 +3,7 @@
 import engine
 
 
+@engine.compiled
 class Cross(engine.Strategy):
     """Long 0.01 while the 50-trade exponential average is above the 500-trade one, short below it."""
 
