@@ -22,6 +22,7 @@ MEASUREMENTS = (
     "tick_to_order",
     "peers",
     "market_making",
+    "scaling",
     "bars",
 )
 

@@ -5,6 +5,9 @@ short, filled at the next open. backtesting.py calls a Python strategy for every
 no strategy, it multiplies columns. Each lives in an environment of its own, made on first use (vectorbt then
 compiles for a minute), and runs in a fresh process, in turn. Counted is the run itself.
 
+The engine is not among them: its simulated venue does not fill orders on bars yet, and a run without fills
+would not be the same work.
+
     python -m bench.bars [--runs 5]
 """
 

@@ -1,10 +1,13 @@
 """How fast is the engine beside nautilus_trader and hftbacktest, on the same work?
 
-All three run the crossing strategy (bench/strategies/cross.py and its twins) over W1, W2 and W3, in turn,
-each run in a fresh process. In W3 the strategy takes the trades and nothing else, while the book is kept.
-Each peer lives in an environment of its own under bench/.cache, made on first use. Counted is the time of the
-run itself: nautilus without making its objects, hftbacktest without compiling, ours from the sealed file's
-first byte to the last decision. An event is a row of the workload, the same for all.
+All run the crossing strategy (bench/strategies/cross.py and its twins) over W1, W2 and W3, in turn, each
+run in a fresh process. In W3 the strategy takes the trades and nothing else, while the book is kept. Each
+peer lives in an environment of its own under bench/.cache, made on first use. Counted is the time of the
+run itself: nautilus without making its objects, hftbacktest without compiling. Ours is there in both forms:
+the Python strategy from the sealed file's first byte to the last decision, the compiled one with its
+columns in memory, as hftbacktest has them, until its journal is hashed and written (bench/with_engine.py
+has the details). An event is a row of the workload, the same for all. hftbacktest keeps W1, which has no
+book, in a hash map, and the others in its fast vector.
 
     python -m bench.peers [--runs 5] [--only w1,w3]
 """
@@ -32,9 +35,18 @@ ORDERS = {"w1": 8_264, "w2": 4_039, "w3": 1_816}
 # As the peers are set up: no latency, makers free, takers 1 basis point.
 OPTIONS = ("--latency", "0", "--maker-fee-bp", "0", "--taker-fee-bp", "1")
 NAMES = {
-    "ours": "engine, Python strategy",
+    "compiled": "engine, compiled strategy, columns in memory",
+    "ours": "engine, Python strategy, from the sealed file",
     "nautilus_trader": f"nautilus_trader {PEERS['nautilus_trader']}, Python strategy",
     "hftbacktest": f"hftbacktest {PEERS['hftbacktest']}, compiled strategy",
+}
+# At least so many times the peer's rate.
+WANTED = {
+    ("compiled", "w1"): 4,
+    ("compiled", "w2"): 6,
+    ("ours", "w1"): 10,
+    ("ours", "w2"): 10,
+    ("ours", "w3"): 25,
 }
 
 
@@ -65,6 +77,20 @@ def run_ours(work: str) -> dict[str, Any]:
     return _checked("ours", work, backtest(log_of(work), *OPTIONS))
 
 
+def run_compiled(work: str) -> dict[str, Any]:
+    """One run of the engine with the strategy compiled and the columns in memory, in a fresh process."""
+    strategy = ROOT / "bench" / "strategies" / "cross.py"
+    start: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "bench.with_engine",
+        log_of(work),
+        "--strategy",
+        strategy,
+    ]
+    return _checked("compiled", work, run_json(start))
+
+
 def _checked(who: str, work: str, result: dict[str, Any]) -> dict[str, Any]:
     if result["orders"] != ORDERS[work]:
         raise SystemExit(f"{who} sent {result['orders']} orders in {work}; {ORDERS[work]} are right")
@@ -75,7 +101,8 @@ def rates(work: str, runs: int, contenders: tuple[str, ...] = tuple(NAMES)) -> d
     """Median events a second of each contender, alternating."""
     calls: dict[str, Callable[[], float]] = {}
     for name in contenders:
-        call = partial(run_ours, work) if name == "ours" else partial(run_peer, name, work)
+        own = {"ours": run_ours, "compiled": run_compiled}.get(name)
+        call = partial(run_peer, name, work) if own is None else partial(own, work)
         calls[name] = partial(_rate, call, work)
     return medians(alternate(calls, runs))
 
@@ -85,16 +112,18 @@ def _rate(call: Callable[[], dict[str, Any]], work: str) -> float:
 
 
 def _table(measured: dict[str, dict[str, float]]) -> str:
-    lines = [
-        "| events a second (ours as a multiple) | " + " | ".join(work.upper() for work in measured) + " |",
-        "|---|" + "---|" * len(measured),
-    ]
+    lines = ["| events a second | " + " | ".join(work.upper() for work in measured) + " |"]
+    lines.append("|---|" + "---|" * len(measured))
     for name, title in NAMES.items():
+        lines.append(f"| {title} | " + " | ".join(f"{rate[name]:,.0f}" for rate in measured.values()) + " |")
+    lines += ["", "| ratio | " + " | ".join(work.upper() for work in measured) + " |"]
+    lines.append("|---|" + "---|" * len(measured))
+    for mine, other in (("compiled", "hftbacktest"), ("ours", "nautilus_trader")):
         cells = []
-        for rate in measured.values():
-            times = "" if name == "ours" else f" ({rate['ours'] / rate[name]:.1f} ×)"
-            cells.append(f"{rate[name]:,.0f}{times}")
-        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+        for work, rate in measured.items():
+            wanted = WANTED.get((mine, work))
+            cells.append(f"{rate[mine] / rate[other]:.1f} ×" + (f" (wanted {wanted})" if wanted else ""))
+        lines.append(f"| {NAMES[mine]} / {other} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

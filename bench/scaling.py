@@ -1,12 +1,13 @@
 """What does a row cost as the work grows: with more rows, more instruments, more orders of ours?
 
-A compiled market maker (bench/strategies/turns.py) over W3, columns in memory, a fresh process a run, runs of all
-sizes in turn. Each figure is the time a row takes, over the time it takes at the first size:
+A compiled market maker (bench/strategies/turns.py) over W3, columns in memory, a fresh process a run, runs
+of all sizes in turn. Each figure is the time a row takes, over the time it takes at the first size:
 
 rows          the log ×1, ×2, ×4, ×8
 instruments   1, 10, 200, each with W3's beginning as its market, a few microseconds apart, so that the rows
               are as many and so are the turns; quotes go round
-orders        1, 100, 10,000 resting on 1,000 prices behind the market (1 on one), laid before the clock starts
+orders        1, 100, 10,000 resting on 1,000 prices behind the market (1 on one), laid before the clock
+              starts
 
     python -m bench.scaling [--runs 5] [--rows 1250000]
 """
@@ -14,7 +15,7 @@ orders        1, 100, 10,000 resting on 1,000 prices behind the market (1 on one
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,10 @@ def cost(call: Callable[[], dict[str, Any]], seen: dict[str, Any]) -> float:
 
 
 def measure(
-    title: str, calls: dict[int, Callable[[], dict[str, Any]]], runs: int, rows: list[tuple[str, str, str]]
+    title: str,
+    calls: Mapping[int, Callable[[], dict[str, Any]]],
+    runs: int,
+    rows: list[tuple[str, str, str]],
 ) -> None:
     """All sizes in turn; a line of the table for each."""
     seen: dict[int, dict[str, Any]] = {size: {} for size in calls}
@@ -130,7 +134,9 @@ def measure(
     first = next(iter(measured.values()))
     for size, result in seen.items():
         each = measured[str(size)]
-        what = f"{result['rows']:,} rows, {result['orders']:,} orders, {result['open_orders']:,} open at the end"
+        what = (
+            f"{result['rows']:,} rows, {result['orders']:,} orders, {result['open_orders']:,} open at the end"
+        )
         wanted = "" if each is first else WANTED.get(size, WANTED.get(title, ""))
         rows.append((f"{title} {size:,}: {what}", f"{each:.1f} ns a row, {each / first:.2f} ×", wanted))
 

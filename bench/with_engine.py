@@ -5,11 +5,11 @@ Started by the measurements beside it, in a fresh process:
     python -m bench.with_engine LOG --strategy FILE [--set NAME=VALUE] [--clock venue] [--latency 0,1ms,1ms]
         [--profile hftbacktest] [--fees MAKER,TAKER] [--skip-rows N] [--interpreted]
 
-What counts begins with batches in memory, as kernels read them, and ends when all of the journal is hashed and
-written to its file. Not in it are reading the log, numbering its instruments, the strategy's compilation (a run
-over the first rows has done it) and the last fsync of the journal; the same is left out of the peers' figures, who
-keep no journal. `--skip-rows` leaves the first batches out as well, to look at what comes after a strategy has
-placed its orders. Prints one JSON object.
+What counts begins with batches in memory, as kernels read them, and ends when all of the journal is hashed
+and written to its file. Not in it are reading the log, numbering its instruments, the strategy's
+compilation (a run over the first rows has done it) and the last fsync of the journal; the same is left out
+of the peers' figures, who keep no journal. `--skip-rows` leaves the first batches out as well, to look at
+what comes after a strategy has placed its orders. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace, journal: Path, most_rows: int = 0) -> dict[
     written = BackgroundJournal(journal)
     loaded = load_strategy(str(options.strategy), options.settings)
     runner = Runner(config_of(options), loaded, written, interpreted=options.interpreted)
-    numbering = Numbering(str(options.log), lambda data, ts: runner.define(data, ts), runner.registry)
+    numbering = Numbering(str(options.log), runner.define, runner.registry)
     parts: list[Batch] = []
     rows = 0
     for batch in LogReader(options.log, NEEDED).batches():

@@ -13,7 +13,7 @@ class Maker(engine.Strategy):
 
     def on_start(self, ctx):
         self.instrument = ctx.instruments[0]
-        ctx.at((self.begin if self.begin else ctx.now) + 100_000_000, "decide")
+        ctx.at((self.begin or ctx.now) + 100_000_000, "decide")
 
     def on_timer(self, ctx, name):
         ctx.at(ctx.now + 100_000_000, "decide")
