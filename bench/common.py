@@ -81,8 +81,8 @@ def engine_command(*arguments: str | Path) -> list[str]:
 def backtest(log: Path, *options: str) -> dict[str, Any]:
     """What `engine backtest --json` says of the crossing strategy over a log, run in Python."""
     strategy = ROOT / "bench" / "strategies" / "cross.py"
-    asked = ("--strategy", strategy, "--interpreted", "--runs", CACHE / "runs", "--json", *options)
-    result: dict[str, Any] = run_json(engine_command("backtest", log, *asked))
+    command = engine_command("backtest", log, "--strategy", strategy, "--interpreted", *options)
+    result: dict[str, Any] = run_json([*command, "--runs", CACHE / "runs", "--json"])
     return result
 
 

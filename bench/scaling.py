@@ -109,8 +109,8 @@ def _instrument(number: int) -> InstrumentData:
 def run(log: Path, *options: str) -> dict[str, Any]:
     """One run in a fresh process; its first batch, in which the orders are laid, is not counted."""
     strategy = ROOT / "bench" / "strategies" / "turns.py"
-    start = [sys.executable, "-m", "bench.with_engine", log, "--strategy", strategy, "--skip-rows", "60000"]
-    result: dict[str, Any] = run_json([*start, *options])
+    start: list[str | Path] = [sys.executable, "-m", "bench.with_engine", log, "--strategy", strategy]
+    result: dict[str, Any] = run_json([*start, "--skip-rows", "60000", *options])
     return result
 
 
@@ -129,7 +129,9 @@ def measure(
 ) -> None:
     """All sizes in turn; a line of the table for each."""
     seen: dict[int, dict[str, Any]] = {size: {} for size in calls}
-    contenders = {str(size): partial(cost, call, seen[size]) for size, call in calls.items()}
+    contenders: dict[str, Callable[[], float]] = {
+        str(size): partial(cost, call, seen[size]) for size, call in calls.items()
+    }
     measured = medians(alternate(contenders, runs))
     first = next(iter(measured.values()))
     for size, result in seen.items():
