@@ -207,12 +207,13 @@ class Journal:
         n = len(self._lines)
         columns = []
         for field in JOURNAL_SCHEMA:
-            if field.name in ("ts", "file", "cause_seq", "text"):
-                columns.append(pa.array([line[field.name] for line in self._lines], field.type))
+            if field.name == "text":
+                columns.append(_strings([line["text"] for line in self._lines]))
             elif field.name == "instrument":
-                columns.append(pa.array([""] * n, pa.string()))
+                columns.append(_strings([""] * n))
             else:
-                columns.append(pa.array(np.zeros(n, dtype=_NUMPY[field.name]), field.type))
+                values = np.array([line.get(field.name, 0) for line in self._lines], _NUMPY[field.name])
+                columns.append(pa.Array.from_buffers(field.type, n, [None, pa.py_buffer(values)], 0))
         self._lines.clear()
         self._write_batch(pa.RecordBatch.from_arrays(columns, schema=JOURNAL_SCHEMA))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import re
 import socket
 import tempfile
@@ -15,7 +16,7 @@ import pytest
 from engine.log.reader import LogReader
 from engine.log.schema import LogHeader
 from engine.model.kinds import CommandData, Kind
-from tests.helpers.command import Done, call
+from tests.helpers.command import Done, call, engine
 from tests.helpers.logs import engine_row, make_log, market
 
 BUSY = Path(__file__).parents[1] / "helpers" / "strategies" / "busy.py"
@@ -196,3 +197,15 @@ def test_commands_of_a_log_are_obeyed_only_when_asked(ran: Ran) -> None:
     obeyed = run(ran.cwd, "stopped.arrow", "--with-commands").ok().json
     assert ignored["journal_hash"] == plain["journal_hash"]
     assert 0 < obeyed["orders"] < plain["orders"]
+
+
+def test_a_backtest_never_imports_pandas(ran: Ran) -> None:
+    """Where it is installed, Arrow would import it for a conversion: a quarter of a second for nothing."""
+    (ran.cwd / "modules").mkdir()
+    (ran.cwd / "modules" / "pandas.py").write_text(
+        "import pathlib\npathlib.Path(__file__).with_name('imported').touch()\n__version__ = '0'\n"
+    )
+    path = os.pathsep.join([str(ran.cwd / "modules"), os.environ.get("PYTHONPATH", "")])
+    done = engine("backtest", "market.arrow", "--strategy", "mine.py", cwd=ran.cwd, env={"PYTHONPATH": path})
+    assert "decisions, hash" in done.ok().out
+    assert not (ran.cwd / "modules" / "imported").exists()
