@@ -184,6 +184,9 @@ def can_pay(s: Any, slot: int, limit_key: int) -> bool:
         return bool(cost != OVERFLOW and cost <= free)
     side = side_of(s, order.instrument, -1)
     key = best_key(side)
+    if s.whole_fills:
+        cost = cost_of(-key, wanted, instrument.decimals, rate)
+        return bool(cost != OVERFLOW and cost <= free)
     while key >= limit_key and key != LOWEST_KEY and wanted > 0:
         left = available(s, side, find(side, key))
         if left > 0:

@@ -22,7 +22,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.config import QUEUES
-from engine.execution.state import instruments_at, orders_at
+from engine.execution.state import instruments_at, markets_at, orders_at
 from engine.market.arithmetic import ln
 from engine.market.book import UNKNOWN
 from engine.model import jit
@@ -64,8 +64,13 @@ def begin(order: Any, displayed: int) -> None:
 
 @jit.helper
 def on_depth(s: Any, head: int, before: int, now: int) -> None:
-    """The displayed size at a level goes from `before` to `now`; every order of ours there moves."""
+    """The displayed size at a level goes from `before` to `now`; every order of ours there moves.
+
+    Not while the book is in doubt: then `resynchronise` compares once.
+    """
     orders = orders_at(s.orders, s.order_capacity)
+    if markets_at(s.markets, 2 * s.instrument_count)[2 * orders[head].instrument].book_bad:
+        return
     model = s.queue_model
     slot = head
     if model == RISK_AVERSE:
@@ -104,6 +109,25 @@ def on_depth(s: Any, head: int, before: int, now: int) -> None:
 
 
 @jit.helper
+def resynchronise(s: Any, head: int, now: int) -> None:
+    """After a book in doubt, the snapshot displays `now` at a level of ours."""
+    orders = orders_at(s.orders, s.order_capacity)
+    new = float(now)
+    slot = head
+    while slot >= 0:
+        order = orders[slot]
+        slot = order.next
+        if order.front == UNKNOWN:
+            begin(order, now)
+            continue
+        if order.front > now:
+            order.front = now
+        if not order.queue_front < new:
+            order.queue_front = new
+        order.queue_traded = 0.0
+
+
+@jit.helper
 def on_trade(s: Any, order: Any, size: int) -> int:
     """A trade of `size` at our price, and not in the book yet; how much of it lies beyond our front."""
     if s.queue_model == RISK_AVERSE:
@@ -117,7 +141,8 @@ def on_trade(s: Any, order: Any, size: int) -> int:
     if not lots >= 0.5:
         return 0
     order.queue_front = 0.0
-    return int(int(lots + 0.5) * lot)
+    beyond = int(lots + 0.5) * lot
+    return int(beyond if beyond < size else size)  # a change of depth may have left a front below zero
 
 
 _INFINITY = float("inf")

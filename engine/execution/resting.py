@@ -11,7 +11,7 @@ from typing import Any
 from engine.execution.codes import E_CANCELLED, R_FUNDS, R_OVERFLOW
 from engine.execution.fills import fill, finish, free_cash, resting_cost, side_of, unlock
 from engine.execution.money import OVERFLOW, cost_of
-from engine.execution.queues import begin, on_depth
+from engine.execution.queues import begin, on_depth, resynchronise
 from engine.execution.state import SIDES_EACH, VENUE_DONE, VENUE_WORKING, instruments_at, orders_at
 from engine.market.book import (
     ABSENT,
@@ -84,7 +84,8 @@ def rest(s: Any, slot: int) -> None:
     if size_of(side, handle) == 0 and note_of(side, handle) < 0:
         display(side, handle, 0 if key >= side.known_key or s.unseen_is_empty else UNKNOWN)
     note = take_note(s, side, handle)
-    begin(order, size_of(side, handle))
+    displayed = size_of(side, handle)
+    begin(order, 0 if displayed == UNKNOWN and s.unseen_is_empty else displayed)
     order.next = -1
     order.previous = note.tail
     if note.head < 0:
@@ -240,6 +241,14 @@ def end_snapshot(s: Any, market: Any, first_side: int) -> None:
             forget(s, side, slot)
             slot = bit_at_or_below(stale, slot - 1)
         settle(side)
+        if market.resynchronise:
+            notes = notes_at(s.notes, s.note_capacity)
+            key = side.own_key
+            while key != LOWEST_KEY:
+                handle = find(side, key)
+                if size_of(side, handle) != UNKNOWN:
+                    resynchronise(s, notes[note_of(side, handle)].head, size_of(side, handle))
+                key = next_own(notes, side, key)
     market.book_bad = 0
 
 

@@ -73,6 +73,7 @@ from engine.loop.codes import (
     REVISED,
     S_CANCELLING,
     S_SUBMITTED,
+    SNAPSHOT,
     SOURCE,
     STATUS,
     TRADE,
@@ -244,7 +245,7 @@ def advance(address: int, stop: int) -> int:
             before = stop
         elif s.delivery_next < s.delivery_count and (s.strategy == 0 or s.own_clock):
             before = deliveries[s.delivery_next].first
-        if s.own_clock and not catching_up:
+        if s.own_clock and not catching_up and n > 0:
             # Whatever the venues do until we can act again; what they tell us comes back by the agenda.
             until = times[before] + 1 if before < n else times[n - 1] + 1
             if s.agenda_count > 0 and first_due(s) < until:
@@ -311,6 +312,7 @@ def venue_times(
     flags = uint16_at(v.column_flags, n)
     counts = int64_at(marks, 2)
     last = v.last_time
+    begin = -1
     for i in range(n):
         ts = received[i]
         at = ts - feed_latency
@@ -326,11 +328,14 @@ def venue_times(
             at = last
         last = at
         times[i] = at
+        if begin < 0 and (not row_by_row or flags[i] & SNAPSHOT):
+            begin = i
+        if flags[i] & LAST:
+            while begin >= 0 and begin < i:  # what is applied together happens with its last row
+                times[begin] = at
+                begin += 1
+            begin = -1
     v.last_time = last
-    if not row_by_row:
-        for i in range(n - 2, -1, -1):
-            if not flags[i] & LAST:
-                times[i] = times[i + 1]
     return 0
 
 

@@ -284,9 +284,9 @@ class Memory:
         """Price of the last trade that the strategy knows of, 0 before the first."""
         return int(self.markets[2 * index + self.get("seen") // 2]["last_price"])
 
-    def doubt_book(self, index: int) -> None:
-        """Rows are missing: the book waits for a snapshot."""
-        self.markets[2 * index : 2 * index + 2]["book_bad"] = 1
+    def doubt_book(self, index: int, *, at_venue: bool = True) -> None:
+        """Rows are missing: the book waits for a snapshot; not `at_venue`: only the strategy's does."""
+        self.markets[2 * index + (not at_venue) : 2 * index + 2]["book_bad"] = 1
 
     def has_book(self, instrument: Instrument) -> bool:
         """Whether depth of this instrument has been applied."""

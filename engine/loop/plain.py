@@ -3,7 +3,8 @@
 Nearly all of a log is such messages. They are applied here in one loop without leaving it; what is not
 plain (flags, snapshots, several instruments, anything due, a match, a delivery) ends it, and the general
 step takes over. Both give the same state: a message that turns out not to be plain half-way is applied
-again from its first row, which changes nothing more.
+again from its first row, which changes nothing more. That holds for displayed sizes; a level with a note of
+ours, whose queue or consumption would move twice, is only touched when all of the message is plain.
 """
 
 from __future__ import annotations
@@ -41,6 +42,38 @@ def crosses(sides: Any, number: int) -> bool:
     if bids.best < 0 or asks.best < 0:
         return True
     return bool(bids.own_key >= -key_of(asks, asks.best) or asks.own_key >= -key_of(bids, bids.best))
+
+
+@jit.helper
+def plain_to_its_end(s: Any, v: Any, row: int, stop: int) -> bool:
+    """Whether a message's rows from `row` on are depth and trades of one book, with room for new levels."""
+    n = v.rows
+    kinds = uint8_at(v.column_kind, n)
+    flags = uint16_at(v.column_flags, n)
+    numbers = uint32_at(v.column_instrument, n)
+    row_sides = int8_at(v.column_side, n)
+    number = numbers[row]
+    trades = 0
+    end = row
+    while True:
+        book = kinds[end] == BOOK and row_sides[end] != 0
+        if flags[end] & NOT_PLAIN or numbers[end] != number or not (book or kinds[end] == TRADE):
+            return False
+        if kinds[end] == TRADE:
+            trades += 1
+        if flags[end] & LAST or end == n - 1:
+            break
+        end += 1
+        if end >= stop:
+            return False
+    if trades > 1:
+        return False
+    sides = sides_at(s.sides, SIDES_EACH * s.instrument_count)
+    first_side = SIDES_EACH * int(number) + v.offset
+    for k in range(first_side, first_side + 2):
+        if sides[k].far_count + sides[k].width + (end - row) + 3 > sides[k].far_capacity:
+            return False
+    return True
 
 
 @jit.helper
@@ -91,6 +124,9 @@ def run_plain(s: Any, v: Any, stop: int, horizon: int, address: int) -> int:
         if kind == BOOK or kind == TRADE:
             on_book = instrument.match_on == MATCH_BOOK
             trades = 0
+            sure = False
+            deepest = -1  # last depth row
+            stamp = NULL_TIME
             plain = not market.book_bad
             while plain:
                 kind = kinds[end]
@@ -103,6 +139,9 @@ def run_plain(s: Any, v: Any, stop: int, horizon: int, address: int) -> int:
                     if sign == 0 or not on_book:
                         plain = False
                         break
+                    deepest = end
+                    if stamps[end] != NULL_TIME:
+                        stamp = stamps[end]
                     side = sides[SIDES_EACH * number + offset + (sign < 0)]
                     size = sizes[end]
                     slot = slot_of(side, prices[end] * sign)
@@ -111,6 +150,11 @@ def run_plain(s: Any, v: Any, stop: int, horizon: int, address: int) -> int:
                         if side.far_count + side.width + 2 > side.far_capacity:
                             plain = False
                             break
+                        if not (row_by_row or sure):
+                            sure = plain_to_its_end(s, v, row, stop)
+                            if not sure:
+                                plain = False
+                                break
                         set_level(s, side, prices[end] * sign, size)
                     else:
                         shown = int64_at(side.shown, words)
@@ -140,10 +184,10 @@ def run_plain(s: Any, v: Any, stop: int, horizon: int, address: int) -> int:
             if trades > 1 and resting > 0:
                 break  # more to fill than there may be room for
             now = ts
-            if end >= row + trades:
-                market.depth_id = ids[end]
-                if stamps[end] != NULL_TIME:
-                    market.depth_ts_venue = stamps[end]
+            if deepest >= 0:
+                market.depth_id = ids[deepest]
+                if stamp != NULL_TIME:
+                    market.depth_ts_venue = stamp
                 if resting > 0 and crosses(sides, number):
                     s.now = ts
                     match_crossed(s, number, R_CROSSED)
@@ -170,6 +214,8 @@ def run_plain(s: Any, v: Any, stop: int, horizon: int, address: int) -> int:
         else:
             if not flags[row] & LAST and row < n - 1:
                 end = row + 1
+            if row_by_row and end > row:
+                break  # two steps
             if end >= stop or not (flags[end] & LAST or end == n - 1):
                 break
             if numbers[end] != number or kinds[end] != QUOTE:

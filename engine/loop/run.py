@@ -106,6 +106,8 @@ class Runner:
         self.venue_clock = VenueClock(config, self.memory.state[0]) if config.clock == "venue" else None
         self._waiting: deque[tuple[Batch, int]] = deque()  # rows that the strategy is not told of yet
         self._wants_venue = -1  # the stream that needs rows
+        # Then the venue's rows of an event's own time have to be there before the strategy acts on it.
+        self._arrives_at_once = config.clock == "venue" and config.latency.entry_ns == 0
         self._special = SpecialRows(config, self.strategy, self._caller, self.memory, self.registry)
 
     # --- input ---
@@ -128,7 +130,7 @@ class Runner:
         if self.venue_clock is None:
             self._feed(batch, file)
             return
-        self.venue_clock.take(batch)
+        self.venue_clock.take(batch, file)
         self._waiting.append((batch, file))
         self._pump()
 
@@ -346,7 +348,7 @@ class Runner:
         """Hand out events from the columns; False when there is none that may be."""
         scalars = self.memory.scalars
         first = scalars[_NEXT]
-        if first >= scalars[_COUNT]:
+        if first >= scalars[_COUNT] or self._arrives_at_once:
             return False
         chunk = self._chunk_at(first)
         low, high = first - chunk.first, chunk.last - chunk.first

@@ -8,6 +8,9 @@ order, and beside them the times they happened at:
     not stamped   ts - feed latency
     and never before the venue's row above; a message happens when its last row does
 
+A venue's rows are the market rows of its instruments. A STATUS row that says that a book lacks something
+comes to its venue as rows without a stamp, after its message, that put the book in doubt.
+
 How far ahead rows are read is bounded by the look-ahead, hence memory is. Stamps that were held back to
 `ts`, or up to the look-ahead, are counted: one after its receipt says that the clocks differ; `shift` is the
 cure.
@@ -20,6 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -28,6 +32,8 @@ from engine.execution.state import COLUMNS, STREAM
 from engine.log.schema import Batch
 from engine.loop import kernels
 from engine.model.instruments import Instrument
+from engine.model.kinds import Flag, Kind, SourceData, StatusData
+from engine.model.units import NULL_TIME
 
 _STARTED_BEFORE = -(2**62)
 
@@ -51,6 +57,8 @@ class VenueClock:
         self._venues: list[_Venue] = []
         self.streams = np.zeros(0, STREAM)
         self._groups = np.zeros(0, np.int64)  # of each instrument
+        self._sources: dict[tuple[int, int], str] = {}  # venues of the sources of each file
+        self._reach_ns = max(config.lookahead_ns, config.latency.feed_ns)  # no row is older when received
         self.ahead = 0  # rows stamped after their receipt
         self.behind = 0  # rows stamped before the look-ahead
         self._ended = False
@@ -84,18 +92,40 @@ class VenueClock:
             self.streams[group]["known_until"] = self.streams[0]["known_until"]
         self._groups = np.append(self._groups, group)
 
-    def take(self, batch: Batch) -> None:
+    def take(self, batch: Batch, file: int) -> None:
         """Rows have come: keep them for the venues they are of."""
-        if len(self._venues) == 1:
-            self._venues[0].waiting.append(batch)
-            return
-        known = batch.instrument < len(self._groups)
-        groups = np.where(known, self._groups[np.where(known, batch.instrument, 0)], 0)
+        doubts = self._doubts(batch, file)
+        market = (batch.kind <= int(Kind.BAR)) & (batch.instrument < len(self._groups))
+        groups = np.full(batch.count, -1, np.int64)
+        groups[market] = self._groups[batch.instrument[market]]
         for number, venue in enumerate(self._venues):
             rows = np.flatnonzero(groups == number)
-            part = batch if len(rows) == batch.count else _selected(batch, rows)
-            part.first_seq = batch.first_seq
-            venue.waiting.append(part)
+            mine = [(row, index) for row, index in doubts if self._groups[index] == number]
+            whole = len(rows) == batch.count and not mine
+            venue.waiting.append(batch if whole else _selected(batch, rows, mine))
+
+    def _doubts(self, batch: Batch, file: int) -> list[tuple[int, int]]:
+        """Rows that put a book in doubt, and the instruments whose book it is."""
+        found: list[tuple[int, int]] = []
+        for row in np.flatnonzero((batch.kind == Kind.STATUS) | (batch.kind == Kind.SOURCE)).tolist():
+            text, source = batch.data_at(row) or b"{}", (file, int(batch.source[row]))
+            try:
+                if batch.kind[row] == Kind.SOURCE:
+                    self._sources[source] = msgspec.json.decode(text, type=SourceData).venue
+                    continue
+                data = msgspec.json.decode(text, type=StatusData)
+            except msgspec.DecodeError:
+                continue  # an error where the strategy comes to the row, which knows its place
+            if data.event != "disconnected" and not (data.event == "gap" and data.channel == "book"):
+                continue
+            index = int(batch.instrument[row])
+            if index < len(self._groups):
+                found.append((row, index))
+                continue
+            for number, venue in enumerate(self._venues):
+                if venue.name == self._sources.get(source):
+                    found += [(row, int(i)) for i in np.flatnonzero(self._groups == number)]
+        return found
 
     def feed(self, number: int, last_ts: int) -> bool:
         """Give a stream its next rows; False when none have come. `last_ts`: of all rows that have."""
@@ -124,9 +154,9 @@ class VenueClock:
         self.ahead += int(marks[0])
         self.behind += int(marks[1])
         if not venue.waiting:
-            stream["known_until"] = last_ts - self._config.lookahead_ns
+            stream["known_until"] = last_ts - self._reach_ns
         else:
-            stream["known_until"] = _first_ts(venue.waiting) - self._config.lookahead_ns
+            stream["known_until"] = _first_ts(venue.waiting) - self._reach_ns
         return True
 
     def end(self, *, ended: bool) -> None:
@@ -143,9 +173,28 @@ def _first_ts(waiting: Sequence[Batch]) -> int:
     return _STARTED_BEFORE
 
 
-def _selected(batch: Batch, rows: npt.NDArray[np.int64]) -> Batch:
+def _selected(batch: Batch, rows: npt.NDArray[np.int64], doubts: Sequence[tuple[int, int]]) -> Batch:
+    """Some rows of a batch, whole messages still, and after a message's rows what puts books in doubt."""
+    ends = (batch.flags & int(Flag.LAST)) != 0
+    message = np.cumsum(ends) - ends
+    added = np.array([row for row, _ in doubts], np.int64)
+    taken = np.concatenate((rows, added))
+    extra = np.arange(len(taken)) >= len(rows)
+    order = np.lexsort((taken, extra, message[taken]))
     part = Batch()
-    part.count = len(rows)
+    part.count = len(taken)
+    part.first_seq = batch.first_seq
     for name in COLUMNS:
-        setattr(part, name, getattr(batch, name)[rows])
+        setattr(part, name, getattr(batch, name)[taken])
+    part.kind[len(rows) :] = int(Kind.BOOK)
+    part.flags[len(rows) :] = int(Flag.MAYBE_BAD_BOOK)
+    part.side[len(rows) :] = 0
+    part.ts_venue[len(rows) :] = NULL_TIME
+    part.instrument[len(rows) :] = [index for _, index in doubts]
+    for name in COLUMNS:
+        setattr(part, name, getattr(part, name)[order])
+    group = 2 * message[taken][order] + extra[order]
+    last = np.append(group[1:] != group[:-1], True)[: len(taken)]
+    part.flags &= np.uint16(0xFFFF ^ int(Flag.LAST))
+    part.flags |= last.astype(np.uint16) * np.uint16(Flag.LAST)
     return part

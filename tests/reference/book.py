@@ -146,7 +146,7 @@ class Market:
                 if price not in named:
                     level.consumed = 0
                     if side.knows(price):
-                        if not self.was_bad:
+                        if not self.bad:
                             side.move_queue(level, 0)
                         level.size = 0
                     else:

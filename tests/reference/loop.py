@@ -25,6 +25,7 @@ from tests.reference import risk
 from tests.reference.book import Market
 from tests.reference.context import TwinContext
 from tests.reference.orders import FINAL, Order
+from tests.reference.rows import groups, match_on, stamp_of
 from tests.reference.venue import Execution, Purse, Venue
 from tests.reference.venue_times import VenueStep, VenueTimes, doubts, steps
 
@@ -361,7 +362,9 @@ class Twin:
 
     # --- messages ---
 
-    def _apply(self, rows: Sequence[Row], markets: list[Market], *, matches: bool) -> None:
+    def _apply(  # noqa: C901  book and quotes, what crosses, trades
+        self, rows: Sequence[Row], markets: list[Market], *, matches: bool
+    ) -> None:
         touched = set()
         for row in rows:
             if row.kind not in (Kind.BOOK, Kind.QUOTE):
@@ -386,7 +389,7 @@ class Twin:
                 index = self._file_numbers[row.instrument]
                 markets[index].last = row.price
                 if matches:
-                    self.venue.trade(index, row.side, row.price, row.size, _stamp(row))
+                    self.venue.trade(index, row.side, row.price, row.size, stamp_of(row))
 
     @staticmethod
     def _apply_depth(row: Row, market: Market) -> bool:
@@ -420,7 +423,7 @@ class Twin:
     def _deliver(self, message: Message) -> None:
         *others, last = message.rows
         last = replace(last, flags=last.flags | Flag.LAST)
-        for rows in _groups([*others, last]):
+        for rows in groups([*others, last]):
             self._deliver_rows(Kind(rows[0].kind), rows, message.ts)
 
     def _deliver_rows(self, kind: Kind, rows: list[Row], ts: int) -> None:
@@ -446,7 +449,7 @@ class Twin:
         prices, sizes = 10**who.price_decimals, 10**who.size_decimals
         if kind == Kind.BOOK:
             if not last.flags & Flag.MAYBE_BAD_BOOK:
-                self._handle("on_book", BookUpdate(who, ts, _stamp(last), last.id, int(last.flags)))
+                self._handle("on_book", BookUpdate(who, ts, stamp_of(last), last.id, int(last.flags)))
         elif kind == Kind.QUOTE:
             self._handle(
                 "on_quote",
@@ -457,7 +460,7 @@ class Twin:
                     last.price / prices,
                     last.size / sizes,
                     ts,
-                    _stamp(first),
+                    stamp_of(first),
                     first.id,
                     int(first.flags),
                 ),
@@ -471,7 +474,7 @@ class Twin:
                     first.size / sizes,
                     first.side,
                     ts,
-                    _stamp(first),
+                    stamp_of(first),
                     first.id,
                     int(first.flags),
                 ),
@@ -493,29 +496,3 @@ class Twin:
         handler = getattr(self.strategy, name, None)
         if handler is not None:
             handler(self.context, *event)
-
-
-def _groups(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows that make one event: a book's, a quote's two sides, every other row by itself."""
-    groups: list[list[Row]] = []
-    for row in rows:
-        before = groups[-1][-1] if groups else None
-        same = before is not None and (before.kind, before.instrument) == (row.kind, row.instrument)
-        pair = row.kind == Kind.QUOTE and same and len(groups[-1]) == 1 and groups[-1][0].side > 0
-        if same and (row.kind == Kind.BOOK or pair):
-            groups[-1].append(row)
-        else:
-            groups.append([row])
-    return groups
-
-
-def _stamp(row: Row) -> int | None:
-    return None if row.ts_venue == NULL_TIME else row.ts_venue
-
-
-def match_on(channels: tuple[str, ...]) -> str:
-    """Which data an instrument is matched on: the best that its log has."""
-    for name in ("book", "quote", "trade", "aggtrade", "bar"):
-        if name in channels:
-            return "trade" if name == "aggtrade" else name
-    return ""

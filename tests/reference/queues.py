@@ -86,7 +86,7 @@ def probability(rules: Rules, front: float, back: float, unit: float) -> float:
 
 
 def raised(x: float, n: int) -> float:
-    """x * x * … * x, n times."""
+    """The product of n times x, from the left."""
     product = x
     for _ in range(n - 1):
         product *= x

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from engine.config import Account, Fees, Latency, Risk, RunConfig
+from engine.config import Account, Fees, Latency, Risk, Rules, RunConfig
 from engine.model.instruments import Instrument
 from engine.model.kinds import Flag, InstrumentData, Kind, StatusData, encode_canonical
 from engine.model.units import NULL_TIME, SECOND_NS
@@ -37,6 +37,8 @@ def settings(
     cap: str = "",
     collar: int = 0,
     slippage_ticks: int = 1,
+    rules: Rules = Rules(),  # noqa: B008  frozen
+    **more: Any,
 ) -> RunConfig:
     """A configuration in which nothing happens that a scenario does not name."""
     return RunConfig(
@@ -45,6 +47,8 @@ def settings(
         account=account,
         risk=Risk(position_cap=cap, collar_millionths=collar),
         slippage_ticks=slippage_ticks,
+        rules=rules,
+        **more,
     )
 
 

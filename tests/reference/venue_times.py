@@ -38,7 +38,7 @@ def steps(rows: Sequence[Row], *, row_by_row: bool) -> list[list[Row]]:
     """A message as what is applied together: all of it, or row by row until a snapshot begins."""
     if not row_by_row:
         return [list(rows)]
-    made = []
+    made: list[list[Row]] = []
     for i, row in enumerate(rows):
         if row.flags & Flag.SNAPSHOT:
             return [*made, list(rows[i:])]

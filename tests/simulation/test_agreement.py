@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import msgspec
 import pytest
 
-from engine.config import Account, Fees, Latency, Risk, RunConfig
+from engine.config import QUEUES, Account, Fees, Latency, Risk, Rules, RunConfig
 from engine.model.kinds import InstrumentData
 from engine.model.units import MILLISECOND_NS
+from engine.profiles import load_profile, profile_names
 from tests.helpers.logs import Message
 from tests.reference.drive import first_difference, run_engine, run_twin
 from tests.reference.loop import Decision
-from tests.reference.markets import AGGREGATED, ALL, BOOKED, QUOTED, TRADED, RandomMarket
+from tests.reference.markets import AGGREGATED, ALL, BOOKED, ELSEWHERE, QUOTED, TRADED, RandomMarket
 from tests.reference.traders import Gambler, RandomTrader
 
 MS = MILLISECOND_NS
@@ -152,6 +155,141 @@ def test_every_reason_occurs() -> None:
         *("price_increment", "size_increment", "price_collar", "position_cap", "cash"),
     }
     assert wanted <= seen, wanted - seen
+
+
+SWITCHES = [name for name in Rules.__struct_fields__ if not name.startswith("queue")]
+
+
+def switched(*names: str, queue: str = "risk_averse", power: int = 3) -> Rules:
+    """The default rules but for some that are turned over."""
+    changes = {name: not getattr(Rules(), name) for name in names}
+    return msgspec.structs.replace(Rules(queue=queue, queue_power=power), **changes)
+
+
+@pytest.mark.parametrize("seed", range(61, 63), ids=lambda s: f"seed{s}")
+@pytest.mark.parametrize("power", [1, 3])
+@pytest.mark.parametrize("queue", QUEUES)
+def test_every_queue_model_agrees(queue: str, power: int, seed: int) -> None:
+    """Fronts in float64 come out with the same bits: every fill is the same."""
+    config = RunConfig(latency=SHORT, risk=WIDE, rules=Rules(queue=queue, queue_power=power))
+    decisions = check(seed, config, 400, patient=True, instruments=(BOOKED, QUOTED))
+    assert any(d.reason == "queue" for d in decisions)
+
+
+@pytest.mark.parametrize("seed", range(71, 73), ids=lambda s: f"seed{s}")
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_every_rule_turned_over_agrees(switch: str, seed: int) -> None:
+    """One rule at a time against the others as they are."""
+    config = RunConfig(latency=ZERO if seed % 2 else SHORT, risk=WIDE, rules=switched(switch))
+    assert len(check(seed, config, 300, patient=seed % 2 == 0)) > 50
+    check(seed, config, 300, patient=True, instruments=(BOOKED,))
+
+
+@pytest.mark.parametrize("seed", range(81, 83), ids=lambda s: f"seed{s}")
+@pytest.mark.parametrize("name", profile_names())
+def test_the_shipped_profiles_agree(name: str, seed: int) -> None:
+    """Their fees and rules together."""
+    profile = load_profile(name)
+    config = RunConfig(latency=SHORT, risk=WIDE, profile=name, fees=profile.fees, rules=profile.rules)
+    assert len(check(seed, config, 300, patient=seed % 2 == 0, instruments=(BOOKED, QUOTED, TRADED))) > 50
+
+
+# How old stamps are: some are ahead of their receipt, some older than the look-ahead.
+AGES = (0, 1_000, 2 * MS, 20 * MS, 50 * MS, -3 * MS, 400 * MS)
+LATENCIES = {
+    "zero": ZERO,
+    "constant": SHORT,
+    "feed beyond response": Latency(40 * MS, 3 * MS, 1 * MS),
+    "at once": Latency(20 * MS, 0, 20 * MS),
+}
+ONE_VENUE = (BOOKED, QUOTED)
+TWO_VENUES = (ELSEWHERE, QUOTED, BOOKED)
+
+
+def own_clock(
+    latency: Latency,
+    rules: Rules = Rules(),  # noqa: B008  frozen
+    *,
+    lookahead_ns: int = 100 * MS,
+) -> RunConfig:
+    """A configuration with the venue's own clock."""
+    shift = {"binance": -2 * MS, "kraken": 1 * MS}
+    return RunConfig(
+        latency=latency,
+        risk=WIDE,
+        rules=rules,
+        clock="venue",
+        venue_shift_ns=shift,
+        lookahead_ns=lookahead_ns,
+    )
+
+
+def check_clock(
+    seed: int,
+    config: RunConfig,
+    instruments: Sequence[InstrumentData],
+    *,
+    count: int = 300,
+    activity: float = 0.3,
+    batch_rows: int = 65_536,
+) -> list[Decision]:
+    """A patient trader on a market all of whose rows are stamped, but for some."""
+    return compare(
+        RandomMarket(seed, instruments, ages=AGES).messages(count),
+        lambda: RandomTrader(seed, activity=activity, patient=True),
+        config,
+        instruments,
+        batch_rows=batch_rows,
+        label=f"seed {seed}",
+    )
+
+
+@pytest.mark.parametrize("seed", range(91, 93), ids=lambda s: f"seed{s}")
+@pytest.mark.parametrize("instruments", [ONE_VENUE, TWO_VENUES], ids=["one venue", "two venues"])
+@pytest.mark.parametrize("latency", LATENCIES)
+def test_the_venues_own_clock_agrees(
+    latency: str, instruments: tuple[InstrumentData, ...], seed: int
+) -> None:
+    """Rows meet orders when the venue stamped them, and the strategy when they came."""
+    decisions = check_clock(seed, own_clock(LATENCIES[latency]), instruments)
+    assert sum(d.kind == "fill" for d in decisions) > 5
+
+
+@pytest.mark.parametrize("batch_rows", [1, 7, 64, 65_536])
+@pytest.mark.parametrize("activity", [0.03, 0.3])
+@pytest.mark.parametrize("lookahead_ms", [10, 10_000])
+def test_batches_do_not_matter_to_the_venues_own_clock(
+    lookahead_ms: int, activity: float, batch_rows: int
+) -> None:
+    """However many rows come at once, all until the look-ahead have come before anything is decided."""
+    for latency in (ZERO, SHORT, LATENCIES["feed beyond response"]):
+        config = own_clock(latency, lookahead_ns=lookahead_ms * MS)
+        check_clock(94, config, TWO_VENUES, activity=activity, batch_rows=batch_rows, count=200)
+
+
+@pytest.mark.parametrize("queue", QUEUES)
+@pytest.mark.parametrize("switch", ["row_by_row", "whole_fills", "set_apart_late"])
+def test_rules_agree_under_the_venues_own_clock(switch: str, queue: str) -> None:
+    """Row by row also in time: a message's rows have stamps of their own."""
+    check_clock(95, own_clock(ZERO, switched(switch, queue=queue)), ONE_VENUE, count=200)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(2000, 2060), ids=lambda s: f"seed{s}")
+def test_rules_agree_on_many_seeds(seed: int) -> None:
+    """Random sets of rules, accounts, latencies and clocks."""
+    chance = random.Random(seed)
+    for _ in range(6):
+        chosen = [name for name in SWITCHES if chance.random() < 0.5]
+        rules = switched(*chosen, queue=chance.choice(QUEUES), power=chance.choice((1, 2, 3, 5)))
+        latency = LATENCIES[chance.choice(list(LATENCIES))]
+        account = chance.choice((Account(), Account("cash", "4.5")))
+        config = RunConfig(latency=latency, account=account, risk=WIDE, rules=rules)
+        check(seed, config, 400, patient=chance.random() < 0.6, instruments=chance.choice((ALL, (BOOKED,))))
+        own = own_clock(latency, rules, lookahead_ns=chance.choice((10, 100, 10_000)) * MS)
+        instruments = chance.choice((ONE_VENUE, TWO_VENUES, ALL))
+        activity = chance.choice((0.03, 0.3))
+        check_clock(seed, own, instruments, activity=activity, batch_rows=chance.choice((1, 7, 64, 65_536)))
 
 
 @pytest.mark.long
