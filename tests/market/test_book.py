@@ -57,7 +57,11 @@ def kernel_levels(memory: Memory, index: int, sign: int) -> Levels:
 def twin_levels(side: Side) -> Levels:
     """The same of the twin's dict."""
     return {
-        price: (level.size, level.consumed, [(o.number, o.front) for o in level.orders])
+        price: (
+            level.size,
+            level.consumed,
+            [(o.number, None if o.front is None else int(o.front)) for o in level.orders],
+        )
         for price, level in side.levels.items()
     }
 
