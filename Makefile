@@ -8,7 +8,7 @@ JOBS ?= 2
 .PHONY: help demo test lint long bench sample clean
 
 help:
-	@echo "make demo    install into $(VENV) and show the whole path, offline, in under a minute"
+	@echo "make demo    install into $(VENV) and show the whole path, offline, in a minute or two"
 	@echo "make test    linters, types, layers, and the test suite"
 	@echo "make long    the tests that take minutes"
 	@echo "make bench   the figures of the README, measured on this machine"

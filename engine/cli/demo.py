@@ -1,4 +1,4 @@
-"""`engine demo`: the whole path on one machine, offline, in under a minute.
+"""`engine demo`: the whole path on one machine, offline, in a minute or two.
 
 A local venue with an invented market is started; everything else is what a user would type, run as
 commands of their own, so that the demo shows the product and nothing made for it.

@@ -17,7 +17,7 @@ from engine.model.errors import EngineError
 
 # command -> (module, object in it, one line of help)
 COMMANDS: dict[str, tuple[str, str, str]] = {
-    "demo": ("engine.cli.demo", "demo", "The whole path, offline, in under a minute."),
+    "demo": ("engine.cli.demo", "demo", "The whole path, offline, in a minute or two."),
     "record": ("engine.cli.record", "record", "Record a venue's market data into a log."),
     "backtest": ("engine.cli.backtest", "backtest", "Run a strategy over recorded logs."),
     "live": ("engine.cli.live", "live", "Run a strategy on live data (--paper: simulated venue)."),

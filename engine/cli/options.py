@@ -237,13 +237,13 @@ def prepare_kernels() -> None:
     from engine.model import jit
 
     if jit.is_compiled():
-        import engine.loop.kernels
+        import engine.loop.run
     else:
         import time
 
-        note("compiling the engine's kernels, once for this version (up to half a minute) …")
+        note("compiling the engine's kernels, once for this version (about three quarters of a minute) …")
         began = time.perf_counter()
-        import engine.loop.kernels  # noqa: F401
+        import engine.loop.run  # noqa: F401  all of them, those that it calls included
 
         jit.mark_compiled()
         note(f"compiled in {time.perf_counter() - began:.1f} s into {jit.cache_folder()}")
