@@ -62,6 +62,7 @@ class Risk(msgspec.Struct, frozen=True):
 
 CLOCKS = ("received", "venue")
 QUEUES = ("risk_averse", "power", "power2", "power3", "log", "log2")
+STOP_SOURCES = ("last", "bid_ask", "mark")
 MAX_QUEUE_POWER = 20
 MAX_LATENCY_ROWS = 10_000  # they stand in the run's configuration
 
@@ -79,6 +80,8 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     whole_fills           every match fills the whole order, whatever was displayed or traded
     post_only_expires     a post-only order that would match expires; else it is rejected
     remainder_expires     what an IOC order leaves expires; else it is cancelled
+    stop_source           what triggers a stop: the "last" trade, "bid_ask" (the side it would take), "mark"
+    stop_must_wait        a stop that would trigger on arrival is rejected; else it triggers
     """
 
     queue: str = "risk_averse"
@@ -92,6 +95,8 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     whole_fills: bool = False
     post_only_expires: bool = False
     remainder_expires: bool = False
+    stop_source: str = "last"
+    stop_must_wait: bool = False
 
 
 class RunConfig(msgspec.Struct, frozen=True):

@@ -11,19 +11,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.execution.codes import K_LIMIT, K_STOP, K_STOP_LIMIT, K_TRAILING
 from engine.execution.fills import resting_cost, seen_market_of
-from engine.execution.matching import best_price
+from engine.execution.matching import best_price, collar_of
 from engine.execution.money import MAX_BALANCE, OVERFLOW, cost_of, notional_of
-from engine.execution.orders import OrderKind, Reason
+from engine.execution.orders import Reason
 from engine.execution.state import (
     MATCH_BARS,
     MATCH_NONE,
+    STOP_MARK,
     assets_at,
     instruments_at,
 )
 from engine.model import jit
 
-K_LIMIT = int(OrderKind.LIMIT)
+FIRST_RISK_REASON = int(Reason.HALTED)  # reasons from here on are ours, those before it the venue's
 R_HALTED, R_NOT_TRADABLE, R_BAR_ONLY = int(Reason.HALTED), int(Reason.NOT_TRADABLE), int(Reason.BAR_ONLY)
 R_SIZE_INCREMENT, R_PRICE_INCREMENT = int(Reason.SIZE_INCREMENT), int(Reason.PRICE_INCREMENT)
 R_MIN_SIZE, R_MAX_SIZE, R_MIN_NOTIONAL = (
@@ -33,45 +35,32 @@ R_MIN_SIZE, R_MAX_SIZE, R_MIN_NOTIONAL = (
 )
 R_COLLAR, R_NO_REFERENCE = int(Reason.PRICE_COLLAR), int(Reason.NO_REFERENCE_PRICE)
 R_POSITION_CAP, R_CASH, R_OVERFLOW = int(Reason.POSITION_CAP), int(Reason.CASH), int(Reason.OVERFLOW)
-
-MILLION = 1_000_000
+R_NO_TRIGGER_PRICE = int(Reason.NO_TRIGGER_PRICE)
 
 
 @jit.helper
-def check(s: Any, index: int, side: int, size: int, price: int, kind: int) -> int:
+def check(
+    s: Any,
+    index: int,
+    side: int,
+    size: int,
+    price: int,
+    kind: int,
+    stop: int,
+    trail: int,
+    own: int,
+    locked: int,
+) -> int:
     """0 when an order may leave, else the Reason of the limit that refuses it.
 
-    Sizes are positive mantissas, `side` +1 or -1, `price` 0 for a market order.
+    Sizes are positive mantissas, `side` +1 or -1, `price` 0 for an order without a limit, `stop` and `trail`
+    those of a stop. `own` and `locked` are what the order itself counts for already, when it is amended.
     """
     record = instruments_at(s.instruments, s.instrument_count)[index]
-    if s.trading_state != 0:
-        return R_HALTED
-    if record.match_on == MATCH_BARS:
-        return R_BAR_ONLY
-    if not record.tradable or record.match_on == MATCH_NONE:
-        return R_NOT_TRADABLE
-    if size % record.lot != 0:
-        return R_SIZE_INCREMENT
-    if kind == K_LIMIT and (price <= 0 or price % record.tick != 0):
-        return R_PRICE_INCREMENT
-    if size <= 0 or size < record.min_size:
-        return R_MIN_SIZE
-    if record.max_size > 0 and size > record.max_size:
-        return R_MAX_SIZE
-    reference = reference_price(s, index)
-    if reference == 0:
-        return R_NO_REFERENCE
-    worth = notional_of(price if kind == K_LIMIT else reference, size, record.decimals)
-    if worth == OVERFLOW:
-        return R_OVERFLOW
-    if worth < record.min_notional:
-        return R_MIN_NOTIONAL
-    if kind == K_LIMIT and s.collar_millionths > 0:
-        # On the aggressive side only: far passive orders harm nobody.
-        beyond = (price - reference) * side
-        if beyond > 0 and beyond > collar_of(s, reference):
-            return R_COLLAR
-    pending = record.open_buy if side > 0 else record.open_sell
+    refusal = check_terms(s, index, side, size, price, kind, stop, trail)
+    if refusal != 0:
+        return int(refusal)
+    pending = (record.open_buy if side > 0 else record.open_sell) - own
     if size > MAX_BALANCE - pending:
         return R_OVERFLOW
     reducing = record.position * side < 0 and pending + size <= abs(record.position)
@@ -81,11 +70,59 @@ def check(s: Any, index: int, side: int, size: int, price: int, kind: int) -> in
     if s.account_type == 1:
         if side > 0:
             asset = assets_at(s.assets, s.asset_count)[record.asset]
-            cost = lock_of(s, index, side, size, price, kind)
-            if cost == OVERFLOW or asset.cash - asset.locked < cost:
+            cost = lock_of(s, index, side, size, price if price > 0 else stop)
+            if cost == OVERFLOW or asset.cash - asset.locked + locked < cost:
                 return R_CASH
-        elif record.position - record.open_sell < size:
+        elif record.position - pending < size:
             return R_CASH
+    return 0
+
+
+@jit.helper
+def check_terms(
+    s: Any, index: int, side: int, size: int, price: int, kind: int, stop: int, trail: int
+) -> int:
+    """The limits that look at the order alone; all that a bracket's child has to pass, which only reduces."""
+    record = instruments_at(s.instruments, s.instrument_count)[index]
+    if s.trading_state != 0:
+        return R_HALTED
+    if record.match_on == MATCH_BARS:
+        return R_BAR_ONLY
+    if not record.tradable or record.match_on == MATCH_NONE:
+        return R_NOT_TRADABLE
+    if size % record.lot != 0:
+        return R_SIZE_INCREMENT
+    limited = kind == K_LIMIT or kind == K_STOP_LIMIT
+    if limited and (price <= 0 or price % record.tick != 0):
+        return R_PRICE_INCREMENT
+    if (kind == K_STOP or kind == K_STOP_LIMIT) and stop <= 0:
+        return R_PRICE_INCREMENT
+    if kind == K_TRAILING and trail <= 0:
+        return R_PRICE_INCREMENT
+    if stop < 0 or stop % record.tick != 0 or trail % record.tick != 0:
+        return R_PRICE_INCREMENT
+    if size <= 0 or size < record.min_size:
+        return R_MIN_SIZE
+    if record.max_size > 0 and size > record.max_size:
+        return R_MAX_SIZE
+    reference = reference_price(s, index)
+    if reference == 0:
+        return R_NO_REFERENCE
+    if kind >= K_STOP and record.stop_source == STOP_MARK and record.mark == 0:
+        return R_NO_TRIGGER_PRICE
+    worth = price
+    if not limited:
+        worth = stop if stop > 0 else reference
+    worth = notional_of(worth, size, record.decimals)
+    if worth == OVERFLOW:
+        return R_OVERFLOW
+    if worth < record.min_notional:
+        return R_MIN_NOTIONAL
+    if kind == K_LIMIT and s.collar_millionths > 0:
+        # On the aggressive side only: far passive orders harm nobody. A stop's limit waits for its trigger.
+        beyond = (price - reference) * side
+        if beyond > 0 and beyond > collar_of(s, reference):
+            return R_COLLAR
     return 0
 
 
@@ -103,25 +140,18 @@ def reference_price(s: Any, index: int) -> int:
 
 
 @jit.helper
-def lock_of(s: Any, index: int, side: int, size: int, price: int, kind: int) -> int:
+def lock_of(s: Any, index: int, side: int, size: int, price: int) -> int:
     """Money that an open order locks in a cash account: its notional and fee; nothing for sells.
 
-    A market order's is counted at the far side of the collar.
+    `price` is its limit, else its stop; one without either (0) is counted at the far side of the collar.
     """
     if side < 0:
         return 0
     record = instruments_at(s.instruments, s.instrument_count)[index]
-    if kind == K_LIMIT:
+    if price > 0:
         return int(resting_cost(record, price, size))
     price = best_price(s, index, -1)
     if price == 0:
         price = reference_price(s, index)
     price += collar_of(s, price)
     return int(cost_of(price, size, record.decimals, record.taker_rate if record.taker_rate > 0 else 0))
-
-
-@jit.inlined
-def collar_of(s: Any, price: int) -> int:
-    """How far the collar reaches from a price; in two parts, so that no product overflows."""
-    share = s.collar_millionths
-    return int(price // MILLION * share + (price % MILLION) * share // MILLION)

@@ -47,7 +47,7 @@ def push(s: Any, due: int, rank: int, kind: int) -> Any:
     item.generation = 0
     item.reason = 0
     item.next = -1
-    if kind != ITEM_TIMER:
+    if kind < ITEM_TIMER:  # a timer's or an expiry's time is known; the others bring about who knows what
         s.venue_items += 1
     i = s.agenda_count
     s.agenda_count += 1
@@ -69,7 +69,7 @@ def pop(s: Any) -> int:
     top = heap[0]
     s.agenda_count -= 1
     n = s.agenda_count
-    if items[top].kind != ITEM_TIMER:
+    if items[top].kind < ITEM_TIMER:
         s.venue_items -= 1
     if n > 0:
         moving = heap[n]

@@ -8,8 +8,15 @@ from engine.execution.orders import Event, OrderKind, Reason, TimeInForce
 E_ACCEPTED, E_FILL, E_FILL_ALL = int(Event.ACCEPTED), int(Event.FILL), int(Event.FILL_ALL)
 E_CANCELLED, E_REJECTED, E_EXPIRED = int(Event.CANCELLED), int(Event.REJECTED), int(Event.EXPIRED)
 E_CANCEL_REJECTED = int(Event.CANCEL_REJECTED)
-K_MARKET = int(OrderKind.MARKET)
-T_IOC, T_FOK = int(TimeInForce.IOC), int(TimeInForce.FOK)
+E_TRIGGERED, E_AMENDED, E_AMEND_REJECTED = (
+    int(Event.TRIGGERED),
+    int(Event.AMENDED),
+    int(Event.AMEND_REJECTED),
+)
+K_MARKET, K_LIMIT, K_STOP = int(OrderKind.MARKET), int(OrderKind.LIMIT), int(OrderKind.STOP)
+K_STOP_LIMIT, K_TRAILING = int(OrderKind.STOP_LIMIT), int(OrderKind.TRAILING)
+T_GTC, T_IOC, T_FOK = int(TimeInForce.GTC), int(TimeInForce.IOC), int(TimeInForce.FOK)
+T_GTD, T_DAY = int(TimeInForce.GTD), int(TimeInForce.DAY)
 R_NONE, R_TAKER, R_CROSSED, R_THROUGH = 0, int(Reason.TAKER), int(Reason.CROSSED), int(Reason.THROUGH)
 R_QUEUE, R_RESYNC = int(Reason.QUEUE), int(Reason.RESYNC)
 R_REQUESTED, R_NO_LIQUIDITY, R_EMPTY = (
@@ -28,3 +35,5 @@ R_FUNDS, R_REDUCE, R_UNKNOWN = (
     int(Reason.UNKNOWN_ORDER),
 )
 R_OVERFLOW = int(Reason.OVERFLOW)
+R_TIME, R_LINKED, R_PARENT = int(Reason.TIME), int(Reason.LINKED), int(Reason.PARENT)
+R_WOULD_TRIGGER, R_COLLAR_AT_TRIGGER = int(Reason.WOULD_TRIGGER), int(Reason.COLLAR_AT_TRIGGER)

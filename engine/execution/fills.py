@@ -13,6 +13,8 @@ from engine.execution.state import (
     RANK_REPORT,
     SIDES_EACH,
     VENUE_DONE,
+    VENUE_HELD,
+    VENUE_TRAVELLING,
     assets_at,
     instruments_at,
     markets_at,
@@ -63,9 +65,45 @@ def report(s: Any, slot: int, event: int, reason: int) -> Any:
 @jit.helper
 def finish(s: Any, slot: int, event: int, reason: int) -> None:
     """The order is over at the venue, without a (further) fill."""
-    orders_at(s.orders, s.order_capacity)[slot].venue_state = VENUE_DONE
+    order = orders_at(s.orders, s.order_capacity)[slot]
+    order.venue_state = VENUE_DONE
     unlock(s, slot, 0)
     report(s, slot, event, reason)
+    if order.linked:
+        note_link(s, slot)
+
+
+@jit.helper
+def note_link(s: Any, slot: int) -> None:
+    """The order has filled or ended: what it is linked to is seen to when the pass is over."""
+    orders = orders_at(s.orders, s.order_capacity)
+    if orders[slot].in_links:
+        return
+    orders[slot].in_links = 1
+    orders[slot].next_link = -1
+    if s.link_head < 0:
+        s.link_head = slot
+    else:
+        orders[s.link_tail].next_link = slot
+    s.link_tail = slot
+
+
+@jit.helper
+def _take_off_partner(s: Any, slot: int, size: int) -> None:
+    """What one of a pair fills, the other cannot fill any more."""
+    orders = orders_at(s.orders, s.order_capacity)
+    order = orders[slot]
+    if order.partner < 0 or orders[order.partner].generation != order.partner_generation:
+        return
+    other = orders[order.partner]
+    if other.venue_state == VENUE_DONE or other.venue_state == VENUE_HELD:
+        return
+    if other.parent > 0 and other.venue_state == VENUE_TRAVELLING:
+        return  # gets its size when it arrives
+    other.venue_size -= size
+    if other.venue_size < other.venue_filled:
+        other.venue_size = other.venue_filled
+    other.reduced = 1
 
 
 @jit.helper
@@ -100,6 +138,12 @@ def fill(s: Any, slot: int, price: int, size: int, reason: int, maker: int) -> b
     if done:
         order.venue_state = VENUE_DONE
         unlock(s, slot, 0)
+    if order.linked:
+        if done and order.parent > 0 and not order.parent_over:
+            order.venue_state = VENUE_HELD  # its entry may fill more
+            done = False
+        _take_off_partner(s, slot, size)
+        note_link(s, slot)
     item = report(s, slot, E_FILL_ALL if done else E_FILL, reason)
     item.price = price
     item.size = size
@@ -127,12 +171,16 @@ def resting_cost(instrument: Any, price: int, size: int) -> int:
 
 @jit.helper
 def lock(s: Any, slot: int) -> bool:
-    """In a cash account, hold back what a resting buy may cost; False when there is not as much."""
+    """In a cash account, hold back what a waiting buy may cost; False when there is not as much.
+
+    Of a pair that cancel each other, the second holds nothing back.
+    """
     order = orders_at(s.orders, s.order_capacity)[slot]
-    if s.account_type != 1 or order.side < 0:
+    if s.account_type != 1 or order.side < 0 or (order.group > 0 and order.group != order.number):
         return True
     instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
-    cost = resting_cost(instrument, order.price, order.venue_size - order.venue_filled)
+    price = order.price if order.price > 0 else order.venue_stop
+    cost = resting_cost(instrument, price, order.venue_size - order.venue_filled)
     if cost == OVERFLOW or cost > free_cash(s, slot):
         return False
     unlock(s, slot, cost)

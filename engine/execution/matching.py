@@ -20,54 +20,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.execution.codes import (
-    E_ACCEPTED,
-    E_CANCEL_REJECTED,
-    E_CANCELLED,
-    E_EXPIRED,
-    E_REJECTED,
-    K_MARKET,
-    R_EMPTY,
-    R_FOK,
-    R_FUNDS,
-    R_IOC,
-    R_NO_LIQUIDITY,
-    R_NONE,
-    R_OVERFLOW,
-    R_POST_ONLY,
-    R_QUEUE,
-    R_REDUCE,
-    R_REQUESTED,
-    R_TAKER,
-    R_THROUGH,
-    R_UNKNOWN,
-    T_FOK,
-    T_IOC,
-)
-from engine.execution.fills import (
-    fill,
-    finish,
-    free_cash,
-    lock,
-    market_of,
-    report,
-    seen_market_of,
-    seen_side_of,
-    side_of,
-)
+from engine.execution.codes import R_FUNDS, R_OVERFLOW, R_QUEUE, R_TAKER, R_THROUGH
+from engine.execution.fills import fill, free_cash, market_of, seen_market_of, seen_side_of, side_of
 from engine.execution.money import OVERFLOW, cost_of
 from engine.execution.queues import on_trade
-from engine.execution.resting import make, rest, take_note, unrest
+from engine.execution.resting import make, take_note
 from engine.execution.state import (
     MATCH_BARS,
-    MATCH_BOOK,
     MATCH_NONE,
     MATCH_QUOTES,
     MATCH_TRADES,
-    VENUE_DONE,
-    VENUE_TRAVELLING,
-    VENUE_WAITING,
-    VENUE_WORKING,
     instruments_at,
     orders_at,
 )
@@ -83,6 +45,8 @@ from engine.market.book import (
     size_of,
 )
 from engine.model import jit
+
+MILLION = 1_000_000
 
 
 @jit.helper
@@ -118,11 +82,7 @@ def take(s: Any, slot: int, limit_key: int) -> int:
             if ended != 0:
                 return int(ended)
         key = next_shown(side, key)
-    if (
-        instrument.match_on == MATCH_QUOTES
-        and order.kind == K_MARKET
-        and order.venue_filled < order.venue_size
-    ):
+    if instrument.match_on == MATCH_QUOTES and not has_limit(order) and order.venue_filled < order.venue_size:
         worse = best * sign - sign * instrument.tick
         if worse < instrument.tick:
             worse = instrument.tick
@@ -240,142 +200,6 @@ def would_match(s: Any, slot: int) -> bool:
 
 
 @jit.helper
-def arrive(s: Any, slot: int) -> None:
-    """An order reaches the venue."""
-    order = orders_at(s.orders, s.order_capacity)[slot]
-    instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
-    if instrument.match_on == MATCH_BOOK and market_of(s, order.instrument).book_bad:
-        wait(s, slot)
-        return
-    order.venue_state = VENUE_WORKING
-    if order.reduce_only:
-        position = instrument.venue_position * order.side
-        if position >= 0:
-            finish(s, slot, E_REJECTED, R_REDUCE)
-            return
-        if order.venue_size > -position:
-            order.venue_size = -position
-    opposite = side_of(s, order.instrument, -order.side)
-    if instrument.match_on == MATCH_TRADES:
-        empty = market_of(s, order.instrument).last_price == 0
-    else:
-        empty = best_key(opposite) == LOWEST_KEY
-    if order.kind == K_MARKET:
-        if empty:
-            finish(s, slot, E_REJECTED, R_EMPTY)
-            return
-        report(s, slot, E_ACCEPTED, R_NONE)
-        ended = take(s, slot, LOWEST_KEY)
-        if order.venue_filled < order.venue_size:
-            finish(s, slot, E_CANCELLED, ended if ended != 0 else R_NO_LIQUIDITY)
-        return
-    matches = not empty and would_match(s, slot)
-    if matches and order.post_only:
-        finish(s, slot, E_EXPIRED if s.post_only_expires else E_REJECTED, R_POST_ONLY)
-        return
-    limit_key = order.price * -order.side
-    if order.tif == T_FOK:
-        enough = matches
-        if matches and instrument.match_on != MATCH_TRADES and not s.whole_fills:
-            enough = available_within(s, opposite, limit_key, order.venue_size) >= order.venue_size
-        if not enough:
-            finish(s, slot, E_EXPIRED, R_FOK)
-            return
-        if not can_pay(s, slot, limit_key):
-            finish(s, slot, E_EXPIRED, R_FUNDS)
-            return
-    report(s, slot, E_ACCEPTED, R_NONE)
-    ended = take(s, slot, limit_key) if matches else 0
-    if ended != 0:
-        finish(s, slot, E_CANCELLED, ended)
-        return
-    if order.venue_filled == order.venue_size:
-        return
-    if order.tif == T_IOC or order.tif == T_FOK:
-        finish(s, slot, E_EXPIRED if s.remainder_expires else E_CANCELLED, R_IOC)
-        return
-    if not lock(s, slot):
-        finish(s, slot, E_CANCELLED, R_FUNDS)
-        return
-    rest(s, slot)
-
-
-@jit.helper
-def wait(s: Any, slot: int) -> None:
-    """Nothing matches under a bad book: the order queues until the snapshot."""
-    orders = orders_at(s.orders, s.order_capacity)
-    order = orders[slot]
-    instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
-    order.venue_state = VENUE_WAITING
-    order.next = -1
-    s.waiting_orders += 1
-    if instrument.waiting_head < 0:
-        instrument.waiting_head = slot
-    else:
-        orders[instrument.waiting_tail].next = slot
-    instrument.waiting_tail = slot
-
-
-@jit.helper
-def stop_waiting(s: Any, slot: int) -> None:
-    """Take an order out of the waiting list: its slot may be another order's before the list is used."""
-    orders = orders_at(s.orders, s.order_capacity)
-    instrument = instruments_at(s.instruments, s.instrument_count)[orders[slot].instrument]
-    before = -1
-    i = instrument.waiting_head
-    while i >= 0 and i != slot:
-        before = i
-        i = orders[i].next
-    if i < 0:
-        return
-    s.waiting_orders -= 1
-    if before < 0:
-        instrument.waiting_head = orders[slot].next
-    else:
-        orders[before].next = orders[slot].next
-    if instrument.waiting_tail == slot:
-        instrument.waiting_tail = before
-    orders[slot].next = -1
-
-
-@jit.helper
-def release_waiting(s: Any, index: int) -> None:
-    """The book is good again: what waited arrives, in the order it came."""
-    orders = orders_at(s.orders, s.order_capacity)
-    instrument = instruments_at(s.instruments, s.instrument_count)[index]
-    slot = instrument.waiting_head
-    instrument.waiting_head = -1
-    instrument.waiting_tail = -1
-    while slot >= 0:
-        following = orders[slot].next
-        orders[slot].next = -1
-        s.waiting_orders -= 1
-        arrive(s, slot)
-        slot = following
-
-
-@jit.helper
-def arrive_cancel(s: Any, slot: int, generation: int) -> None:
-    """A cancel reaches the venue; it always passes, also under a bad book."""
-    order = orders_at(s.orders, s.order_capacity)[slot]
-    if order.generation != generation:
-        return  # the order's end has been reported already
-    if order.venue_state == VENUE_DONE:
-        report(s, slot, E_CANCEL_REJECTED, R_UNKNOWN)
-        return
-    if order.venue_state == VENUE_TRAVELLING:
-        report(s, slot, E_CANCEL_REJECTED, R_UNKNOWN)
-        return
-    if order.venue_state == VENUE_WAITING:
-        stop_waiting(s, slot)
-        finish(s, slot, E_CANCELLED, R_REQUESTED)
-        return
-    if order.resting:
-        unrest(s, slot)
-    finish(s, slot, E_CANCELLED, R_REQUESTED)
-
-
-@jit.helper
 def match_crossed(s: Any, index: int, reason: int) -> None:
     """Resting orders that an opposite best price has reached fill at their own limit, as makers."""
     orders = orders_at(s.orders, s.order_capacity)
@@ -431,9 +255,10 @@ def match_trade(s: Any, index: int, aggressor: int, price: int, size: int, shown
             part = order.venue_size - order.venue_filled
             if remaining < part and not s.whole_fills and not s.whole_through:
                 part = remaining
-            if s.share_trades:
-                remaining -= part if part < remaining else remaining
-            make(s, slot, part, R_THROUGH)
+            if part > 0:  # not when a fill of its partner has just used it up
+                if s.share_trades:
+                    remaining -= part if part < remaining else remaining
+                make(s, slot, part, R_THROUGH)
             slot = following
         key = next_own(notes, side, key)
     if shown or instrument.match_on == MATCH_TRADES:
@@ -452,10 +277,24 @@ def match_trade(s: Any, index: int, aggressor: int, price: int, size: int, shown
                 part = order.venue_size - order.venue_filled
                 if excess < part and not s.whole_fills:
                     part = excess
-                if s.share_trades:
-                    ours += part
-                make(s, slot, part, R_QUEUE)
+                if part > 0:
+                    if s.share_trades:
+                        ours += part
+                    make(s, slot, part, R_QUEUE)
         slot = following
+
+
+@jit.inlined
+def has_limit(order: Any) -> bool:
+    """Whether an order's price is a limit; else it takes whatever the market offers."""
+    return bool(order.kind & 1 == 0)
+
+
+@jit.inlined
+def collar_of(s: Any, price: int) -> int:
+    """How far the collar reaches from a price; in two parts, so that no product overflows."""
+    share = s.collar_millionths
+    return int(price // MILLION * share + (price % MILLION) * share // MILLION)
 
 
 @jit.helper

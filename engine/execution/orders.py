@@ -5,8 +5,9 @@ below is the strategy's side: (state, event) -> state. A pair that is not in it 
 engine's, never ignored.
 
     submitted --accepted--> working --fill--> working / filled
-        |                      |
-        +--rejected            +--cancelled, expired
+        |                      |  \
+        +--rejected            |   triggered, amended: still working
+                               +--cancelled, expired
     refused by risk: an order that never left
 """
 
@@ -18,10 +19,13 @@ import numpy as np
 
 
 class OrderKind(IntEnum):
-    """How an order names its price."""
+    """How an order names its price. The even ones have a limit; from STOP on, it waits for a trigger."""
 
     MARKET = 1
     LIMIT = 2
+    STOP = 3
+    STOP_LIMIT = 4
+    TRAILING = 5
 
 
 class TimeInForce(IntEnum):
@@ -30,6 +34,8 @@ class TimeInForce(IntEnum):
     GTC = 1
     IOC = 2
     FOK = 3
+    GTD = 4  # until a time
+    DAY = 5  # until the session's end
 
 
 class State(IntEnum):
@@ -58,6 +64,9 @@ class Event(IntEnum):
     REFUSED = 7
     CANCEL_SENT = 8
     CANCEL_REJECTED = 9
+    TRIGGERED = 10  # of a stop
+    AMENDED = 11  # to another price or size, as asked for or by the fill of an order that it is linked to
+    AMEND_REJECTED = 12
 
 
 TRANSITIONS: dict[tuple[State, Event], State] = {
@@ -75,6 +84,11 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.WORKING, Event.CANCELLED): State.CANCELLED,
     (State.WORKING, Event.EXPIRED): State.EXPIRED,
     (State.WORKING, Event.CANCEL_SENT): State.CANCELLING,
+    (State.WORKING, Event.TRIGGERED): State.WORKING,
+    (State.WORKING, Event.AMENDED): State.WORKING,
+    (State.WORKING, Event.AMEND_REJECTED): State.WORKING,
+    # Risk may refuse an amendment before the venue has said anything of the order.
+    (State.SUBMITTED, Event.AMEND_REJECTED): State.SUBMITTED,
     # While a cancel travels, everything else may still arrive.
     (State.CANCELLING, Event.ACCEPTED): State.CANCELLING,
     (State.CANCELLING, Event.REJECTED): State.REJECTED,
@@ -83,6 +97,9 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.CANCELLING, Event.CANCELLED): State.CANCELLED,
     (State.CANCELLING, Event.EXPIRED): State.EXPIRED,
     (State.CANCELLING, Event.CANCEL_REJECTED): State.CANCELLING,
+    (State.CANCELLING, Event.TRIGGERED): State.CANCELLING,
+    (State.CANCELLING, Event.AMENDED): State.CANCELLING,
+    (State.CANCELLING, Event.AMEND_REJECTED): State.CANCELLING,
 }
 
 FINAL_STATES = (State.FILLED, State.CANCELLED, State.REJECTED, State.EXPIRED, State.REFUSED)
@@ -115,6 +132,11 @@ class Reason(IntEnum):
     INSUFFICIENT_FUNDS = 16
     REDUCE_ONLY = 17
     UNKNOWN_ORDER = 18
+    TIME = 19  # its time, or its session, is over
+    LINKED = 20  # an order that it is linked to filled or ended
+    PARENT = 21  # of a bracket: its entry filled or ended
+    WOULD_TRIGGER = 22
+    COLLAR_AT_TRIGGER = 23
     # refusals by risk
     HALTED = 30
     NOT_TRADABLE = 31
@@ -130,6 +152,12 @@ class Reason(IntEnum):
     BAR_ONLY = 41
     OVERFLOW = 42
     NOT_FINITE = 43
+    TIME_PASSED = 44
+    NO_SESSION = 45
+    ENTRY_REFUSED = 46
+    NO_TRIGGER_PRICE = 47
+    LINKED_SIZE = 48
+    LEGS_CROSSED = 49
 
 
 FILL_REASONS = (

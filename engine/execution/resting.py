@@ -12,7 +12,7 @@ from engine.execution.codes import E_CANCELLED, R_FUNDS, R_OVERFLOW
 from engine.execution.fills import fill, finish, free_cash, resting_cost, side_of, unlock
 from engine.execution.money import OVERFLOW, cost_of
 from engine.execution.queues import begin, on_depth, resynchronise
-from engine.execution.state import SIDES_EACH, VENUE_DONE, VENUE_WORKING, instruments_at, orders_at
+from engine.execution.state import SIDES_EACH, VENUE_WORKING, instruments_at, orders_at
 from engine.market.book import (
     ABSENT,
     FIRST_FAR,
@@ -147,7 +147,7 @@ def make(s: Any, slot: int, size: int, reason: int) -> None:
             unlock(s, slot, keep if keep > 0 else 0)
     if refusal == R_FUNDS or not fill(s, slot, order.price, size, reason, 1):
         finish(s, slot, E_CANCELLED, refusal)
-    if order.venue_state == VENUE_DONE:
+    if order.venue_state != VENUE_WORKING:
         unrest(s, slot)
 
 

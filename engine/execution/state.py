@@ -90,6 +90,19 @@ STATE = np.dtype(
             "order_number",
             "decisions",
             # settings
+            # terms of the order that is sent next, beside its price; zeroed when it has been
+            "next_stop",
+            "next_trail",
+            "next_expires",
+            "next_parent",  # number of its bracket's entry
+            "next_group",  # number of the first of those that cancel each other
+            # orders whose fill or end concerns those that they are linked to, until that is done
+            "linked_orders",  # live ones
+            "stop_orders",  # live ones, triggered or not
+            "link_head",
+            "link_tail",
+            "terms",  # address of TERMS[journal_capacity], beside the journal
+            "terms_count",
             "account_type",  # 0 research, 1 cash
             "collar_millionths",
             "queue_model",  # engine.execution.queues
@@ -104,6 +117,7 @@ STATE = np.dtype(
             "whole_fills",  # a match fills all that is left of the order, whatever was displayed or traded
             "post_only_expires",
             "remainder_expires",  # of IOC and FOK
+            "stop_must_wait",  # a stop that would trigger on arrival is rejected
             "trading_state",  # 0 active, 1 halted
             "sample_ns",
             "quiet_accepts",  # 1: nobody wants to hear that an order was accepted
@@ -219,6 +233,15 @@ INSTRUMENT = np.dtype(
             "taker_rate",
             "slippage_ticks",
             "position_cap",  # 0: none
+            "stop_source",  # STOP_*
+            "stops",  # orders of ours that wait for a trigger
+            "stop_head",  # oldest of them
+            "stop_tail",
+            "watch_above",  # a price of the source from here on concerns one of them,
+            "watch_below",  # or from here down
+            "mark",  # price of the last MARK row, 0: none
+            "sessions",  # address of int64[2 * session_count]: opens, closes, by time
+            "session_count",
         )
     ]
 )
@@ -236,6 +259,8 @@ MARKET = np.dtype(
         )
     ]
 )
+# What a stop looks at: the last trade, the side that it would take, or MARK rows.
+STOP_LAST, STOP_BID_ASK, STOP_MARK, STOP_BARS = range(4)
 SIDES_EACH = 4  # bids and asks at the venue; bids and asks as the strategy sees them
 MATCH_NONE, MATCH_BARS, MATCH_TRADES, MATCH_QUOTES, MATCH_BOOK = range(5)
 
@@ -255,17 +280,49 @@ ORDER = np.dtype(
             "locked",
             "venue_locked",
             "counted",
+            "stop",  # trigger price as reported last, 0: none
+            "venue_stop",
+            "trail",  # distance of a trailing stop
+            "expires",  # venue time, 0: never
+            "parent",  # number of its bracket's entry, 0: none
+            "group",  # number of the first of those that cancel each other, 0: none
+            "allowance",  # of a bracket's child: how much its entry has filled
+            "asked_size",  # largest size that an amendment on its way asks for
         )
     ]
     + [("queue_front", "<f8"), ("queue_traded", "<f8")]
     + [(name, "<i4") for name in ("instrument", "next", "previous", "generation")]
     + [
+        (name, "<i4")
+        for name in (
+            "partner",  # slot of the order that it and this one cancel each other, -1: none
+            "partner_generation",
+            "child",  # slot of a bracket's first child, whose partner is the second; -1: none
+            "child_generation",
+            "next_link",  # in the list of those whose links are to be seen to
+            "amendments",  # on their way
+        )
+    ]
+    + [
         (name, "u1")
         for name in ("kind", "tif", "post_only", "reduce_only", "state", "venue_state", "resting")
     ]
     + [("side", "i1")]
+    + [
+        (name, "u1")
+        for name in (
+            "accepted",  # and that has been reported
+            "triggered",
+            "linked",  # has a partner or children
+            "in_links",
+            "reduced",  # by its partner's fill, which is to be reported
+            "parent_over",
+            "refused",  # by risk: it never left
+            "pad_1",
+        )
+    ]
 )
-VENUE_TRAVELLING, VENUE_WAITING, VENUE_WORKING, VENUE_DONE = range(4)
+VENUE_TRAVELLING, VENUE_WAITING, VENUE_WORKING, VENUE_DONE, VENUE_HELD, VENUE_ARMED = range(6)
 
 ITEM = np.dtype(
     [(name, "<i8") for name in ("due", "creation", "size", "price", "total", "fee", "notional", "id")]
@@ -274,7 +331,7 @@ ITEM = np.dtype(
     + [("pad", "<u4")]
 )
 RANK_ARRIVAL, RANK_REPORT, RANK_ANSWER, RANK_TIMER = range(4)
-ITEM_ORDER, ITEM_CANCEL, ITEM_REPORT, ITEM_TIMER = range(1, 5)
+ITEM_ORDER, ITEM_CANCEL, ITEM_AMEND, ITEM_REPORT, ITEM_TIMER, ITEM_EXPIRY = range(1, 7)
 
 JOURNAL = np.dtype(
     [
@@ -295,6 +352,9 @@ JOURNAL = np.dtype(
     + [("size_decimals", "u1"), ("side", "i1"), ("maker", "u1"), ("pad_1", "u1"), ("pad_4", "<u4")]
 )
 
+# What an order was sent or amended with beside its price, under the number of its decision; 0: not so.
+TERMS = np.dtype([(name, "<i8") for name in ("decision", "stop", "trail", "expires", "parent", "group")])
+
 DELIVERY = np.dtype([("handler", "<i8"), ("first", "<i8"), ("last", "<i8"), ("end", "<i8")])
 EQUITY = np.dtype([("ts", "<i8"), ("equity", "<f8")])
 
@@ -307,6 +367,7 @@ orders_at = jit.records_at(ORDER)
 items_at = jit.records_at(ITEM)
 heap_at = jit.records_at(np.dtype("<i4"))
 journal_at = jit.records_at(JOURNAL)
+terms_at = jit.records_at(TERMS)
 deliveries_at = jit.records_at(DELIVERY)
 equity_at = jit.records_at(EQUITY)
 int64_at = jit.records_at(np.dtype("<i8"))
@@ -329,6 +390,10 @@ class JournalKind:
     CANCELLED = 7
     EXPIRED = 8
     CANCEL_REJECTED = 9
+    AMEND = 10
+    AMENDED = 11
+    AMEND_REJECTED = 12
+    TRIGGERED = 13
     NAMES: ClassVar[dict[int, str]] = {
         1: "submit",
         2: "cancel",
@@ -339,4 +404,8 @@ class JournalKind:
         7: "cancelled",
         8: "expired",
         9: "cancel_rejected",
+        10: "amend",
+        11: "amended",
+        12: "amend_rejected",
+        13: "triggered",
     }

@@ -1,9 +1,9 @@
 """The journal: what a run decided, in order, and the hash of it.
 
 A record is a command, a refusal or a report about an order. Its hash covers what makes two runs the same:
-number, loop time, instrument key, kind, side, price, size, decimals, time in force, reason, fee. It leaves
-out where the input stood (file and seq), what a run is called, and the strategy's own log lines, all of
-which the file keeps beside it.
+number, loop time, instrument key, kind, side, price, size, decimals, time in force, terms, reason, fee. It
+leaves out where the input stood (file and seq), what a run is called, and the strategy's own log lines, all
+of which the file keeps beside it.
 
 The file is an Arrow IPC stream of its own, made as the log is: batches are appended, each with the
 checksums that a log's messages carry (engine.log.framing) and in one write, and one that was never finished
@@ -62,6 +62,7 @@ JOURNAL_SCHEMA = pa.schema(
         pa.field("cause_seq", pa.int64(), nullable=False),
         pa.field("trigger", pa.uint8(), nullable=False),
         pa.field("trigger_id", pa.int64(), nullable=False),
+        pa.field("terms", pa.string()),  # what an order was sent with that has no column, as JSON
         pa.field("text", pa.string()),  # a refusal's words, or the strategy's own line (kind 0)
     ]
 )
@@ -69,10 +70,11 @@ _COLUMNS = tuple((field.name, field.type) for field in JOURNAL_SCHEMA)
 _SCHEMA_BYTES = len(JOURNAL_SCHEMA.serialize())
 _UNSIGNED = {CHECKSUM_KEY: CHECKSUM_EMPTY}
 _LINES_KEPT = 4096
-HASH_FIELDS = (*_SAME, "instrument")
+HASH_FIELDS = (*_SAME, "instrument", "terms")
+_TERMS = ("stop", "trail", "expires", "parent", "group")
 STRATEGY_LINE = 0
 _TEMPLATE_ROWS, _TEMPLATES_KEPT = 8, 256
-_INTEGERS = tuple(f.name for f in JOURNAL_SCHEMA if f.name not in ("instrument", "text"))
+_INTEGERS = tuple(f.name for f in JOURNAL_SCHEMA if f.name not in ("instrument", "terms", "text"))
 _NUMPY = {f.name: f.type.to_pandas_dtype() for f in JOURNAL_SCHEMA if f.name in _INTEGERS}
 
 
@@ -83,8 +85,22 @@ class JournalHash:
         self._hash = blake2b(digest_size=32)
         self._ordinals: dict[str, int] = {}
 
-    def update(self, records: npt.NDArray[np.void], keys: Sequence[str]) -> None:
-        """Take records whose `instrument` is an index into `keys`."""
+    def update(
+        self, records: npt.NDArray[np.void], keys: Sequence[str], terms: dict[int, str] | None = None
+    ) -> None:
+        """Take records whose `instrument` is an index into `keys`; `terms` are texts by decision number."""
+        if terms and len(records):
+            # Each text comes after its own record, wherever the records were cut.
+            start, base = 0, int(records[0]["number"])
+            for number, text in sorted(terms.items()):
+                stop = number - base + 1
+                self._define_and_take(records[start:stop], keys)
+                self._hash.update(b"terms\0" + text.encode() + b"\0")
+                start = stop
+            records = records[start:]
+        self._define_and_take(records, keys)
+
+    def _define_and_take(self, records: npt.NDArray[np.void], keys: Sequence[str]) -> None:
         numbers = records["instrument"]
         ordinal_of = np.array([self._ordinals.get(key, -1) for key in keys], dtype=np.int32)
         unknown = np.flatnonzero(ordinal_of[numbers] < 0)
@@ -155,17 +171,26 @@ class Journal:
         """Write the lines that wait: with records, lines are written before them, else only in thousands."""
         self._write_lines()
 
-    def append(self, records: npt.NDArray[np.void], keys: Sequence[str]) -> None:
-        """Take decided records, in order. `instrument` is an index into `keys`."""
+    def append(
+        self,
+        records: npt.NDArray[np.void],
+        keys: Sequence[str],
+        terms: npt.NDArray[np.void] | None = None,
+    ) -> None:
+        """Take decided records, in order. `instrument` is an index into `keys`.
+
+        `terms` are the TERMS records that belong to some of them.
+        """
         if not len(records):
             return
         self._write_lines()
-        self.hash.update(records, keys)
+        texts = terms_texts(terms) if terms is not None and len(terms) else {}
+        self.hash.update(records, keys, texts)
         self.records += len(records)
         if self._file < 0:
             return
-        if len(records) > _TEMPLATE_ROWS or self._texts:
-            self._write_batch(self.record_batch(records, keys))
+        if len(records) > _TEMPLATE_ROWS or self._texts or texts:
+            self._write_batch(self.record_batch(records, keys, texts))
             return
         # A live session decides one thing or two at a turn, thousands of times: batches of the same rows
         # and instruments differ only in numbers, which are put into a message that Arrow once made.
@@ -180,8 +205,10 @@ class Journal:
         sign_message(message)
         self._write(message)
 
-    def record_batch(self, records: npt.NDArray[np.void], keys: Sequence[str]) -> pa.RecordBatch:
-        """The records as the file's columns."""
+    def record_batch(
+        self, records: npt.NDArray[np.void], keys: Sequence[str], terms: dict[int, str] | None = None
+    ) -> pa.RecordBatch:
+        """The records as the file's columns; `terms` are texts by decision number."""
         count = len(records)
         columns: list[pa.Array] = []
         # From buffers: a live session writes a batch of one or two records at every turn, and
@@ -189,17 +216,16 @@ class Journal:
         for name, kind in _COLUMNS:
             if name == "instrument":
                 columns.append(_strings([keys[i] for i in records["instrument"].tolist()]))
+            elif name == "terms":
+                columns.append(_sparse_strings(records, terms or {}))
             elif name == "text":
-                columns.append(self._text_column(records, count))
+                columns.append(_sparse_strings(records, self._texts))
+                for number in records["number"].tolist() if self._texts else ():
+                    self._texts.pop(number, None)
             else:
                 values = np.ascontiguousarray(records[name])
                 columns.append(pa.Array.from_buffers(kind, count, [None, pa.py_buffer(values)], 0))
         return pa.RecordBatch.from_arrays(columns, schema=JOURNAL_SCHEMA)
-
-    def _text_column(self, records: npt.NDArray[np.void], count: int) -> pa.Array:
-        if not self._texts:
-            return pa.nulls(count, pa.string())
-        return _strings([self._texts.pop(n, None) for n in records["number"].tolist()])
 
     def _write_lines(self) -> None:
         if not self._lines:
@@ -209,6 +235,8 @@ class Journal:
         for field in JOURNAL_SCHEMA:
             if field.name == "text":
                 columns.append(_strings([line["text"] for line in self._lines]))
+            elif field.name == "terms":
+                columns.append(pa.nulls(n, pa.string()))
             elif field.name == "instrument":
                 columns.append(_strings([""] * n))
             else:
@@ -258,6 +286,23 @@ class Journal:
                 os.close(self._file)
                 self._file = -1
         return self.hash.head()
+
+
+def terms_texts(terms: npt.NDArray[np.void]) -> dict[int, str]:
+    """TERMS records as canonical JSON, by decision number: what is not zero of them."""
+    return {
+        int(entry["decision"]): encode_canonical(
+            {name: int(entry[name]) for name in _TERMS if entry[name]}
+        ).decode()
+        for entry in terms
+    }
+
+
+def _sparse_strings(records: npt.NDArray[np.void], texts: dict[int, str]) -> pa.Array:
+    """A column with the texts of some decisions."""
+    if not texts:
+        return pa.nulls(len(records), pa.string())
+    return _strings([texts.get(n) for n in records["number"].tolist()])
 
 
 def _strings(texts: Sequence[str | None]) -> pa.Array:
@@ -366,8 +411,10 @@ def hash_of_table(table: pa.Table) -> str:
     for name in _SAME:
         records[name] = decisions[name].to_numpy()
     records["instrument"] = indexes
+    texts = decisions["terms"].to_pylist()
+    numbers_of = decisions["number"].to_pylist()
     result = JournalHash()
-    result.update(records, keys)
+    result.update(records, keys, {n: text for n, text in zip(numbers_of, texts, strict=True) if text})
     return result.head()
 
 

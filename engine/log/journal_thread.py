@@ -61,10 +61,15 @@ class BackgroundJournal(Journal):
         """As Journal.line."""
         self._hand_over(super().line, ts, file, cause_seq, text)
 
-    def append(self, records: npt.NDArray[np.void], keys: Sequence[str]) -> None:
+    def append(
+        self,
+        records: npt.NDArray[np.void],
+        keys: Sequence[str],
+        terms: npt.NDArray[np.void] | None = None,
+    ) -> None:
         """As Journal.append; the records are this journal's from now on."""
         if len(records):
-            self._hand_over(super().append, records, tuple(keys))
+            self._hand_over(super().append, records, tuple(keys), terms)
 
     def flush(self) -> None:
         """As Journal.flush, after everything that was handed over."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.execution.orders import REASON_NAMES, Event, State, reason_name
+from engine.execution.orders import REASON_NAMES, Event, Reason, State, reason_name
 from engine.loop import operations
 from engine.loop.codes import H_BAR, H_BOOK, H_ENGINE, H_QUOTE, H_TRADE
 from engine.loop.context import LoopContext
@@ -38,7 +38,14 @@ _STATE_WORDS = {
     int(State.REFUSED): "refused",
 }
 _REFUSED = int(State.REFUSED)
-_FILL_ALL, _ACCEPTED = int(Event.FILL_ALL), int(Event.ACCEPTED)
+_FILL_ALL = int(Event.FILL_ALL)
+_EVENT_WORDS = {
+    int(Event.ACCEPTED): "accepted",
+    int(Event.TRIGGERED): "triggered",
+    int(Event.AMENDED): "amended",
+    int(Event.AMEND_REJECTED): "amend_rejected",
+}
+_AMEND_REJECTED, _FIRST_OWN_REASON = int(Event.AMEND_REJECTED), int(Reason.HALTED)
 _FILLS = (int(Event.FILL), _FILL_ALL)
 
 
@@ -121,7 +128,8 @@ class Caller:
         price = self._memory.scalars[_TOLD_PRICE]
         if event in _FILLS and self._on_fill is not None:
             self.call(self._on_fill, self._fill(report))
-        words = context.refusals.pop(number, "") if state == _REFUSED else ""
+        own = state == _REFUSED or (event == _AMEND_REJECTED and reason >= _FIRST_OWN_REASON)
+        words = context.refusals.pop(number, "") if own else ""
         if self._on_order is not None:
             update = self._update(report, price, words)
             if update.state:
@@ -165,12 +173,9 @@ class Caller:
         event, _, number, index, side, _, _, _, _, reason, state, filled, total, _ = report
         instrument = self.context.of_index(index)
         sizes = POWERS_OF_TEN[instrument.size_decimals]
-        if event == _ACCEPTED:
-            word = "accepted"
-        elif event in _FILLS:
-            word = "filled" if event == _FILL_ALL else ""
-        else:
-            word = _STATE_WORDS.get(state, "")
+        word = _EVENT_WORDS.get(event, "")
+        if not word:
+            word = _STATE_WORDS.get(state, "") if event not in _FILLS or event == _FILL_ALL else ""
         return OrderUpdate(
             number,
             instrument,

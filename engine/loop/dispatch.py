@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.execution.codes import E_ACCEPTED, E_FILL, E_FILL_ALL
+from engine.execution.codes import E_ACCEPTED, E_FILL, E_FILL_ALL, E_TRIGGERED
 from engine.execution.orders import FIRST_FINAL
 from engine.execution.state import deliveries_at, orders_at, state_at
 from engine.loop.codes import (
@@ -80,7 +80,7 @@ def _tell(s: Any, address: int) -> int:
         if code != 0:
             return code
     # A part of a fill, or a cancel that came too late, changes no state that has a word.
-    if event == E_FILL_ALL or event == E_ACCEPTED or (final and not filled):
+    if event == E_FILL_ALL or event == E_ACCEPTED or event >= E_TRIGGERED or (final and not filled):
         code = hand(s, address, H_ORDER, 0, 0)
         if code != 0:
             return code

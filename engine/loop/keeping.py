@@ -98,8 +98,10 @@ class Keeper:
         if not count:
             return
         records = self._memory.journal[:count].copy()
+        terms = self._memory.terms[: self._memory.get("terms_count")].copy()
         self._memory.set("journal_count", 0)
-        self.journal.append(records, self.keys)
+        self._memory.set("terms_count", 0)
+        self.journal.append(records, self.keys, terms)
         self.ledger.take(records)
 
     def settle_refusals(self) -> None:

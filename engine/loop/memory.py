@@ -6,6 +6,7 @@ kernel asks for it, and offers the scalar fields to Python as fast integer reads
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,13 @@ from engine.execution.state import (
     ORDER,
     SIDES_EACH,
     STATE,
+    STOP_BARS,
+    STOP_BID_ASK,
+    STOP_LAST,
+    STOP_MARK,
+    TERMS,
 )
+from engine.execution.stops import NEVER_ABOVE, NEVER_BELOW
 from engine.log.schema import Batch
 from engine.loop import operations
 from engine.loop.books import Books
@@ -45,7 +52,9 @@ INSTRUMENT_WIDTH = len(INSTRUMENT_FIELD)
 
 SMALL_ROWS = 256
 _FAR = 2**62
-RULES = tuple(name for name in Rules.__struct_fields__ if name != "queue")
+RULES = tuple(name for name in Rules.__struct_fields__ if name not in ("queue", "stop_source"))
+_ORDER_SIZES = ("size", "venue_size", "venue_filled", "filled", "counted", "allowance", "asked_size")
+_STOP_SOURCES = {"last": STOP_LAST, "bid_ask": STOP_BID_ASK, "mark": STOP_MARK}
 
 
 class Memory:
@@ -66,14 +75,17 @@ class Memory:
         self.items = np.zeros(0, ITEM)
         self.heap = np.zeros(0, np.int32)
         self.journal = np.zeros(8192, JOURNAL)
+        self.terms = np.zeros(len(self.journal), TERMS)
         self.equity = np.zeros(8192, EQUITY)
         self.deliveries = np.zeros(0, DELIVERY)
         self.columns: tuple[Any, ...] = ()
         self._small = tuple(np.zeros(SMALL_ROWS, ROW.fields[name][0]) for name in COLUMNS)  # type: ignore[index]
         self._at_home = False
+        self._sessions: dict[str, set[tuple[int, int]]] = {}  # by venue: opens, closes
+        self._session_times: dict[int, np.ndarray] = {}  # by instrument, kept alive for the kernels
         state = self.state[0]
-        state["order_free"] = -1
-        state["item_free"] = -1
+        for name in ("order_free", "item_free", "link_head", "link_tail"):
+            state[name] = -1
         latency, own_clock = config.latency, config.clock == "venue"
         state["own_clock"] = own_clock
         state["told"], state["matches"] = 1, not own_clock
@@ -93,6 +105,7 @@ class Memory:
         state["cause_seq"] = -1
         state["journal"] = self.journal.ctypes.data
         state["journal_capacity"] = len(self.journal)
+        state["terms"] = self.terms.ctypes.data
         state["equity"] = self.equity.ctypes.data
         state["equity_capacity"] = len(self.equity)
         self.tables = Tables(state, self.address)
@@ -143,6 +156,8 @@ class Memory:
         record = self.instruments[n]
         record["asset"] = self._asset(instrument.quote)
         record["waiting_head"] = record["waiting_tail"] = -1
+        record["stop_head"] = record["stop_tail"] = -1
+        record["watch_above"], record["watch_below"] = NEVER_ABOVE, NEVER_BELOW
         self.markets = np.append(self.markets, np.zeros(2, MARKET))
         self.markets[-2:]["depth_ts_venue"] = OVERFLOW
         self.tables.add_instrument()
@@ -187,6 +202,8 @@ class Memory:
         channels = instrument.channels
         record["match_on"] = match_class(channels)
         record["has_trades"] = "trade" in channels
+        record["stop_source"] = stop_source(self.config.rules.stop_source, channels)
+        self._hand_sessions(instrument)
         record["tradable"] = instrument.status == "TRADING"
         record["maker_rate"] = self.config.fees.maker
         record["taker_rate"] = self.config.fees.taker
@@ -206,7 +223,9 @@ class Memory:
             )
         price, size = 10**price_steps, 10**size_steps
         record = self.instruments[after.index]
-        _scale(record, ("quote_bid", "quote_ask"), price, after.key)
+        _scale(record, ("quote_bid", "quote_ask", "mark"), price, after.key)
+        _scale(record, ("watch_above",), price, after.key, unknown=NEVER_ABOVE)
+        _scale(record, ("watch_below",), price, after.key, unknown=NEVER_BELOW)
         for market in self.markets[2 * after.index : 2 * after.index + 2]:
             _scale(market, ("last_price",), price, after.key)
         sizes = ("quote_bid_size", "quote_ask_size", "position", "venue_position", "open_buy", "open_sell")
@@ -219,14 +238,32 @@ class Memory:
             order = self.orders[slot]
             if order["state"] and order["instrument"] == after.index:
                 slots.add(slot)
-                _scale(order, ("price",), price, after.key)
-                _scale(order, ("size", "venue_size", "venue_filled", "filled", "counted"), size, after.key)
+                _scale(order, ("price", "stop", "venue_stop", "trail"), price, after.key)
+                _scale(order, _ORDER_SIZES, size, after.key)
                 _scale(order, ("front",), size, after.key, unknown=-1)
         for i in range(int(self.state[0]["agenda_count"])):
             item = self.items[self.heap[i]]
             if int(item["slot"]) in slots:
-                _scale(item, ("price",), price, after.key)
+                _scale(item, ("price", "id"), price, after.key)
                 _scale(item, ("size", "total"), size, after.key)
+
+    def add_session(self, venue: str, opens: int, closes: int, instruments: Sequence[Instrument]) -> None:
+        """A trading session of a venue's instruments, or of all ("")."""
+        self._sessions.setdefault(venue, set()).add((opens, closes))
+        for instrument in instruments:
+            if venue in ("", instrument.venue):
+                self._hand_sessions(instrument)
+
+    def _hand_sessions(self, instrument: Instrument) -> None:
+        known = self._sessions.get("", set()) | self._sessions.get(instrument.venue, set())
+        if not known:
+            return
+        times = np.array(sorted(known, key=lambda session: session[1]), np.int64)
+        self.tables.retire(self._session_times.get(instrument.index))
+        self._session_times[instrument.index] = times
+        record = self.instruments[instrument.index]
+        record["sessions"] = times.ctypes.data
+        record["session_count"] = len(times)
 
     # --- growth ---
 
@@ -322,6 +359,19 @@ def match_class(channels: tuple[str, ...]) -> int:
     if "bar" in channels:
         return MATCH_BARS
     return MATCH_NONE
+
+
+def stop_source(rule: str, channels: tuple[str, ...]) -> int:
+    """What stops of an instrument look at: what the rule says, or the nearest that its log has."""
+    matched = match_class(channels)
+    if matched == MATCH_BARS:
+        return STOP_BARS
+    source = _STOP_SOURCES[rule]
+    if source == STOP_BID_ASK and matched == MATCH_TRADES:
+        return STOP_LAST
+    if source == STOP_LAST and "trade" not in channels and "aggtrade" not in channels:
+        return STOP_BID_ASK
+    return source
 
 
 def _scale(record: Any, names: tuple[str, ...], factor: int, key: str, unknown: int | None = None) -> None:

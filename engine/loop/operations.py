@@ -15,7 +15,15 @@ from engine.execution.state import instruments_at, int64_at, orders_at, state_at
 from engine.loop import random, target, timers, views
 from engine.loop.codes import GROW_ITEMS, GROW_TIMERS
 from engine.loop.increments import rounded_price, rounded_size
-from engine.loop.sending import FAILED, make_room, send_cancel, send_floats
+from engine.loop.sending import (
+    FAILED,
+    make_room,
+    send_amend,
+    send_bracket,
+    send_cancel,
+    send_floats,
+    send_pair,
+)
 from engine.loop.tables import slot_of, tracks_at
 from engine.model import jit
 from engine.strategy.compiled.operations import OPERATIONS
@@ -26,7 +34,74 @@ NO_SUCH_ORDER = 1
 @jit.operation("int64(int64,int64,float64,float64,int64,int64,int64)")
 def order(address: int, instrument: int, size: float, price: float, kind: int, tif: int, options: int) -> int:
     """Send an order from floats; its number."""
-    return send_floats(state_at(address, 1)[0], address, instrument, size, price, kind, tif, options)
+    s = state_at(address, 1)[0]
+    return send_floats(s, address, instrument, size, price, kind, tif, options, 0.0, 0.0, 0, 0)
+
+
+@jit.operation("int64(int64,int64,float64,float64,int64,int64,int64,float64,float64,int64)")
+def order_with(
+    address: int,
+    instrument: int,
+    size: float,
+    price: float,
+    kind: int,
+    tif: int,
+    options: int,
+    stop: float,
+    distance: float,
+    expires: int,
+) -> int:
+    """The same for a stop, or an order with a time at which it ends."""
+    s = state_at(address, 1)[0]
+    return send_floats(s, address, instrument, size, price, kind, tif, options, stop, distance, expires, 0)
+
+
+@jit.operation("int64(int64,int64,float64,float64,float64,float64,int64,int64,int64)")
+def pair(
+    address: int,
+    instrument: int,
+    size: float,
+    price: float,
+    stop: float,
+    stop_limit: float,
+    tif: int,
+    options: int,
+    expires: int,
+) -> int:
+    """Send a limit order and a stop of which one cancels the other; the first one's number."""
+    s = state_at(address, 1)[0]
+    return send_pair(s, address, instrument, size, price, stop, stop_limit, tif, options, expires)
+
+
+@jit.operation("int64(int64,int64,float64,float64,int64,int64,int64,int64,float64,float64,float64)")
+def bracket(
+    address: int,
+    instrument: int,
+    size: float,
+    price: float,
+    kind: int,
+    tif: int,
+    options: int,
+    expires: int,
+    target: float,
+    stop: float,
+    stop_limit: float,
+) -> int:
+    """Send an entry with a target and a stop behind it; the entry's number."""
+    s = state_at(address, 1)[0]
+    return send_bracket(
+        s, address, instrument, size, price, kind, tif, options, expires, target, stop, stop_limit
+    )
+
+
+@jit.operation("int64(int64,int64,float64,float64,float64,int64)")
+def amend(address: int, number: int, size: float, price: float, stop: float, given: int) -> int:
+    """Send an amendment; nothing happens when the order is final or being cancelled."""
+    s = state_at(address, 1)[0]
+    slot = slot_of(s, number) if number > 0 else -1
+    if slot >= 0:
+        return send_amend(s, address, slot, size, price, stop, given)
+    return 0 if 1 <= number <= s.order_number else NO_SUCH_ORDER
 
 
 @jit.operation("int64(int64,int64)")
@@ -201,6 +276,10 @@ def order_state(address: int, slot: int, decisions: int) -> int:
 
 _FUNCTIONS = {
     "order": order,
+    "order_with": order_with,
+    "pair": pair,
+    "bracket": bracket,
+    "amend": amend,
     "cancel": cancel,
     "cancel_all": cancel_all,
     "aim": aim,

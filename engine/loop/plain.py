@@ -18,6 +18,7 @@ from engine.execution.state import (
     MATCH_BOOK,
     MATCH_QUOTES,
     SIDES_EACH,
+    STOP_LAST,
     deliveries_at,
     instruments_at,
     int8_at,
@@ -44,6 +45,12 @@ def crosses(sides: Any, number: int) -> bool:
     return bool(bids.own_key >= -key_of(asks, asks.best) or asks.own_key >= -key_of(bids, bids.best))
 
 
+@jit.inlined
+def concerns_stops(instrument: Any, price: int) -> bool:
+    """Whether a trade's price triggers or moves a stop of ours."""
+    return bool(price >= instrument.watch_above or price <= instrument.watch_below)
+
+
 @jit.helper
 def plain_to_its_end(s: Any, v: Any, row: int, stop: int) -> bool:
     """Whether a message's rows from `row` on are depth and trades of one book, with room for new levels."""
@@ -53,6 +60,8 @@ def plain_to_its_end(s: Any, v: Any, row: int, stop: int) -> bool:
     numbers = uint32_at(v.column_instrument, n)
     row_sides = int8_at(v.column_side, n)
     number = numbers[row]
+    instrument = instruments_at(s.instruments, s.instrument_count)[number]
+    prices = int64_at(v.column_price, n)
     trades = 0
     end = row
     while True:
@@ -61,6 +70,8 @@ def plain_to_its_end(s: Any, v: Any, row: int, stop: int) -> bool:
             return False
         if kinds[end] == TRADE:
             trades += 1
+            if v.matches and concerns_stops(instrument, prices[end]):
+                return False
         if flags[end] & LAST or end == n - 1:
             break
         end += 1
@@ -119,6 +130,10 @@ def run_plain(s: Any, v: Any, stop: int, horizon: int, address: int) -> int:
         instrument = instruments[number]
         market = markets[2 * number + (offset >> 1)]
         resting = instrument.resting if matches else 0
+        if resting > 0 and s.linked_orders > 0:
+            break
+        if matches and instrument.stops > 0 and instrument.stop_source != STOP_LAST:
+            break
         matched = False
         end = row
         if kind == BOOK or kind == TRADE:
@@ -173,6 +188,9 @@ def run_plain(s: Any, v: Any, stop: int, horizon: int, address: int) -> int:
                                     settle(side)
                 elif kind == TRADE:
                     trades += 1
+                    if matches and concerns_stops(instrument, prices[end]):
+                        plain = False
+                        break
                 else:
                     plain = False
                     break

@@ -15,6 +15,20 @@ from engine.loop.memory import Memory
 from engine.model.instruments import Instrument
 from engine.model.units import format_decimal, parse_decimal, trim_decimal
 
+# Which of an order's floats lay off the increments, by the record's `what`.
+_FLOATS = ("", "size", "price", "stop", "distance", "target", "stop", "limit")
+
+
+_PLAIN_WORDS = {
+    Reason.HALTED: "no new orders while trading is halted",
+    Reason.TIME_PASSED: "the time until which it lasts has passed",
+    Reason.ENTRY_REFUSED: "the order that it belongs to was refused",
+    Reason.LINKED_SIZE: (
+        "the size of an order that others depend on follows their fills; cancel it and send a new one"
+    ),
+    Reason.LEGS_CROSSED: "target and stop lie on the wrong sides of each other",
+}
+
 
 def words_of(memory: Memory, who: Instrument, refusal: Any) -> str:
     """Words for one REFUSAL record; `who` is its instrument as it is defined now."""
@@ -25,7 +39,8 @@ def words_of(memory: Memory, who: Instrument, refusal: Any) -> str:
 
 def _float_words(who: Instrument, refusal: Any) -> str:
     """Words for a float that lay off the increments."""
-    size = refusal["what"] == 1
+    what = _FLOATS[int(refusal["what"])]
+    size = what == "size"
     decimals, increment = (who.size_decimals, who.lot) if size else (who.price_decimals, who.tick)
     if refusal["problem"] == NOT_FINITE:
         problem = "not a finite number"
@@ -35,7 +50,7 @@ def _float_words(who: Instrument, refusal: Any) -> str:
         problem = f"{neighbours[0]} and {neighbours[1]} are the nearest"
     else:
         problem = "more than 64 bits hold"
-    return f"{'size' if size else 'price'} {float(refusal['value'])!r}: {problem}"
+    return f"{what} {float(refusal['value'])!r}: {problem}"
 
 
 def _limit_words(  # noqa: C901, PLR0912  one branch a limit
@@ -53,14 +68,20 @@ def _limit_words(  # noqa: C901, PLR0912  one branch a limit
     def money(amount: int) -> str:
         return f"{trim_decimal(int(amount), MONEY_DECIMALS)} {who.quote}".rstrip()
 
-    if reason == Reason.HALTED:
-        said = "no new orders while trading is halted"
-    elif reason == Reason.NOT_TRADABLE:
+    if reason == Reason.NOT_TRADABLE:
         said = f"{who.key} is {who.status}, its log has {', '.join(who.channels) or 'no market data'}"
+    elif reason in _PLAIN_WORDS:
+        said = _PLAIN_WORDS[reason]
+    elif reason == Reason.NO_SESSION:
+        said = f"no session of {who.key} is known that ends after now: its log has no such SESSION rows"
+    elif reason == Reason.NO_TRIGGER_PRICE:
+        said = f"stops look at mark prices here, and none of {who.key} has come"
     elif reason == Reason.BAR_ONLY:
         said = f"the log has only bars of {who.key}, and this version fills nothing on bars"
     elif reason == Reason.PRICE_INCREMENT:
-        said = f"{level(price)} is not a positive multiple of {level(who.tick)}"
+        said = f"a price of it is no positive multiple of {level(who.tick)}"
+        if price % who.tick or price < 0:
+            said = f"{level(price)} is not a positive multiple of {level(who.tick)}"
     elif reason == Reason.SIZE_INCREMENT:
         said = f"{lots(size)} is not a multiple of {lots(who.lot)}"
     elif reason == Reason.MIN_SIZE:

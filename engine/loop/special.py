@@ -12,7 +12,7 @@ from engine.loop.codes import H_NEWS, H_STATUS
 from engine.loop.memory import Memory
 from engine.model.errors import InputError
 from engine.model.instruments import Instrument, Registry
-from engine.model.kinds import CommandData, Kind, NewsData, SourceData, StatusData
+from engine.model.kinds import CommandData, Kind, NewsData, SessionData, SourceData, StatusData
 from engine.model.rows import kind_name
 from engine.model.units import NULL_TIME
 from engine.strategy.api import News, Status, Strategy
@@ -69,6 +69,11 @@ class SpecialRows:
             kind = int(self._batch.kind[row])
             if kind == Kind.COMMAND:
                 self._command(msgspec.json.decode(text, type=CommandData))
+            elif kind == Kind.SESSION:
+                session = msgspec.json.decode(text, type=SessionData)
+                self._memory.add_session(
+                    session.venue, session.opens, session.closes, self._registry.instruments
+                )
             elif kind == Kind.SOURCE:
                 self._sources[self._file, int(self._batch.source[row])] = msgspec.json.decode(
                     text, type=SourceData

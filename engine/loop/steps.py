@@ -12,36 +12,44 @@ from __future__ import annotations
 from typing import Any
 
 from engine.execution.agenda import pop, release
+from engine.execution.amending import arrive_amend
+from engine.execution.arrival import arrive_cancel, expire, trigger_stops
 from engine.execution.codes import (
     E_ACCEPTED,
+    E_AMEND_REJECTED,
+    E_AMENDED,
     E_CANCEL_REJECTED,
     E_CANCELLED,
     E_EXPIRED,
     E_FILL,
     E_FILL_ALL,
     E_REJECTED,
+    E_TRIGGERED,
+    K_STOP,
     R_CROSSED,
+    R_LINKED,
+    R_PARENT,
+    R_REQUESTED,
     R_RESYNC,
 )
 from engine.execution.fills import seen_market_of
-from engine.execution.matching import (
-    arrive,
-    arrive_cancel,
-    best_price,
-    match_crossed,
-    match_trade,
-    release_waiting,
-)
+from engine.execution.links import arrive_and_settle, release_waiting, settle
+from engine.execution.matching import best_price, match_crossed, match_trade
 from engine.execution.orders import FIRST_FINAL
 from engine.execution.resting import begin_snapshot, end_snapshot, set_best, set_level
 from engine.execution.state import (
+    ITEM_AMEND,
     ITEM_CANCEL,
+    ITEM_EXPIRY,
     ITEM_ORDER,
     ITEM_TIMER,
     MATCH_BARS,
     MATCH_BOOK,
     MATCH_QUOTES,
     SIDES_EACH,
+    STOP_BID_ASK,
+    STOP_LAST,
+    STOP_MARK,
     assets_at,
     equity_at,
     heap_at,
@@ -52,6 +60,7 @@ from engine.execution.state import (
     journal_at,
     markets_at,
     orders_at,
+    terms_at,
     uint8_at,
     uint16_at,
     uint32_at,
@@ -70,12 +79,16 @@ from engine.loop.codes import (
     GROW_LEVELS,
     GROW_NOTES,
     J_ACCEPTED,
+    J_AMEND_REJECTED,
+    J_AMENDED,
     J_CANCEL_REJECTED,
     J_CANCELLED,
     J_EXPIRED,
     J_FILL,
     J_REJECTED,
+    J_TRIGGERED,
     LAST,
+    MARK,
     MAYBE_BAD,
     NEVER_MATCH,
     ORDER_TABLE,
@@ -90,7 +103,7 @@ from engine.loop.timers import fire
 from engine.market.book import MAX_WIDTH, sides_at
 from engine.model import jit
 from engine.model.units import NULL_TIME
-from engine.risk import lock_of
+from engine.risk import FIRST_RISK_REASON, lock_of
 
 
 @jit.helper
@@ -122,6 +135,22 @@ def record(s: Any, kind: int, slot: int) -> Any:
     entry.side = order.side
     entry.maker = 0
     return entry
+
+
+@jit.helper
+def record_terms(s: Any, slot: int) -> None:
+    """Beside the decision just recorded: what the order was sent with that has no column."""
+    order = orders_at(s.orders, s.order_capacity)[slot]
+    if order.stop | order.trail | order.expires | order.parent | order.group == 0:
+        return
+    entry = terms_at(s.terms, s.journal_capacity)[s.terms_count]
+    s.terms_count += 1
+    entry.decision = s.decisions
+    entry.stop = order.stop
+    entry.trail = order.trail
+    entry.expires = order.expires
+    entry.parent = order.parent
+    entry.group = order.group
 
 
 @jit.inlined
@@ -170,8 +199,9 @@ def room_for(s: Any, trades: int) -> int:
     """
     notes = 2 * s.widest_side + s.live_orders + 64
     items = notes + s.live_orders * (trades + 1)
-    if s.waiting_orders > 0 and not s.consume:
-        items += s.waiting_orders * s.widest_side  # each of them may walk all levels
+    items += 4 * (s.stop_orders + s.linked_orders)  # accepted, triggered, amended, ended
+    if not s.consume:  # each of them may walk all levels
+        items += (s.waiting_orders + s.stop_orders + s.linked_orders) * s.widest_side
     if s.item_free_count < items:
         s.out_need = items
         return GROW_ITEMS
@@ -225,8 +255,12 @@ def after_book(s: Any, v: Any, number: int) -> None:
     market.touched = 0
     if market.book_bad or not v.matches:
         return
+    if instrument.stops > 0 and instrument.stop_source == STOP_BID_ASK:
+        trigger_stops(s, number)
+        settle(s)
     if instrument.resting > 0:
         match_crossed(s, number, R_RESYNC if resynchronised else R_CROSSED)
+        settle(s)
     if instrument.waiting_head >= 0:
         release_waiting(s, number)
 
@@ -286,7 +320,7 @@ def apply_message(s: Any, v: Any, first: int, last: int) -> None:
             market.depth_id = ids[i]
             if stamps[i] != NULL_TIME:
                 market.depth_ts_venue = stamps[i]
-        elif kind == TRADE:
+        elif kind == TRADE or kind == MARK:
             trades += 1
         elif kind == QUOTE:
             number = np_int(numbers[i])
@@ -317,15 +351,27 @@ def apply_message(s: Any, v: Any, first: int, last: int) -> None:
             after_book(s, v, touched)
     if trades > 0:
         for i in range(first, last + 1):
-            if kinds[i] != TRADE:
+            if kinds[i] != TRADE and kinds[i] != MARK:
                 continue
             number = np_int(numbers[i])
             instrument = instruments[number]
             flag = flags[i]
             if flag & NEVER_MATCH or (flag & AGGREGATE and instrument.has_trades):
                 continue
+            if kinds[i] == MARK:
+                if v.matches:
+                    instrument.mark = prices[i]
+                    if instrument.stops > 0 and instrument.stop_source == STOP_MARK:
+                        trigger_stops(s, number)
+                        settle(s)
+                continue
             market = markets[2 * number + place]
             market.last_price = prices[i]
+            if v.matches and instrument.stops > 0:
+                # On trades alone the last one is both sides' best price.
+                if instrument.stop_source == STOP_LAST:
+                    trigger_stops(s, number)
+                    settle(s)
             if v.matches and instrument.resting > 0 and row_sides[i] != 0 and not market.book_bad:
                 shown = (
                     s.set_apart_late != 0
@@ -334,6 +380,7 @@ def apply_message(s: Any, v: Any, first: int, last: int) -> None:
                     and stamps[i] <= market.depth_ts_venue
                 )
                 match_trade(s, number, row_sides[i], prices[i], sizes[i], shown)
+                settle(s)
 
 
 @jit.helper
@@ -368,6 +415,38 @@ def count_open(instrument: Any, order: Any, size: int) -> None:
         instrument.open_sell -= size
 
 
+@jit.inlined
+def lock_price(order: Any) -> int:
+    """What an order is taken to cost a unit: its limit, else its stop; 0: what the market asks."""
+    return int(order.price if order.price > 0 else order.stop)
+
+
+@jit.helper
+def recount(s: Any, slot: int) -> None:
+    """What an order adds to the open size, and locks, after its size or price has changed.
+
+    Of a pair that cancel each other only the first counts; an amendment on its way counts as the larger size.
+    """
+    order = orders_at(s.orders, s.order_capacity)[slot]
+    instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
+    size = order.size
+    if order.amendments > 0 and order.asked_size > size:
+        size = order.asked_size
+    left = size - order.filled
+    if (order.group > 0 and order.group != order.number) or left < 0:
+        left = 0
+    change = left - order.counted
+    order.counted = left
+    if order.side > 0:
+        instrument.open_buy += change
+    else:
+        instrument.open_sell += change
+    if s.account_type == 1 and order.side > 0:
+        cost = lock_of(s, order.instrument, order.side, left, lock_price(order)) if left > 0 else 0
+        assets_at(s.assets, s.asset_count)[instrument.asset].locked += cost - order.locked
+        order.locked = cost
+
+
 @jit.helper
 def hear(s: Any, item: Any) -> int:
     """A report reaches us: the order's state, the account, the journal; the rest is Python's."""
@@ -376,6 +455,7 @@ def hear(s: Any, item: Any) -> int:
     if order.generation != item.generation:
         return 0  # of an order whose end we have heard already
     event = int(item.event)
+    own = event != E_AMEND_REJECTED or item.reason < FIRST_RISK_REASON  # else our own risk refused it
     state = ORDER_TABLE[order.state, event]
     if state < 0:
         s.out_number = order.number
@@ -385,7 +465,10 @@ def hear(s: Any, item: Any) -> int:
     instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
     asset = assets_at(s.assets, s.asset_count)[instrument.asset]
     order.state = state
-    if event != EV_REFUSED:
+    # The end of an order whose partner has used it up says nothing new of its size.
+    if event != EV_REFUSED and not (
+        event == E_CANCELLED and (item.reason == R_LINKED or item.reason == R_PARENT)
+    ):
         order.size = item.total
     if event == E_FILL or event == E_FILL_ALL:
         order.filled += item.size
@@ -397,11 +480,23 @@ def hear(s: Any, item: Any) -> int:
             left = order.size - order.filled
             lock = 0
             if left > 0:
-                lock = lock_of(s, order.instrument, order.side, left, order.price, order.kind)
+                lock = lock_of(s, order.instrument, order.side, left, lock_price(order))
                 if lock > order.locked:
                     lock = order.locked
             asset.locked -= order.locked - lock
             order.locked = lock
+    elif event == E_AMENDED:
+        order.price = item.price
+        order.stop = item.id
+        if item.reason == R_REQUESTED:
+            order.amendments -= 1
+        recount(s, item.slot)
+    elif event == E_AMEND_REJECTED:
+        if own:
+            order.amendments -= 1
+            recount(s, item.slot)
+    elif event == E_ACCEPTED and order.parent > 0:
+        recount(s, item.slot)  # it begins to count
     s.out_event = event
     s.out_slot = item.slot
     s.out_number = order.number
@@ -418,7 +513,7 @@ def hear(s: Any, item: Any) -> int:
     s.out_maker = item.maker
     s.trigger = 1
     s.trigger_id = order.number
-    if event != EV_REFUSED:  # a refusal is in the journal since it was decided
+    if event != EV_REFUSED and own:  # a refusal is in the journal since it was decided
         kind = J_ACCEPTED
         if event == E_FILL or event == E_FILL_ALL:
             kind = J_FILL
@@ -430,8 +525,18 @@ def hear(s: Any, item: Any) -> int:
             kind = J_EXPIRED
         elif event == E_CANCEL_REJECTED:
             kind = J_CANCEL_REJECTED
+        elif event == E_TRIGGERED:
+            kind = J_TRIGGERED
+        elif event == E_AMENDED:
+            kind = J_AMENDED
+        elif event == E_AMEND_REJECTED:
+            kind = J_AMEND_REJECTED
         entry = record(s, kind, item.slot)
         entry.reason = item.reason
+        if kind == J_TRIGGERED:
+            entry.price = item.price
+        elif kind == J_AMENDED:
+            record_terms(s, item.slot)
         if kind == J_FILL:
             entry.price = item.price
             entry.size = item.size
@@ -444,6 +549,10 @@ def hear(s: Any, item: Any) -> int:
         asset.locked -= order.locked
         order.locked = 0
         untrack(s, item.slot)
+        if order.linked:
+            s.linked_orders -= 1
+        if order.kind >= K_STOP:
+            s.stop_orders -= 1
         order.generation += 1
         order.next = s.order_free
         s.order_free = item.slot
@@ -463,25 +572,34 @@ def run_item(s: Any) -> int:
     # An order that comes to rest needs a level; make sure before anything is taken off the agenda.
     items = items_at(s.items, s.item_capacity)
     top = items[first_slot(s)]
-    if top.kind == ITEM_ORDER:
+    if top.kind == ITEM_ORDER or top.kind == ITEM_AMEND or (s.linked_orders > 0 and top.slot >= 0):
         order = orders_at(s.orders, s.order_capacity)[top.slot]
-        k = SIDES_EACH * order.instrument + (0 if order.side > 0 else 1)
-        side = sides_at(s.sides, SIDES_EACH * s.instrument_count)[k]
-        if side.width + side.far_count + 1 > side.far_capacity:
-            s.out_slot = k
-            s.out_need = side.width + side.far_count + 1
-            return GROW_LEVELS
+        own = SIDES_EACH * order.instrument + (0 if order.side > 0 else 1)
+        first = SIDES_EACH * order.instrument
+        for k in range(first, first + 2):
+            side = sides_at(s.sides, SIDES_EACH * s.instrument_count)[k]
+            need = side.width + side.far_count + s.linked_orders + 1
+            if need > side.far_capacity and (k == own or s.linked_orders > 0):
+                s.out_slot = k
+                s.out_need = need
+                return GROW_LEVELS
     slot = pop(s)
     item = items[slot]
     if item.due > s.now:
         s.now = item.due
     kind = item.kind
     if kind == ITEM_ORDER:
-        arrive(s, item.slot)
+        arrive_and_settle(s, item.slot)
         release(s, slot)
         return 0
-    if kind == ITEM_CANCEL:
-        arrive_cancel(s, item.slot, item.generation)
+    if kind == ITEM_CANCEL or kind == ITEM_AMEND or kind == ITEM_EXPIRY:
+        if kind == ITEM_CANCEL:
+            arrive_cancel(s, item.slot, item.generation)
+        elif kind == ITEM_EXPIRY:
+            expire(s, item.slot, item.generation)
+        else:
+            arrive_amend(s, item.slot, item.generation, item.size, item.price, item.id)
+        settle(s)
         release(s, slot)
         return 0
     if kind == ITEM_TIMER:

@@ -58,7 +58,7 @@ def aim(s: Any, address: int, instrument: int, size: float, price: float, priced
             wish.unfit_price = price
             wish.unfit_at = s.now
             kind = _LIMIT if priced != 0 else _MARKET
-            if send_floats(s, address, instrument, size, price, kind, _GTC, 0) < 0:
+            if send_floats(s, address, instrument, size, price, kind, _GTC, 0, 0.0, 0.0, 0, 0) < 0:
                 return FAILED
         return 0
     wanted = lots if size >= 0.0 else -lots

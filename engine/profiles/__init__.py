@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.config import MAX_QUEUE_POWER, QUEUES, Fees, Rules, parse_basis_points
+from engine.config import MAX_QUEUE_POWER, QUEUES, STOP_SOURCES, Fees, Rules, parse_basis_points
 from engine.model.errors import UsageError
 
 FOLDER = Path(__file__).resolve().parent
@@ -70,6 +70,11 @@ def load_profile(reference: str) -> Profile:
         raise UsageError(
             f'--profile {reference}: queue "{read.rules.queue}", queue_power {read.rules.queue_power}',
             hint=f"a queue is one of {', '.join(QUEUES)}, its power 1 to {MAX_QUEUE_POWER}",
+        )
+    if read.rules.stop_source not in STOP_SOURCES:
+        raise UsageError(
+            f'--profile {reference}: stop_source "{read.rules.stop_source}"',
+            hint=f"one of {', '.join(STOP_SOURCES)}",
         )
     fees = Fees(
         parse_basis_points(read.fees.maker_bp, f"--profile {reference}: maker_bp"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,6 +136,31 @@ def _row(batch: Any, row: int, instruments: dict[int, InstrumentData]) -> str:
     return "  ".join(parts)
 
 
+def _terms_words(record: dict[str, Any]) -> list[str]:
+    """What an order was sent with."""
+    kind = OrderKind(record["order_kind"])
+    terms = json.loads(record.get("terms") or "{}")
+
+    def level(mantissa: int) -> str:
+        return trim_decimal(mantissa, record["price_decimals"])
+
+    if kind == OrderKind.MARKET:
+        return ["market"]
+    if record["kind"] == JournalKind.TRIGGERED:
+        return [f"at {level(record['price'])}"]
+    said = {
+        "trailing by": "trail" in terms and level(terms["trail"]),
+        "stop": "stop" in terms and level(terms["stop"]),
+        "limit": record["price"] and level(record["price"]),
+        TimeInForce(record["tif"]).name: "expires" not in terms or f"until {format_time(terms['expires'])}",
+        "post-only": record["options"] & 1 > 0,
+        "reduce-only": record["options"] & 2 > 0,
+        "when filled: order": terms.get("parent"),
+        "one of the pair": terms.get("group"),
+    }
+    return [name if what is True else f"{name} {what}" for name, what in said.items() if what]
+
+
 def decision_text(record: dict[str, Any]) -> str:
     """A journal record in one line."""
     kind = JournalKind.NAMES.get(record["kind"], f"kind {record['kind']}")
@@ -153,15 +179,8 @@ def decision_text(record: dict[str, Any]) -> str:
         words.append(f"@ {trim_decimal(record['price'], record['price_decimals'])}")
         words.append("maker" if record["maker"] else "taker")
         words.append(f"fee {trim_decimal(record['fee'], MONEY_DECIMALS)}")
-    elif record["order_kind"] == OrderKind.LIMIT:
-        words.append(f"limit {trim_decimal(record['price'], record['price_decimals'])}")
-        words.append(TimeInForce(record["tif"]).name)
-        if record["options"] & 1:
-            words.append("post-only")
-        if record["options"] & 2:
-            words.append("reduce-only")
-    elif record["order_kind"] == OrderKind.MARKET:
-        words.append("market")
+    else:
+        words += _terms_words(record)
     if record["reason"]:
         name = Reason(record["reason"])
         words.append(name.name if record["kind"] == JournalKind.FILL else reason_name(name))

@@ -19,6 +19,7 @@ from engine.log.journal import (
     Journal,
     hash_of_table,
     read_journal,
+    terms_texts,
 )
 from engine.loop.backtest import Backtest, run_backtest
 from engine.model.errors import StrategyError
@@ -77,6 +78,8 @@ def first_divergence(left: pa.Table, right: pa.Table) -> Divergence | None:
     first = rows
     for name in HASH_FIELDS:
         a, b = left[name].slice(0, rows), right[name].slice(0, rows)
+        if name == "terms":
+            a, b = pc.fill_null(a, ""), pc.fill_null(b, "")
         differs = np.asarray(pc.not_equal(a, b)) if rows else np.zeros(0, bool)
         places = np.flatnonzero(differs)
         if len(places):
@@ -207,11 +210,12 @@ class _Collector(Journal):
         super().__init__(None)
         self._batches: list[pa.RecordBatch] = []
 
-    def append(self, records: Any, keys: Any) -> None:
+    def append(self, records: Any, keys: Any, terms: Any = None) -> None:
         """Take records as Journal does, and keep them."""
-        super().append(records, keys)
+        super().append(records, keys, terms)
         if len(records):
-            self._batches.append(self.record_batch(records, keys))
+            texts = terms_texts(terms) if terms is not None else None
+            self._batches.append(self.record_batch(records, keys, texts))
 
     def table(self) -> pa.Table:
         """Everything taken."""

@@ -203,7 +203,8 @@ class Status(msgspec.Struct, frozen=True, gc=False):
 class OrderUpdate(msgspec.Struct, frozen=True, gc=False):
     """An own order's new state. `size` and `filled` are unsigned, `side` is +1 or -1.
 
-    state    accepted, rejected (by the venue), refused (by risk, or before it), cancelled, expired, filled
+    state    accepted, rejected (by the venue), refused (by risk, or before it), cancelled, expired, filled,
+             triggered (a stop), amended, amend_rejected (the order stays as it was)
     reason   why, in words that name the limit and the value; "" when there is nothing to explain
     price    the limit, None of a market order
     """
@@ -241,6 +242,8 @@ class Fill(msgspec.Struct, frozen=True, gc=False):
 class OpenOrder(msgspec.Struct, frozen=True, gc=False):
     """An own order that is not final yet, as `ctx.orders()` lists it. `size` and `filled` unsigned.
 
+    price    the limit, None of an order without one
+    stop     the price that triggers it as last reported, None of an order that is no stop
     state    submitted (on its way), working (accepted by the venue), cancelling (the cancel is on its way)
     """
 
@@ -250,6 +253,7 @@ class OpenOrder(msgspec.Struct, frozen=True, gc=False):
     size: float
     filled: float
     price: float | None
+    stop: float | None
     state: str
 
 
@@ -313,8 +317,89 @@ class Context(Protocol):
         tif: str = "gtc",
         post_only: bool = False,  # noqa: FBT001, FBT002  authors name it
         reduce_only: bool = False,  # noqa: FBT001, FBT002  likewise
+        until: int | None = None,
     ) -> int:
-        """Buy or sell at `price` or better; `tif` is "gtc", "ioc" or "fok". Returns the order's number."""
+        """Buy or sell at `price` or better; returns the order's number.
+
+        `tif` is "gtc", "ioc", "fok", "day" (until the session ends) or "gtd" (until the time `until`, ns).
+        """
+        ...
+
+    def stop(
+        self,
+        instrument: Instrument,
+        size: float,
+        stop: float,
+        limit: float | None = None,
+        tif: str = "gtc",
+        reduce_only: bool = False,  # noqa: FBT001, FBT002  likewise
+        until: int | None = None,
+    ) -> int:
+        """Buy at the market once the price is at `stop` or above, sell at or below; with `limit`, no worse.
+
+        Returns the order's number.
+        """
+        ...
+
+    def trail(
+        self,
+        instrument: Instrument,
+        size: float,
+        distance: float,
+        stop: float | None = None,
+        tif: str = "gtc",
+        reduce_only: bool = False,  # noqa: FBT001, FBT002  likewise
+        until: int | None = None,
+    ) -> int:
+        """A stop that follows the price at a distance, never away from it; it begins there, or at `stop`."""
+        ...
+
+    def oco(
+        self,
+        instrument: Instrument,
+        size: float,
+        price: float,
+        stop: float,
+        limit: float | None = None,
+        tif: str = "gtc",
+        until: int | None = None,
+    ) -> tuple[int, int]:
+        """A limit order and a stop of which one cancels the other; their numbers.
+
+        A part that one of them fills is taken off the other. `limit` is the stop's.
+        """
+        ...
+
+    def bracket(
+        self,
+        instrument: Instrument,
+        size: float,
+        price: float | None,
+        target: float,
+        stop: float,
+        limit: float | None = None,
+        tif: str = "gtc",
+        until: int | None = None,
+    ) -> tuple[int, int, int]:
+        """An entry, and behind it a limit order at `target` and a stop that wait for its fills; the numbers.
+
+        The entry is a market order when `price` is None. What of it fills, target and stop are good for;
+        they cancel each other, and go when the entry ends without a fill. `limit` is the stop's.
+        """
+        ...
+
+    def amend(
+        self,
+        order: int,
+        size: float | None = None,
+        price: float | None = None,
+        stop: float | None = None,
+    ) -> None:
+        """Ask for another size (unsigned, what has filled included), limit or stop of an own order.
+
+        A smaller size alone keeps the place in the queue. Of an order that is final or being cancelled,
+        nothing happens; `on_order` says "amended" or "amend_rejected".
+        """
         ...
 
     def cancel(self, order: int) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from engine.execution.state import JOURNAL
+from engine.execution.state import JOURNAL, TERMS
 from engine.log.journal import HASH_FIELDS, JOURNAL_SCHEMA, Journal, hash_of_table, read_journal
 from engine.model.errors import EngineError, InputError
 
@@ -51,7 +51,7 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     for name in JOURNAL_SCHEMA.names:
         if name == "instrument":
             assert table[name].to_pylist() == [KEYS[i] for i in made["instrument"]]
-        elif name != "text":
+        elif name not in ("terms", "text"):
             assert table[name].to_pylist() == made[name].tolist(), name
     assert hash_of_table(table) == head
     with pa.ipc.open_stream(str(tmp_path / "journal.arrow")) as stream:
@@ -80,7 +80,7 @@ def test_the_hash_depends_on_keys_and_not_on_numbers(tmp_path: Path) -> None:
     assert write(tmp_path / "c.arrow", [made], [KEYS[0], "SOLUSDT.binance"]) != head
 
 
-@pytest.mark.parametrize("name", [n for n in JOURNAL_SCHEMA.names if n != "text"])
+@pytest.mark.parametrize("name", [n for n in JOURNAL_SCHEMA.names if n not in ("terms", "text")])
 def test_what_the_hash_covers(name: str, tmp_path: Path) -> None:
     """Every column that says what was decided; not where the input stood."""
     made = records(50)
@@ -89,6 +89,38 @@ def test_what_the_hash_covers(name: str, tmp_path: Path) -> None:
     same = write(tmp_path / "a.arrow", [made]) == write(tmp_path / "b.arrow", [other])
     assert same == (name in LEFT_OUT)
     assert same == (name not in HASH_FIELDS)
+
+
+def terms(*entries: tuple[int, int]) -> np.ndarray[Any, Any]:
+    """TERMS records of some decisions, with a stop each."""
+    made = np.zeros(len(entries), dtype=TERMS)
+    for entry, (decision, stop) in zip(made, entries, strict=True):
+        entry["decision"], entry["stop"], entry["group"] = decision, stop, 7
+    return made
+
+
+def test_terms_are_hashed_where_their_decision_stands(tmp_path: Path) -> None:
+    """However the records were cut; another stop, or the stop of another decision, is another hash."""
+    made = records(6)
+    journals = []
+    for number, parts in enumerate(([6], [3, 3], [2, 1, 1, 2])):
+        journal = Journal(tmp_path / f"{number}.arrow")
+        first = 0
+        for count in parts:
+            numbers = made["number"][first : first + count]
+            said = terms(*((n, 50 + n) for n in (2, 3, 6) if n in numbers))
+            journal.append(made[first : first + count], KEYS, said)
+            first += count
+        journals.append((journal.close(), read_journal(tmp_path / f"{number}.arrow")))
+    assert len({head for head, _ in journals}) == 1
+    for head, table in journals:
+        assert hash_of_table(table) == head
+        assert table["terms"].to_pylist()[1:3] == ['{"group":7,"stop":52}', '{"group":7,"stop":53}']
+        assert table["terms"].null_count == 3
+    for other in (terms((2, 53), (3, 53), (6, 56)), terms((2, 52), (4, 53), (6, 56)), terms()):
+        journal = Journal()
+        journal.append(made, KEYS, other)
+        assert journal.close() != journals[0][0]
 
 
 def test_lines_and_words_stand_beside_the_decisions(tmp_path: Path) -> None:

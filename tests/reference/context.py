@@ -200,6 +200,7 @@ class TwinContext:
                         order.known_size / scale,
                         order.filled / scale,
                         price,
+                        None,
                         order.state,
                     )
                 )

@@ -44,10 +44,15 @@ class ListedJournal(Journal):
         self.words[number] = text
         super().explain(number, text)
 
-    def append(self, records: npt.NDArray[np.void], keys: Sequence[str]) -> None:
+    def append(
+        self,
+        records: npt.NDArray[np.void],
+        keys: Sequence[str],
+        terms: npt.NDArray[np.void] | None = None,
+    ) -> None:
         """Keep the records."""
         self.decisions += [decision_of(record, keys) for record in records]
-        super().append(records, keys)
+        super().append(records, keys, terms)
 
 
 def decision_of(record: Any, keys: Sequence[str]) -> Decision:

@@ -9,7 +9,7 @@ It promises nothing about venues, risk or latency; it only lets a strategy's own
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from msgspec import structs
 
@@ -134,16 +134,44 @@ class FakeContext:
         tif: str = "gtc",
         post_only: bool = False,
         reduce_only: bool = False,
+        until: int | None = None,
     ) -> int:
         assert tif == "gtc"
+        assert until is None
         assert post_only
         assert not reduce_only
         self._number += 1
         side = 1 if size > 0 else -1
-        order = OpenOrder(self._number, instrument, side, abs(size), 0.0, price, "working")
+        order = OpenOrder(self._number, instrument, side, abs(size), 0.0, price, None, "working")
         self._working.append(order)
         self.placed.append(order)
         return self._number
+
+    def stop(self, instrument: Instrument, size: float, stop: float, *_: Any, **__: Any) -> int:
+        raise AssertionError(f"no stops here: {instrument} {size} {stop}")
+
+    def trail(self, instrument: Instrument, size: float, distance: float, *_: Any, **__: Any) -> int:
+        raise AssertionError(f"no stops here: {instrument} {size} {distance}")
+
+    def oco(
+        self, instrument: Instrument, size: float, price: float, stop: float, *_: Any, **__: Any
+    ) -> tuple[int, int]:
+        raise AssertionError(f"no pairs here: {instrument} {size} {price} {stop}")
+
+    def bracket(
+        self,
+        instrument: Instrument,
+        size: float,
+        price: float | None,
+        target: float,
+        stop: float,
+        *_: Any,
+        **__: Any,
+    ) -> tuple[int, int, int]:
+        raise AssertionError(f"no brackets here: {instrument} {size} {price} {target} {stop}")
+
+    def amend(self, order: int, *_: Any, **__: Any) -> None:
+        raise AssertionError(f"no amendments here: {order}")
 
     def cancel(self, order: int) -> None:
         self.cancelled.append(order)

@@ -342,7 +342,7 @@ ORDER_UPDATE = Struct(
 )
 OPEN_ORDER = Struct(
     "OpenOrder",
-    7,
+    8,
     (
         ("instrument", 0, "instrument"),
         ("order", 1, "int"),
@@ -350,6 +350,7 @@ OPEN_ORDER = Struct(
         ("size", 3, "size"),
         ("filled", 4, "size"),
         ("price", 5, "limit"),
-        ("state", 6, "open_state"),
+        ("stop", 6, "limit"),
+        ("state", 7, "open_state"),
     ),
 )

@@ -33,6 +33,10 @@ class Operation(NamedTuple):
 
 OPERATIONS: dict[str, Operation] = {
     "order": Operation(WHOLE, (WHOLE, WHOLE, REAL, REAL, WHOLE, WHOLE, WHOLE)),
+    "order_with": Operation(WHOLE, (WHOLE, WHOLE, REAL, REAL, WHOLE, WHOLE, WHOLE, REAL, REAL, WHOLE)),
+    "pair": Operation(WHOLE, (WHOLE, WHOLE, REAL, REAL, REAL, REAL, WHOLE, WHOLE, WHOLE)),
+    "bracket": Operation(WHOLE, (WHOLE, WHOLE, REAL, REAL, WHOLE, WHOLE, WHOLE, WHOLE, REAL, REAL, REAL)),
+    "amend": Operation(WHOLE, (WHOLE, WHOLE, REAL, REAL, REAL, WHOLE)),
     "cancel": Operation(WHOLE, (WHOLE, WHOLE)),
     "cancel_all": Operation(WHOLE, (WHOLE, WHOLE)),
     "aim": Operation(WHOLE, (WHOLE, WHOLE, REAL, REAL, WHOLE)),

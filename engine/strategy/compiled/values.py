@@ -66,10 +66,16 @@ _FINAL_STATES = {
     int(State.EXPIRED): "expired",
     int(State.REFUSED): "refused",
 }
-_ACCEPTED = int(Event.ACCEPTED)
+_EVENT_WORDS = {
+    int(Event.ACCEPTED): "accepted",
+    int(Event.TRIGGERED): "triggered",
+    int(Event.AMENDED): "amended",
+    int(Event.AMEND_REJECTED): "amend_rejected",
+}
 CONTEXT_NAMES = (
     *("now", "random", "instruments", "instrument"),
-    *("market", "limit", "cancel", "cancel_all", "target", "orders"),
+    *("market", "limit", "stop", "trail", "oco", "bracket", "amend"),
+    *("cancel", "cancel_all", "target", "orders"),
     *("position", "cash", "equity", "quote", "book", "last"),
     *("at", "every", "cancel_timer", "log", "round_price", "round_size"),
 )
@@ -153,18 +159,20 @@ class Values(Arithmetic):
         if how == "update_state":
             event = parts[9]
             word = self._chosen(raw, _FINAL_STATES, word_of(""))
-            accepted = self.make(f"icmp eq i64 {event}, {_ACCEPTED}")
-            return Value(WORD, (self.select(accepted, "i64", str(word_of("accepted")), word.parts[0]),))
+            return self._chosen(event, _EVENT_WORDS, word.parts[0])
         assert how == "update_reason"
-        # Of a fill: none. Of a refusal: words of its own, which are no Word.
+        # Of a fill: none. Of what our own risk refused: words of its own, which are no Word.
         filled = self.make(f"icmp eq i64 {parts[2]}, {int(State.FILLED)}")
+        amended = self.make(f"icmp eq i64 {parts[9]}, {int(Event.AMEND_REJECTED)}")
+        ours = self.make(f"icmp sge i64 {raw}, {int(Reason.HALTED)}")
         refused = self.make(f"icmp eq i64 {parts[2]}, {int(State.REFUSED)}")
+        refused = self.make(f"or i1 {refused}, {self.make(f'and i1 {amended}, {ours}')}")
         names = {int(r): reason_name(int(r)) for r in Reason if r}
         word = self._chosen(raw, names, word_of(""))
         own = self.select(refused, "i64", str(UNKNOWN), word.parts[0])
         return Value(REASON, (self.select(filled, "i64", str(word_of("")), own),))
 
-    def _chosen(self, code: str, names: dict[int, str], otherwise: int) -> Value:
+    def _chosen(self, code: str, names: dict[int, str], otherwise: int | str) -> Value:
         """The Word of a code."""
         word = str(otherwise)
         for number, text in names.items():
@@ -438,7 +446,7 @@ class Values(Arithmetic):
             return self.make(f"{'sext' if dtype.kind == 'i' else 'zext'} i{bits} {raw} to i64")
 
         state = self.operation("order_state", f"i64 {slot}", f"i64 {orders.parts[2]}")
-        names = ("instrument", "number", "side", "size", "filled", "price")
+        names = ("instrument", "number", "side", "size", "filled", "price", "stop")
         return Value(OPEN_ORDER, (*(read(name) for name in names), state))
 
     # --- what functions need of those above ---
