@@ -28,9 +28,9 @@ from engine.model.words import UNKNOWN, text_of
 from engine.strategy.api import Strategy
 from engine.strategy.compiled.arithmetic import TOO_LARGE
 from engine.strategy.compiled.build import function_address
-from engine.strategy.compiled.contexts import NO_ROOM
 from engine.strategy.compiled.core import PLACE_SHIFT, Site
 from engine.strategy.compiled.layout import Layout
+from engine.strategy.compiled.orders import NO_ROOM
 from engine.strategy.compiled.program import ENTRY, Program
 
 if TYPE_CHECKING:

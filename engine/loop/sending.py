@@ -1,6 +1,6 @@
 """Orders and cancels on their way out, for both forms of a strategy: from floats, and with room made.
 
-`kernels.submit` and `kernels.cancel` say what room they lack; here it is asked for, through the function
+`deciding` says what room it lacks; here it is asked for, through the function
 that the runner has put into the state record, and the call is made again. What refused an order is noted for
 the words (engine.loop.refusals).
 """
@@ -14,8 +14,8 @@ from engine.execution.codes import K_LIMIT, K_STOP, K_STOP_LIMIT, T_GTC
 from engine.execution.orders import Reason
 from engine.execution.state import assets_at, instruments_at, orders_at
 from engine.loop.codes import DRAIN_JOURNAL
+from engine.loop.deciding import amend, cancel, submit
 from engine.loop.increments import FITS, NOT_FINITE, to_increments
-from engine.loop.kernels import amend, cancel, submit
 from engine.loop.tables import refusals_at, slot_of, tracks_at
 from engine.model import jit
 

@@ -262,19 +262,15 @@ class Random(Protocol):
 
     def random(self) -> float:
         """A float in [0, 1)."""
-        ...
 
     def integers(self, low: int, high: int) -> int:
         """A whole number in [low, high)."""
-        ...
 
     def choice(self, items: Sequence[Item]) -> Item:
         """One item of a non-empty sequence."""
-        ...
 
     def normal(self, mean: float = 0.0, deviation: float = 1.0) -> float:
         """A normally distributed draw."""
-        ...
 
 
 class Context(Protocol):
@@ -289,25 +285,20 @@ class Context(Protocol):
     @property
     def now(self) -> int:
         """The loop's time, ns: the event's `ts`, or a timer's due time. It never stands on a clock."""
-        ...
 
     @property
     def random(self) -> Random:
         """Seeded chance (`--seed`)."""
-        ...
 
     @property
     def instruments(self) -> tuple[Instrument, ...]:
         """What this strategy follows: those named by `symbols`, or all of the log."""
-        ...
 
     def instrument(self, name: str) -> Instrument:
         """By key ("BTCUSDT.binance") or by a symbol that only one venue has. Call it in on_start."""
-        ...
 
     def market(self, instrument: Instrument, size: float) -> int:
         """Buy (size > 0) or sell (size < 0) at what the market offers; returns the order's number."""
-        ...
 
     def limit(
         self,
@@ -323,7 +314,6 @@ class Context(Protocol):
 
         `tif` is "gtc", "ioc", "fok", "day" (until the session ends) or "gtd" (until the time `until`, ns).
         """
-        ...
 
     def stop(
         self,
@@ -339,7 +329,6 @@ class Context(Protocol):
 
         Returns the order's number.
         """
-        ...
 
     def trail(
         self,
@@ -352,7 +341,6 @@ class Context(Protocol):
         until: int | None = None,
     ) -> int:
         """A stop that follows the price at a distance, never away from it; it begins there, or at `stop`."""
-        ...
 
     def oco(
         self,
@@ -368,7 +356,6 @@ class Context(Protocol):
 
         A part that one of them fills is taken off the other. `limit` is the stop's.
         """
-        ...
 
     def bracket(
         self,
@@ -386,7 +373,6 @@ class Context(Protocol):
         The entry is a market order when `price` is None. What of it fills, target and stop are good for;
         they cancel each other, and go when the entry ends without a fill. `limit` is the stop's.
         """
-        ...
 
     def amend(
         self,
@@ -400,15 +386,12 @@ class Context(Protocol):
         A smaller size alone keeps the place in the queue. Of an order that is final or being cancelled,
         nothing happens; `on_order` says "amended" or "amend_rejected".
         """
-        ...
 
     def cancel(self, order: int) -> None:
         """Ask for an order to be cancelled; of one that is final or being cancelled, nothing happens."""
-        ...
 
     def cancel_all(self, instrument: Instrument | None = None) -> None:
         """Cancel every open order, or those of one instrument."""
-        ...
 
     def target(self, instrument: Instrument, size: float, price: float | None = None) -> None:
         """Bring the position to `size`, by a market order, or by a limit order when given a price.
@@ -417,59 +400,45 @@ class Context(Protocol):
         happens, so it may be called at every event. When different, the old target order is cancelled
         and, once that is final, one order is sent for the rest; below the minimum size, nothing.
         """
-        ...
 
     def position(self, instrument: Instrument) -> float:
         """Signed position, base units."""
-        ...
 
     def cash(self) -> float:
         """Cash in the run's currency."""
-        ...
 
     def equity(self) -> float:
         """Cash plus every position at its mid, else at its last price."""
-        ...
 
     def orders(self, instrument: Instrument | None = None) -> tuple[OpenOrder, ...]:
         """Own orders that are not final yet, oldest first."""
-        ...
 
     def quote(self, instrument: Instrument) -> Quote | None:
         """The latest quote; from the quote stream if the log has one, else the book's best levels."""
-        ...
 
     def book(self, instrument: Instrument, depth: int = 10) -> Book | None:
         """The best `depth` levels of each side; None when the log has no book of it or none has come."""
-        ...
 
     def last(self, instrument: Instrument) -> float | None:
         """Price of the last trade, None before the first."""
-        ...
 
     def at(self, ts: int, name: str) -> None:
         """Call on_timer(ctx, name) once at `ts` (ns); a time that has passed is due at once."""
-        ...
 
     def every(self, interval: int | str, name: str) -> None:
         """Call on_timer(ctx, name) again and again; an interval in ns or as text: "250ms", "1s", "5m"."""
-        ...
 
     def cancel_timer(self, name: str) -> None:
         """Forget the timers of that name."""
-        ...
 
     def log(self, *values: object) -> None:
         """Write a line into the run's journal (it is not part of the journal's hash)."""
-        ...
 
     def round_price(self, instrument: Instrument, price: float) -> float:
         """The nearest valid price."""
-        ...
 
     def round_size(self, instrument: Instrument, size: float) -> float:
         """The nearest valid size towards zero, sign kept; one that is valid but for float noise stays."""
-        ...
 
 
 def compiled(cls: type[Strategy]) -> type[Strategy]:
