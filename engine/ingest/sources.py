@@ -43,13 +43,3 @@ class Source(ABC):
     @abstractmethod
     def blocks(self, work: Path) -> Iterator[Block]:
         """The file's rows in order of time, as whole messages; `work` is a folder for what needs sorting."""
-
-
-class OneInstrument(Source):
-    """A source of one instrument, which the file itself does not name in its rows."""
-
-    symbol: str
-
-    def units(self) -> Placed:
-        """The instrument's number and units."""
-        return self.placed[self.symbol]

@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from engine.log.framing import CHECKSUM_EMPTY, CHECKSUM_KEY
 from engine.model.errors import InputError
-from engine.model.kinds import FORMAT_VERSION, encode_canonical
+from engine.model.kinds import FORMAT_VERSION
 from engine.model.rows import ROW, RowBuffer
 from engine.model.units import NULL_TIME
 
@@ -76,11 +76,6 @@ class LogHeader(msgspec.Struct, frozen=True):
     note: str = ""  # "synthetic market, seed 7": said by every command that shows the file
     sealed_rows: int = 0  # written when the file is sealed
     sealed_chain: str = ""
-
-
-def schema_with(header: LogHeader) -> pa.Schema:
-    """The schema with this header in its metadata, and room for the message's checksum."""
-    return SCHEMA.with_metadata(header_metadata(encode_canonical(header)))
 
 
 def header_metadata(header_text: bytes) -> dict[bytes, bytes]:

@@ -48,7 +48,6 @@ MAX_SPEED = 0.0  # as fast as the clients read
 _EVENTS_PER_TURN = 256
 _LAG_NS = 1_000_000_000  # later than this, the venue's time line is moved to now
 _CONTROL_WINDOW_S = 1.0
-_HTTP = ("GET", "HEAD")
 
 
 class LocalVenue:
