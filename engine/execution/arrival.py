@@ -58,10 +58,25 @@ from engine.execution.state import (
     VENUE_WORKING,
     instruments_at,
     orders_at,
+    state_at,
 )
 from engine.execution.stops import arm, disarm, reached, source_price, trail, unlist, watch_all
 from engine.market.book import LOWEST_KEY, best_key
 from engine.model import jit
+
+_enter, _stops = jit.function_at(2), jit.function_at(2)
+
+
+@jit.inlined
+def enter(s: Any, slot: int) -> None:
+    """Call `enter_market` where it stands."""
+    _enter(s.run_enter, s.here, slot)
+
+
+@jit.inlined
+def trigger_stops(s: Any, index: int) -> None:
+    """Call `trigger` where it stands."""
+    _stops(s.run_stops, s.here, index)
 
 
 @jit.helper
@@ -131,9 +146,10 @@ def refuse(s: Any, slot: int, reason: int) -> None:
     finish(s, slot, E_CANCELLED if accepted else E_REJECTED, reason)
 
 
-@jit.helper
-def enter(s: Any, slot: int) -> None:
+@jit.operation("int64(int64,int64)")
+def enter_market(state: int, slot: int) -> int:
     """An order meets the market: it takes what it may, and rests if it has a limit and time."""
+    s = state_at(state, 1)[0]
     order = orders_at(s.orders, s.order_capacity)[slot]
     instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
     order.venue_state = VENUE_WORKING
@@ -141,7 +157,7 @@ def enter(s: Any, slot: int) -> None:
         position = instrument.venue_position * order.side
         if position >= 0:
             refuse(s, slot, R_REDUCE)
-            return
+            return 0
         if order.venue_size - order.venue_filled > -position:
             order.venue_size = order.venue_filled - position
     opposite = side_of(s, order.instrument, -order.side)
@@ -152,19 +168,19 @@ def enter(s: Any, slot: int) -> None:
     if not has_limit(order):
         if empty:
             refuse(s, slot, R_EMPTY)
-            return
+            return 0
         accept(s, slot)
         ended = take(s, slot, LOWEST_KEY)
         if order.venue_filled < order.venue_size:
             finish(s, slot, E_CANCELLED, ended if ended != 0 else R_NO_LIQUIDITY)
-        return
+        return 0
     matches = not empty and would_match(s, slot)
     if matches and order.post_only:
         if s.post_only_expires:
             finish(s, slot, E_EXPIRED, R_POST_ONLY)
         else:
             refuse(s, slot, R_POST_ONLY)
-        return
+        return 0
     limit_key = order.price * -order.side
     if order.tif == T_FOK:
         enough = matches
@@ -172,24 +188,25 @@ def enter(s: Any, slot: int) -> None:
             enough = available_within(s, opposite, limit_key, order.venue_size) >= order.venue_size
         if not enough:
             finish(s, slot, E_EXPIRED, R_FOK)
-            return
+            return 0
         if not can_pay(s, slot, limit_key):
             finish(s, slot, E_EXPIRED, R_FUNDS)
-            return
+            return 0
     accept(s, slot)
     ended = take(s, slot, limit_key) if matches else 0
     if ended != 0:
         finish(s, slot, E_CANCELLED, ended)
-        return
+        return 0
     if order.venue_filled == order.venue_size:
-        return
+        return 0
     if order.tif == T_IOC or order.tif == T_FOK:
         finish(s, slot, E_EXPIRED if s.remainder_expires else E_CANCELLED, R_IOC)
-        return
+        return 0
     if not lock(s, slot):
         finish(s, slot, E_CANCELLED, R_FUNDS)
-        return
+        return 0
     rest(s, slot)
+    return 0
 
 
 # --- stops ---
@@ -255,31 +272,6 @@ def venue_reference(s: Any, index: int) -> int:
     if bid != LOWEST_KEY:
         return int(bid)
     return -ask if ask != LOWEST_KEY else 0
-
-
-@jit.helper
-def trigger_stops(s: Any, index: int) -> None:
-    """The price that stops look at may have moved: trigger what it has reached, move what trails."""
-    orders = orders_at(s.orders, s.order_capacity)
-    instrument = instruments_at(s.instruments, s.instrument_count)[index]
-    for_buys = source_price(s, index, 1)
-    for_sells = source_price(s, index, -1)
-    concerned = for_buys >= instrument.watch_above or 0 < for_buys <= instrument.watch_below
-    if not concerned and not (for_sells >= instrument.watch_above or 0 < for_sells <= instrument.watch_below):
-        return
-    slot = instrument.stop_head
-    last = instrument.stop_tail  # what is armed from here on has seen this price already
-    while slot >= 0:
-        order = orders[slot]
-        following = order.next if slot != last else -1
-        price = for_buys if order.side > 0 else for_sells
-        if reached(order, price):
-            unlist(s, slot)
-            fire(s, slot)
-        elif order.kind == K_TRAILING:
-            trail(instrument, order, price)
-        slot = following
-    watch_all(s, instrument)
 
 
 # --- under a bad book ---
@@ -359,3 +351,30 @@ def expire(s: Any, slot: int, generation: int) -> None:
         return
     leave(s, slot)
     finish(s, slot, E_EXPIRED, R_TIME)
+
+
+@jit.operation("int64(int64,int64)")
+def trigger(state: int, index: int) -> int:
+    """The price that stops look at may have moved: trigger what it has reached, move what trails."""
+    s = state_at(state, 1)[0]
+    orders = orders_at(s.orders, s.order_capacity)
+    instrument = instruments_at(s.instruments, s.instrument_count)[index]
+    for_buys = source_price(s, index, 1)
+    for_sells = source_price(s, index, -1)
+    concerned = for_buys >= instrument.watch_above or 0 < for_buys <= instrument.watch_below
+    if not concerned and not (for_sells >= instrument.watch_above or 0 < for_sells <= instrument.watch_below):
+        return 0
+    slot = instrument.stop_head
+    last = instrument.stop_tail  # what is armed from here on has seen this price already
+    while slot >= 0:
+        order = orders[slot]
+        following = order.next if slot != last else -1
+        price = for_buys if order.side > 0 else for_sells
+        if reached(order, price):
+            unlist(s, slot)
+            fire(s, slot)
+        elif order.kind == K_TRAILING:
+            trail(instrument, order, price)
+        slot = following
+    watch_all(s, instrument)
+    return 0

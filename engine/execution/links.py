@@ -23,51 +23,18 @@ from engine.execution.state import (
     VENUE_TRAVELLING,
     instruments_at,
     orders_at,
+    state_at,
 )
 from engine.model import jit
+
+_links = jit.function_at(1)
 
 
 @jit.inlined
 def settle(s: Any) -> None:
     """See to the links of what has filled or ended; nothing, nearly always."""
     if s.link_head >= 0:
-        settle_links(s)
-
-
-@jit.helper
-def settle_links(s: Any) -> None:
-    """Until none is left: tell children and partner of what an order has filled, or that it is over."""
-    orders = orders_at(s.orders, s.order_capacity)
-    while s.link_head >= 0:
-        slot = s.link_head
-        order = orders[slot]
-        s.link_head = order.next_link
-        if s.link_head < 0:
-            s.link_tail = -1
-        order.in_links = 0
-        over = 1 if order.venue_state == VENUE_DONE else 0
-        child = order.child
-        if child >= 0 and orders[child].generation == order.child_generation:
-            second = orders[child].partner
-            _allow(orders[child], order.venue_filled, over)
-            if second >= 0:
-                _allow(orders[second], order.venue_filled, over)
-            resize(s, child)
-            if second >= 0:
-                resize(s, second)
-        partner = order.partner
-        if partner < 0 or orders[partner].generation != order.partner_generation:
-            continue
-        other = orders[partner]
-        if other.venue_state == VENUE_DONE or other.venue_state == VENUE_TRAVELLING:
-            continue  # an arrival looks for itself
-        if order.parent > 0 and not (over and order.venue_filled < order.venue_size):
-            resize(s, partner)
-        elif over:
-            leave(s, partner)
-            finish(s, partner, E_CANCELLED, R_LINKED)
-        elif other.reduced:
-            tell_size(s, partner, R_LINKED)
+        _links(s.run_links, s.here)
 
 
 @jit.inlined
@@ -130,6 +97,44 @@ def tell_amended(s: Any, slot: int, reason: int) -> None:
     item = report(s, slot, E_AMENDED, reason)
     item.price = order.price
     item.id = order.venue_stop
+
+
+@jit.operation("int64(int64)")
+def settle_links(state: int) -> int:
+    """Until none is left: tell children and partner of what an order has filled, or that it is over."""
+    s = state_at(state, 1)[0]
+    orders = orders_at(s.orders, s.order_capacity)
+    while s.link_head >= 0:
+        slot = s.link_head
+        order = orders[slot]
+        s.link_head = order.next_link
+        if s.link_head < 0:
+            s.link_tail = -1
+        order.in_links = 0
+        over = 1 if order.venue_state == VENUE_DONE else 0
+        child = order.child
+        if child >= 0 and orders[child].generation == order.child_generation:
+            second = orders[child].partner
+            _allow(orders[child], order.venue_filled, over)
+            if second >= 0:
+                _allow(orders[second], order.venue_filled, over)
+            resize(s, child)
+            if second >= 0:
+                resize(s, second)
+        partner = order.partner
+        if partner < 0 or orders[partner].generation != order.partner_generation:
+            continue
+        other = orders[partner]
+        if other.venue_state == VENUE_DONE or other.venue_state == VENUE_TRAVELLING:
+            continue  # an arrival looks for itself
+        if order.parent > 0 and not (over and order.venue_filled < order.venue_size):
+            resize(s, partner)
+        elif over:
+            leave(s, partner)
+            finish(s, partner, E_CANCELLED, R_LINKED)
+        elif other.reduced:
+            tell_size(s, partner, R_LINKED)
+    return 0
 
 
 @jit.helper

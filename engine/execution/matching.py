@@ -32,6 +32,7 @@ from engine.execution.state import (
     MATCH_TRADES,
     instruments_at,
     orders_at,
+    state_at,
 )
 from engine.market.book import (
     LOWEST_KEY,
@@ -199,9 +200,25 @@ def would_match(s: Any, slot: int) -> bool:
     return bool(best != LOWEST_KEY and best >= order.price * sign)
 
 
-@jit.helper
+_crossed, _trade = jit.function_at(3), jit.function_at(6)
+
+
+@jit.inlined
 def match_crossed(s: Any, index: int, reason: int) -> None:
+    """Call `fill_crossed` where it stands."""
+    _crossed(s.run_crossed, s.here, index, reason)
+
+
+@jit.inlined
+def match_trade(s: Any, index: int, aggressor: int, price: int, size: int, shown: bool) -> None:
+    """Call `fill_by_trade` where it stands."""
+    _trade(s.run_trade, s.here, index, aggressor, price, size, 1 if shown else 0)
+
+
+@jit.operation("int64(int64,int64,int64)")
+def fill_crossed(state: int, index: int, reason: int) -> int:
     """Resting orders that an opposite best price has reached fill at their own limit, as makers."""
+    s = state_at(state, 1)[0]
     orders = orders_at(s.orders, s.order_capacity)
     notes = notes_at(s.notes, s.note_capacity)
     for sign in (1, -1):
@@ -234,11 +251,13 @@ def match_crossed(s: Any, index: int, reason: int) -> None:
                     make(s, slot, got, reason)
                 slot = following
             key = next_own(notes, own, key)
+    return 0
 
 
-@jit.helper
-def match_trade(s: Any, index: int, aggressor: int, price: int, size: int, shown: bool) -> None:
+@jit.operation("int64(int64,int64,int64,int64,int64,int64)")
+def fill_by_trade(state: int, index: int, aggressor: int, price: int, size: int, shown: int) -> int:
     """A trade: orders of ours that it went through, then, unless the book already shows it, the queue."""
+    s = state_at(state, 1)[0]
     orders = orders_at(s.orders, s.order_capacity)
     notes = notes_at(s.notes, s.note_capacity)
     instrument = instruments_at(s.instruments, s.instrument_count)[index]
@@ -262,10 +281,10 @@ def match_trade(s: Any, index: int, aggressor: int, price: int, size: int, shown
             slot = following
         key = next_own(notes, side, key)
     if shown or instrument.match_on == MATCH_TRADES:
-        return  # on trades alone nothing is known of the queue
+        return 0  # on trades alone nothing is known of the queue
     note = note_of(side, find(side, traded))
     if note < 0:
-        return
+        return 0
     slot = notes[note].head
     ours = size - remaining
     while slot >= 0:
@@ -282,6 +301,7 @@ def match_trade(s: Any, index: int, aggressor: int, price: int, size: int, shown
                         ours += part
                     make(s, slot, part, R_QUEUE)
         slot = following
+    return 0
 
 
 @jit.inlined

@@ -29,6 +29,7 @@ _STREAM = [f"column_{name}" for name in COLUMNS] + [
     "ended",  # 1: no more rows will come
     "known_until",  # before this time all its rows are known
     "last_time",  # of the rows given to it so far
+    "here",  # address of this record
 ]
 STREAM = np.dtype([(name, "<i8") for name in _STREAM])
 STATE = np.dtype(
@@ -168,6 +169,18 @@ STATE = np.dtype(
             "out_word",  # of a timer's name
             "out_status",  # of a compiled handler that failed, and which
             "out_handler",
+            # kernels that others call by their address, so that each is compiled once
+            "run_plain",
+            "run_step",
+            "run_due",
+            "run_enter",
+            "run_links",
+            "run_crossed",
+            "run_trade",
+            "run_stops",
+            "run_submit",
+            "run_amend",
+            "run_advance",
             # a compiled strategy; addresses of this process, part of no snapshot
             "make_room",  # function: room for what a kernel lacks
             "log_line",  # function: a line of the strategy's own

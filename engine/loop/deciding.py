@@ -81,7 +81,7 @@ def session_end(instrument: Any, now: int) -> int:
     return 0
 
 
-@jit.entry("int64(int64,int64,int64,int64,int64,int64,int64,int64,int64)")
+@jit.operation("int64(int64,int64,int64,int64,int64,int64,int64,int64,int64)")
 def submit(
     address: int,
     instrument: int,
@@ -199,7 +199,7 @@ def submit(
     return int(slot)
 
 
-@jit.entry("int64(int64,int64,int64,int64,int64,int64)")
+@jit.operation("int64(int64,int64,int64,int64,int64,int64)")
 def amend(address: int, slot: int, size: int, price: int, stop: int, refusal: int) -> int:
     """Send an amendment of the live order in `slot`; 0, 1 when it is too late, or -DRAIN_… to be retried.
 

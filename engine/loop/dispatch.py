@@ -27,10 +27,11 @@ from engine.loop.codes import (
     TIMER,
 )
 from engine.loop.handing import ROOM, hand
-from engine.loop.kernels import advance
 from engine.loop.target import after_report, heard
 from engine.model import jit
 from engine.strategy.compiled.operations import H_FILL, H_ORDER, H_TIMER
+
+_advance = jit.function_at(2)
 
 
 @jit.helper
@@ -104,7 +105,7 @@ def run(address: int) -> int:
         if s.item_free_count < ROOM:
             s.out_need = ROOM
             return GROW_ITEMS
-        code = advance(address, -1)
+        code = int(_advance(s.run_advance, address, -1))
         if code == DELIVER:
             continue
         if code == REPORT or code == TIMER:

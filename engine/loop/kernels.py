@@ -202,7 +202,7 @@ def run_venues(s: Any, until: int) -> int:
     return 0
 
 
-@jit.entry("int64(int64,int64)")
+@jit.operation("int64(int64,int64)")
 def advance(address: int, stop: int) -> int:
     """Run agenda and messages in their order until Python is wanted; says for what.
 

@@ -40,6 +40,7 @@ from engine.execution.stops import NEVER_ABOVE, NEVER_BELOW
 from engine.log.schema import Batch
 from engine.loop import operations
 from engine.loop.books import Books
+from engine.loop.pieces import place
 from engine.loop.tables import Tables
 from engine.model.errors import EngineError, InputError, UsageError
 from engine.model.instruments import Instrument
@@ -88,13 +89,14 @@ class Memory:
             state[name] = -1
         latency, own_clock = config.latency, config.clock == "venue"
         state["own_clock"] = own_clock
+        state["here"] = self.address
+        place(state)
         state["told"], state["matches"] = 1, not own_clock
         state["seen"] = state["offset"] = SIDES_EACH // 2 if own_clock else 0
         state["feed_latency"] = 0 if own_clock else latency.feed_ns
         state["entry_latency"], state["response_latency"] = latency.entry_ns, latency.response_ns
         self._latencies = np.array(latency.table, np.int64).reshape(-1)  # kept alive for the kernels
-        state["latency_table"] = self._latencies.ctypes.data
-        state["latency_rows"] = len(latency.table)
+        state["latency_table"], state["latency_rows"] = self._latencies.ctypes.data, len(latency.table)
         state["account_type"] = 1 if config.account.type == "cash" else 0
         state["collar_millionths"] = config.risk.collar_millionths
         for name in RULES:

@@ -24,6 +24,8 @@ from engine.execution.state import (
     int8_at,
     int64_at,
     markets_at,
+    state_at,
+    stream_at,
     uint8_at,
     uint16_at,
     uint32_at,
@@ -87,14 +89,54 @@ def plain_to_its_end(s: Any, v: Any, row: int, stop: int) -> bool:
     return True
 
 
-@jit.helper
-def run_plain(s: Any, v: Any, stop: int, horizon: int, address: int) -> int:
+@jit.inlined
+def note_quote(instrument: Any, sign: int, price: int, size: int) -> None:
+    """What the quote stream says last is what ctx.quote gives."""
+    instrument.quote_seen = 1
+    if sign > 0:
+        instrument.quote_bid = price
+        instrument.quote_bid_size = size
+    else:
+        instrument.quote_ask = price
+        instrument.quote_ask_size = size
+
+
+@jit.inlined
+def quote_side(s: Any, side: Any, key: int, size: int) -> None:
+    """A quote's one side: the same slot with another size, another slot, or the general way."""
+    slot = slot_of(side, key)
+    best = side.best
+    words = side.width >> 6
+    if (
+        slot < 0
+        or best < 0
+        or size <= 0
+        or side.own_key != LOWEST_KEY
+        or has_bit(int64_at(side.noted, words), best)
+        or has_bit(int64_at(side.noted, words), slot)
+    ):
+        set_best(s, side, key, size)
+        return
+    shown = int64_at(side.shown, words)
+    values = int64_at(side.sizes, side.width)
+    shown[best >> 6] = 0
+    values[best] = 0
+    shown[slot >> 6] = 1 << (slot & 63)
+    values[slot] = size
+    side.best = slot
+    side.known_key = key
+
+
+@jit.operation("int64(int64,int64,int64,int64,int64)")
+def plain(state: int, stream: int, stop: int, horizon: int, address: int) -> int:
     """Apply a stream's plain messages that end before row `stop` and lie before the time `horizon`.
 
     With the address of the state, a compiled strategy is handed what is for it on the way, until it does
     something; DELIVER or FAILED_HANDLER when that could not be done here. The caller has made sure that
     agenda and notes have room for one message.
     """
+    s = state_at(state, 1)[0]
+    v = stream_at(stream, 1)[0]
     n = v.rows
     times = int64_at(v.column_time, n)
     kinds = uint8_at(v.column_kind, n)
@@ -297,39 +339,10 @@ def run_plain(s: Any, v: Any, stop: int, horizon: int, address: int) -> int:
     return 0
 
 
-@jit.inlined
-def note_quote(instrument: Any, sign: int, price: int, size: int) -> None:
-    """What the quote stream says last is what ctx.quote gives."""
-    instrument.quote_seen = 1
-    if sign > 0:
-        instrument.quote_bid = price
-        instrument.quote_bid_size = size
-    else:
-        instrument.quote_ask = price
-        instrument.quote_ask_size = size
+_plain = jit.function_at(5)
 
 
 @jit.inlined
-def quote_side(s: Any, side: Any, key: int, size: int) -> None:
-    """A quote's one side: the same slot with another size, another slot, or the general way."""
-    slot = slot_of(side, key)
-    best = side.best
-    words = side.width >> 6
-    if (
-        slot < 0
-        or best < 0
-        or size <= 0
-        or side.own_key != LOWEST_KEY
-        or has_bit(int64_at(side.noted, words), best)
-        or has_bit(int64_at(side.noted, words), slot)
-    ):
-        set_best(s, side, key, size)
-        return
-    shown = int64_at(side.shown, words)
-    values = int64_at(side.sizes, side.width)
-    shown[best >> 6] = 0
-    values[best] = 0
-    shown[slot >> 6] = 1 << (slot & 63)
-    values[slot] = size
-    side.best = slot
-    side.known_key = key
+def run_plain(s: Any, v: Any, stop: int, horizon: int, address: int) -> int:
+    """Call `plain` where it stands."""
+    return int(_plain(s.run_plain, s.here, v.here, stop, horizon, address))

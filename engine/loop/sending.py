@@ -14,7 +14,7 @@ from engine.execution.codes import K_LIMIT, K_STOP, K_STOP_LIMIT, T_GTC
 from engine.execution.orders import Reason
 from engine.execution.state import assets_at, instruments_at, orders_at
 from engine.loop.codes import DRAIN_JOURNAL
-from engine.loop.deciding import amend, cancel, submit
+from engine.loop.deciding import cancel
 from engine.loop.increments import FITS, NOT_FINITE, to_increments
 from engine.loop.tables import refusals_at, slot_of, tracks_at
 from engine.model import jit
@@ -26,6 +26,7 @@ _ENTRY_REFUSED, _LEGS_CROSSED = int(Reason.ENTRY_REFUSED), int(Reason.LEGS_CROSS
 _SIZE, _PRICE = int(Reason.SIZE_INCREMENT), int(Reason.PRICE_INCREMENT)
 
 _make_room = jit.function_at(2)
+_submit, _amend = jit.function_at(9), jit.function_at(6)
 
 
 @jit.helper
@@ -51,7 +52,7 @@ def send(
     if s.refusal_count == s.refusal_capacity and not make_room(s, address, -DRAIN_JOURNAL):
         return FAILED
     while True:
-        slot = submit(address, instrument, side, size, price, kind, tif, options, refusal)
+        slot = _submit(s.run_submit, address, instrument, side, size, price, kind, tif, options, refusal)
         if slot >= 0:
             break
         if not make_room(s, address, slot):
@@ -369,7 +370,7 @@ def send_amend(s: Any, address: int, slot: int, size: float, price: float, stop:
     if s.refusal_count == s.refusal_capacity and not make_room(s, address, -DRAIN_JOURNAL):
         return FAILED
     while True:
-        code = amend(address, slot, lots, limit, trigger, refusal)
+        code = _amend(s.run_amend, address, slot, lots, limit, trigger, refusal)
         if code >= 0:
             break
         if not make_room(s, address, code):

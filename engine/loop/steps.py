@@ -44,6 +44,8 @@ from engine.execution.state import (
     items_at,
     markets_at,
     orders_at,
+    state_at,
+    stream_at,
     uint8_at,
     uint16_at,
     uint32_at,
@@ -305,9 +307,26 @@ def apply_message(s: Any, v: Any, first: int, last: int) -> None:
                 settle(s)
 
 
-@jit.helper
+_step, _due = jit.function_at(3), jit.function_at(1)
+
+
+@jit.inlined
 def step(s: Any, v: Any, end: int) -> int:
+    """Call `apply` where it stands."""
+    return int(_step(s.run_step, s.here, v.here, end))
+
+
+@jit.inlined
+def run_item(s: Any) -> int:
+    """Call `run_due` where it stands."""
+    return int(_due(s.run_due, s.here))
+
+
+@jit.operation("int64(int64,int64,int64)")
+def apply(state: int, stream: int, end: int) -> int:
     """Apply a stream's next message, whose last row is `end`; 0, or why it could not be started."""
+    s = state_at(state, 1)[0]
+    v = stream_at(stream, 1)[0]
     first = v.row
     if uint8_at(v.column_kind, v.rows)[first] == END:
         v.row = end + 1
@@ -331,9 +350,10 @@ def first_slot(s: Any) -> int:
     return int(heap_at(s.heap, s.item_capacity)[0])
 
 
-@jit.helper
-def run_item(s: Any) -> int:
+@jit.operation("int64(int64)")
+def run_due(state: int) -> int:
     """Run the first item of the agenda at its due time; 0, or what Python has to deliver."""
+    s = state_at(state, 1)[0]
     # An order that comes to rest needs a level; make sure before anything is taken off the agenda.
     items = items_at(s.items, s.item_capacity)
     top = items[first_slot(s)]

@@ -71,6 +71,8 @@ class VenueClock:
         stream = self.streams[-1]
         stream["matches"] = 1
         stream["last_time"] = stream["known_until"] = _STARTED_BEFORE
+        for k in range(len(self.streams)):
+            self.streams[k]["here"] = self.streams.ctypes.data + k * STREAM.itemsize
         self._state["venue_streams"] = self.streams.ctypes.data
         self._state["venue_stream_count"] = len(self.streams)
         return len(self._venues) - 1
