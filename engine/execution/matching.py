@@ -23,10 +23,12 @@ from typing import Any
 from engine.execution.codes import R_FUNDS, R_OVERFLOW, R_QUEUE, R_TAKER, R_THROUGH
 from engine.execution.fills import fill, free_cash, market_of, seen_market_of, seen_side_of, side_of
 from engine.execution.money import OVERFLOW, cost_of
+from engine.execution.order_queue import beyond_front
 from engine.execution.queues import on_trade
 from engine.execution.resting import make, take_note
 from engine.execution.state import (
     MATCH_BARS,
+    MATCH_BOOK,
     MATCH_NONE,
     MATCH_QUOTES,
     MATCH_TRADES,
@@ -46,6 +48,7 @@ from engine.market.book import (
     size_of,
 )
 from engine.model import jit
+from engine.model.units import NULL_TIME
 
 MILLION = 1_000_000
 
@@ -200,7 +203,7 @@ def would_match(s: Any, slot: int) -> bool:
     return bool(best != LOWEST_KEY and best >= order.price * sign)
 
 
-_crossed, _trade = jit.function_at(3), jit.function_at(6)
+_crossed, _trade = jit.function_at(3), jit.function_at(8)
 
 
 @jit.inlined
@@ -210,9 +213,11 @@ def match_crossed(s: Any, index: int, reason: int) -> None:
 
 
 @jit.inlined
-def match_trade(s: Any, index: int, aggressor: int, price: int, size: int, shown: bool) -> None:
+def match_trade(
+    s: Any, index: int, aggressor: int, price: int, size: int, shown: bool, stamp: int, own: int
+) -> None:
     """Call `fill_by_trade` where it stands."""
-    _trade(s.run_trade, s.here, index, aggressor, price, size, 1 if shown else 0)
+    _trade(s.run_trade, s.here, index, aggressor, price, size, 1 if shown else 0, stamp, own)
 
 
 @jit.operation("int64(int64,int64,int64)")
@@ -254,9 +259,27 @@ def fill_crossed(state: int, index: int, reason: int) -> int:
     return 0
 
 
-@jit.operation("int64(int64,int64,int64,int64,int64,int64)")
-def fill_by_trade(state: int, index: int, aggressor: int, price: int, size: int, shown: int) -> int:
-    """A trade: orders of ours that it went through, then, unless the book already shows it, the queue."""
+@jit.inlined
+def is_shown(s: Any, instrument: Any, market: Any, stamp: int) -> bool:
+    """Whether the book shows a trade already that comes without rows of its own.
+
+    By order, equal times decide nothing: each order of ours knows what has been shown at that time.
+    """
+    if s.set_apart_late == 0 or instrument.match_on != MATCH_BOOK or stamp == NULL_TIME:
+        return False
+    if stamp == market.depth_ts_venue:
+        return bool(instrument.by_order == 0)
+    return bool(stamp < market.depth_ts_venue)
+
+
+@jit.operation("int64(int64,int64,int64,int64,int64,int64,int64,int64)")
+def fill_by_trade(
+    state: int, index: int, aggressor: int, price: int, size: int, shown: int, stamp: int, own: int
+) -> int:
+    """A trade: orders of ours that it went through, then, unless the book already shows it, the queue.
+
+    `own`: its message has rows of a book by order, too, which are still to be applied.
+    """
     s = state_at(state, 1)[0]
     orders = orders_at(s.orders, s.order_capacity)
     notes = notes_at(s.notes, s.note_capacity)
@@ -291,7 +314,10 @@ def fill_by_trade(state: int, index: int, aggressor: int, price: int, size: int,
         order = orders[slot]
         following = order.next
         if order.front != UNKNOWN:
-            excess = on_trade(s, order, size) - ours
+            if instrument.by_order:
+                excess = beyond_front(s, order, size, stamp, own) - ours
+            else:
+                excess = on_trade(s, order, size) - ours
             if excess > 0:
                 part = order.venue_size - order.venue_filled
                 if excess < part and not s.whole_fills:

@@ -14,7 +14,7 @@ The models and their arithmetic are those of hftbacktest's queue models, so that
 it fill for fill: an infinite p is 1, one that is no number puts the order at the very back, and p is not
 held within 0 and 1. Fronts of these models are float64 mantissas of size; logarithms are taken of base units.
 
-A book by order needs no belief: `by_order` fronts are exact sums of the orders before ours.
+A book by order needs no belief, and none of these: engine.execution.order_queue.
 """
 
 from __future__ import annotations
@@ -66,9 +66,12 @@ def begin(order: Any, displayed: int) -> None:
 def on_depth(s: Any, head: int, before: int, now: int) -> None:
     """The displayed size at a level goes from `before` to `now`; every order of ours there moves.
 
-    Not while the book is in doubt: then `resynchronise` compares once.
+    Not while the book is in doubt: then `resynchronise` compares once. Not in a book by order, where it is
+    known who leaves (engine.execution.order_queue).
     """
     orders = orders_at(s.orders, s.order_capacity)
+    if instruments_at(s.instruments, s.instrument_count)[orders[head].instrument].by_order:
+        return
     if markets_at(s.markets, 2 * s.instrument_count)[2 * orders[head].instrument].book_bad:
         return
     model = s.queue_model
@@ -112,6 +115,8 @@ def on_depth(s: Any, head: int, before: int, now: int) -> None:
 def resynchronise(s: Any, head: int, now: int) -> None:
     """After a book in doubt, the snapshot displays `now` at a level of ours."""
     orders = orders_at(s.orders, s.order_capacity)
+    if head >= 0 and instruments_at(s.instruments, s.instrument_count)[orders[head].instrument].by_order:
+        return
     new = float(now)
     slot = head
     while slot >= 0:

@@ -11,6 +11,7 @@ from typing import Any
 from engine.execution.codes import E_CANCELLED, R_FUNDS, R_OVERFLOW
 from engine.execution.fills import fill, finish, free_cash, resting_cost, side_of, unlock
 from engine.execution.money import OVERFLOW, cost_of
+from engine.execution.order_queue import join
 from engine.execution.queues import begin, on_depth, resynchronise
 from engine.execution.state import SIDES_EACH, VENUE_WORKING, instruments_at, orders_at
 from engine.market.book import (
@@ -53,6 +54,7 @@ def take_note(s: Any, side: Any, handle: int) -> Any:
         note.consumed = 0
         note.head = -1
         note.tail = -1
+        note.message = 0
         attach(side, handle, index)
     return notes[index]
 
@@ -85,7 +87,11 @@ def rest(s: Any, slot: int) -> None:
         display(side, handle, 0 if key >= side.known_key or s.unseen_is_empty else UNKNOWN)
     note = take_note(s, side, handle)
     displayed = size_of(side, handle)
-    begin(order, 0 if displayed == UNKNOWN and s.unseen_is_empty else displayed)
+    if displayed == UNKNOWN and s.unseen_is_empty:
+        displayed = 0
+    begin(order, displayed)
+    if instruments_at(s.instruments, s.instrument_count)[order.instrument].by_order:
+        join(s, slot, displayed)
     order.next = -1
     order.previous = note.tail
     if note.head < 0:

@@ -209,6 +209,9 @@ STATE = np.dtype(
             "told_order_price",
             "fail_a",  # what a failure of a compiled handler was about
             "fail_b",
+            # books by order
+            "order_tables",  # address of TABLE[2 * instrument_count]: orders at the venue, and as seen
+            "message_number",  # of the message that is applied, among those that take the general way
         )
     ]
 )
@@ -255,6 +258,7 @@ INSTRUMENT = np.dtype(
             "mark",  # price of the last MARK row, 0: none
             "sessions",  # address of int64[2 * session_count]: opens, closes, by time
             "session_count",
+            "by_order",  # 1: its BOOK rows state orders, not levels
         )
     ]
 )
@@ -301,6 +305,15 @@ ORDER = np.dtype(
             "group",  # number of the first of those that cancel each other, 0: none
             "allowance",  # of a bracket's child: how much its entry has filled
             "asked_size",  # largest size that an amendment on its way asks for
+            # in a book by order, see engine.execution.order_queue
+            "ahead",
+            "joined",
+            "joined_stamp",
+            "matched",
+            "matched_stamp",
+            "matched_message",
+            "blind",
+            "hidden",
         )
     ]
     + [("queue_front", "<f8"), ("queue_traded", "<f8")]

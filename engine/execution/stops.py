@@ -136,3 +136,9 @@ def disarm(s: Any, slot: int) -> None:
     ]
     unlist(s, slot)
     watch_all(s, instrument)
+
+
+@jit.inlined
+def concerns_stops(instrument: Any, price: int) -> bool:
+    """Whether a trade's price triggers or moves a stop of ours."""
+    return bool(price >= instrument.watch_above or price <= instrument.watch_below)

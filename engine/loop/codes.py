@@ -13,6 +13,7 @@ GROW_LEVELS, GROW_ITEMS, DRAIN_JOURNAL, DRAIN_EQUITY, GROW_NOTES, BROKEN = 10, 1
 GROW_ORDERS = -1
 CALLS_AT_ONE_INSTANT = 200_000  # of reports and timers, after which a strategy is stopped
 GROW_TIMERS = 15
+GROW_ORDER_TABLE = 18  # of a book by order
 STUCK, FAILED_HANDLER = 21, 22
 
 # Handlers a delivery may go to; the runner's own come last.
@@ -30,6 +31,7 @@ SOURCE, SESSION, MARK = int(Kind.SOURCE), int(Kind.SESSION), int(Kind.MARK)
 STATUS, INSTRUMENT, COMMAND, END = int(Kind.STATUS), int(Kind.INSTRUMENT), int(Kind.COMMAND), int(Kind.END)
 LAST, SNAPSHOT, CLEAR, FINAL = int(Flag.LAST), int(Flag.SNAPSHOT), int(Flag.CLEAR), int(Flag.FINAL)
 MAYBE_BAD, AGGREGATE, REVISED = int(Flag.MAYBE_BAD_BOOK), int(Flag.AGGREGATE), int(Flag.REVISED)
+BY_ORDER = int(Flag.BY_ORDER)
 OUT_OF_ORDER = int(Flag.OUT_OF_ORDER)
 # Rows with one of these neither match nor are delivered ...
 IGNORED = int(Flag.DUPLICATE | Flag.BACKFILLED | Flag.REJECTED_TICK)

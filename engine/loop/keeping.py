@@ -20,6 +20,7 @@ from engine.loop.codes import (
     GROW_ITEMS,
     GROW_LEVELS,
     GROW_NOTES,
+    GROW_ORDER_TABLE,
     GROW_ORDERS,
     GROW_TIMERS,
 )
@@ -54,6 +55,8 @@ class Keeper:
         memory = self._memory
         if code == GROW_LEVELS:
             memory.books.grow(memory.get("out_slot"), memory.get("out_need"))
+        elif code == GROW_ORDER_TABLE:
+            memory.order_tables.grow(memory.get("out_slot"), memory.get("out_need"))
         elif code == GROW_NOTES:
             memory.books.grow_notes(memory.get("out_need"))
         elif code == GROW_ITEMS:

@@ -34,7 +34,6 @@ from engine.loop.codes import (
     DRAIN_JOURNAL,
     END,
     FINAL,
-    GROW_LEVELS,
     H_BAR,
     H_BOOK,
     H_ENGINE,
@@ -190,7 +189,7 @@ def run_venues(s: Any, until: int) -> int:
         code = 0
         end = message_end(s, v, v.row)
         if end < 0:
-            code = GROW_LEVELS
+            code = -end
         if code == 0:
             code = room_for(s, s.message_trades)
         if code == 0:
@@ -262,7 +261,7 @@ def advance(address: int, stop: int) -> int:
                 continue
         end = message_end(s, told, s.row)
         if end < 0:
-            return GROW_LEVELS
+            return -end
         code = room_for(s, s.message_trades)
         if code:
             return code

@@ -40,6 +40,7 @@ from engine.execution.stops import NEVER_ABOVE, NEVER_BELOW
 from engine.log.schema import Batch
 from engine.loop import operations
 from engine.loop.books import Books
+from engine.loop.order_tables import OrderTables
 from engine.loop.pieces import place
 from engine.loop.tables import Tables
 from engine.model.errors import EngineError, InputError, UsageError
@@ -70,6 +71,7 @@ class Memory:
         self.instrument_view = memoryview(b"")
         self.markets = np.zeros(0, MARKET)
         self.books = Books(self.state[0])
+        self.order_tables = OrderTables(self.state[0])
         self.assets = np.zeros(0, ASSET)
         self.asset_names: list[str] = []
         self.orders = np.zeros(0, ORDER)
@@ -104,7 +106,7 @@ class Memory:
         state["queue_model"] = QUEUES.index(config.rules.queue)
         state["sample_ns"] = sample_ns
         state["next_sample"] = _FAR
-        state["cause_seq"] = -1
+        state["cause_seq"], state["message_number"] = -1, 1
         state["journal"] = self.journal.ctypes.data
         state["journal_capacity"] = len(self.journal)
         state["terms"] = self.terms.ctypes.data
@@ -164,6 +166,7 @@ class Memory:
         self.markets[-2:]["depth_ts_venue"] = OVERFLOW
         self.tables.add_instrument()
         self.books.add(instrument.tick)
+        self.order_tables.add()
         state = self.state[0]
         state["instruments"] = self.instruments.ctypes.data
         state["markets"] = self.markets.ctypes.data
@@ -206,6 +209,7 @@ class Memory:
         record["has_trades"] = "trade" in channels
         record["stop_source"] = stop_source(self.config.rules.stop_source, channels)
         self._hand_sessions(instrument)
+        record["by_order"] = "orders" in channels
         record["tradable"] = instrument.status == "TRADING"
         record["maker_rate"] = self.config.fees.maker
         record["taker_rate"] = self.config.fees.taker
@@ -234,6 +238,7 @@ class Memory:
         _scale(record, sizes, size, after.key)
         for k in range(SIDES_EACH * after.index, SIDES_EACH * (after.index + 1)):
             self.books.rescale(k, price, size, after.key)
+        self.order_tables.rescale(after.index, price, size, after.key)
         self.tables.rescale(after.index, price, size)
         slots = set()
         for slot in range(len(self.orders)):
@@ -243,6 +248,7 @@ class Memory:
                 _scale(order, ("price", "stop", "venue_stop", "trail"), price, after.key)
                 _scale(order, _ORDER_SIZES, size, after.key)
                 _scale(order, ("front",), size, after.key, unknown=-1)
+                _scale(order, ("ahead", "matched"), size, after.key)
         for i in range(int(self.state[0]["agenda_count"])):
             item = self.items[self.heap[i]]
             if int(item["slot"]) in slots:
@@ -352,7 +358,7 @@ class Memory:
 
 def match_class(channels: tuple[str, ...]) -> int:
     """What the simulated venue matches an instrument on: depth, else quotes, else trades, else bars."""
-    if "book" in channels:
+    if "book" in channels or "orders" in channels:
         return MATCH_BOOK
     if "quote" in channels:
         return MATCH_QUOTES

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.execution.codes import R_CROSSED
-from engine.execution.matching import match_crossed, match_trade
+from engine.execution.matching import is_shown, match_crossed, match_trade
 from engine.execution.resting import set_best, set_level
 from engine.execution.state import (
     MATCH_BOOK,
@@ -30,8 +30,10 @@ from engine.execution.state import (
     uint16_at,
     uint32_at,
 )
+from engine.execution.stops import concerns_stops
 from engine.loop.codes import BOOK, DELIVER, FIRST_SPECIAL, LAST, NEVER, NOT_PLAIN, QUOTE, TRADE
 from engine.loop.handing import hand, has_room
+from engine.loop.plain_orders import plain_orders
 from engine.market.book import LOWEST_KEY, bit_at_or_below, has_bit, key_of, settle, sides_at, slot_of
 from engine.model import jit
 from engine.model.units import NULL_TIME
@@ -47,40 +49,25 @@ def crosses(sides: Any, number: int) -> bool:
     return bool(bids.own_key >= -key_of(asks, asks.best) or asks.own_key >= -key_of(bids, bids.best))
 
 
-@jit.inlined
-def concerns_stops(instrument: Any, price: int) -> bool:
-    """Whether a trade's price triggers or moves a stop of ours."""
-    return bool(price >= instrument.watch_above or price <= instrument.watch_below)
-
-
 @jit.helper
 def plain_to_its_end(s: Any, v: Any, row: int, stop: int) -> bool:
-    """Whether a message's rows from `row` on are depth and trades of one book, with room for new levels."""
+    """Whether a message's rows from `row` on are depth of one book, with room for new levels."""
     n = v.rows
     kinds = uint8_at(v.column_kind, n)
     flags = uint16_at(v.column_flags, n)
     numbers = uint32_at(v.column_instrument, n)
     row_sides = int8_at(v.column_side, n)
     number = numbers[row]
-    instrument = instruments_at(s.instruments, s.instrument_count)[number]
-    prices = int64_at(v.column_price, n)
-    trades = 0
     end = row
     while True:
         book = kinds[end] == BOOK and row_sides[end] != 0
-        if flags[end] & NOT_PLAIN or numbers[end] != number or not (book or kinds[end] == TRADE):
-            return False
-        if kinds[end] == TRADE:
-            trades += 1
-            if v.matches and concerns_stops(instrument, prices[end]):
-                return False
+        if flags[end] & NOT_PLAIN or numbers[end] != number or not book:
+            return False  # a trade comes before the book of its message
         if flags[end] & LAST or end == n - 1:
             break
         end += 1
         if end >= stop:
             return False
-    if trades > 1:
-        return False
     sides = sides_at(s.sides, SIDES_EACH * s.instrument_count)
     first_side = SIDES_EACH * int(number) + v.offset
     for k in range(first_side, first_side + 2):
@@ -157,7 +144,6 @@ def plain(state: int, stream: int, stop: int, horizon: int, address: int) -> int
     if address != 0 and s.delivery_next < s.delivery_count:
         following = deliveries[s.delivery_next].end
     row_by_row = s.row_by_row
-    set_apart = s.set_apart_late != 0
     row = v.row
     began = row
     now = s.now
@@ -178,8 +164,20 @@ def plain(state: int, stream: int, stop: int, horizon: int, address: int) -> int
             break
         matched = False
         end = row
-        if kind == BOOK or kind == TRADE:
-            on_book = instrument.match_on == MATCH_BOOK
+        orders_end = -1
+        if instrument.by_order and kind != QUOTE:
+            orders_end = plain_orders(s, v, row, stop, resting)
+            if orders_end < 0 and kind == BOOK:
+                break
+        if orders_end >= 0:
+            end = orders_end
+            now = ts
+            if resting > 0 and crosses(sides, number):
+                s.now = ts
+                match_crossed(s, number, R_CROSSED)
+                matched = True
+        elif kind == BOOK or kind == TRADE:
+            on_book = instrument.match_on == MATCH_BOOK and instrument.by_order == 0
             trades = 0
             sure = False
             deepest = -1  # last depth row
@@ -241,8 +239,8 @@ def plain(state: int, stream: int, stop: int, horizon: int, address: int) -> int
                 end += 1
             if not plain:
                 break
-            if trades > 1 and resting > 0:
-                break  # more to fill than there may be room for
+            if resting > 0 and (trades > 1 or (trades == 1 and deepest >= 0)):
+                break  # more to fill than there may be room for, or trades that come before their book
             now = ts
             if deepest >= 0:
                 market.depth_id = ids[deepest]
@@ -262,14 +260,9 @@ def plain(state: int, stream: int, stop: int, horizon: int, address: int) -> int
                     if resting == 0 or sign == 0:
                         continue
                     if sides[SIDES_EACH * number + offset + (sign < 0)].own_key >= price * sign:
-                        shown_already = (
-                            set_apart
-                            and on_book
-                            and stamps[i] != NULL_TIME
-                            and stamps[i] <= market.depth_ts_venue
-                        )
+                        shown_already = is_shown(s, instrument, market, stamps[i])
                         s.now = ts
-                        match_trade(s, number, -sign, price, sizes[i], shown_already)
+                        match_trade(s, number, -sign, price, sizes[i], shown_already, stamps[i], 0)
                         matched = True
         else:
             if not flags[row] & LAST and row < n - 1:

@@ -124,7 +124,7 @@ class SpecialRows:
         data = msgspec.json.decode(text, type=StatusData)
         index = int(self._batch.instrument[row])
         instrument = self._instrument_or_none(index)
-        if data.event == "disconnected" or (data.event == "gap" and data.channel == "book"):
+        if data.event == "disconnected" or (data.event == "gap" and data.channel in ("book", "orders")):
             # Until the next snapshot the book is not what the venue has.
             source = self._sources.get((self._file, int(self._batch.source[row])))
             for who in self._registry.instruments:

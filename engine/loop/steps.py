@@ -1,7 +1,7 @@
 """One step of the loop: a message, or one item of the agenda.
 
-Before a message with time t is applied, everything due at or before t runs, at its own due time. All rows
-of a message are applied together; then what crosses fills; then its trades run; then it is delivered,
+Before a message with time t is applied, everything due at or before t runs, at its own due time. Then its
+trades run; then its book and quotes are applied, together; then what crosses fills; then it is delivered,
 once. What that creates with due = t runs before the next message. An END row moves nothing.
 
 Nothing here allocates. What could run out of room says so before it starts, and is called again.
@@ -20,7 +20,8 @@ from engine.execution.codes import (
 )
 from engine.execution.fills import seen_market_of
 from engine.execution.links import arrive_and_settle, release_waiting, settle
-from engine.execution.matching import best_price, match_crossed, match_trade
+from engine.execution.matching import best_price, match_crossed
+from engine.execution.order_rows import end_orders, order_row, table_room
 from engine.execution.resting import begin_snapshot, end_snapshot, set_best, set_level
 from engine.execution.state import (
     ITEM_AMEND,
@@ -33,8 +34,6 @@ from engine.execution.state import (
     MATCH_QUOTES,
     SIDES_EACH,
     STOP_BID_ASK,
-    STOP_LAST,
-    STOP_MARK,
     assets_at,
     equity_at,
     heap_at,
@@ -51,9 +50,9 @@ from engine.execution.state import (
     uint32_at,
 )
 from engine.loop.codes import (
-    AGGREGATE,
     BAR,
     BOOK,
+    BY_ORDER,
     CLEAR,
     DRAIN_EQUITY,
     END,
@@ -61,6 +60,7 @@ from engine.loop.codes import (
     GROW_ITEMS,
     GROW_LEVELS,
     GROW_NOTES,
+    GROW_ORDER_TABLE,
     LAST,
     MARK,
     MAYBE_BAD,
@@ -72,6 +72,7 @@ from engine.loop.codes import (
 from engine.loop.hearing import hear
 from engine.loop.plain import note_quote
 from engine.loop.timers import fire
+from engine.loop.trades import run_trades
 from engine.market.book import MAX_WIDTH, sides_at
 from engine.model import jit
 from engine.model.units import NULL_TIME
@@ -85,7 +86,7 @@ def np_int(value: int) -> int:
 
 @jit.helper
 def message_end(s: Any, v: Any, first: int) -> int:
-    """Last row of the message that begins at `first`; -1 when a book side must grow first. Counts trades."""
+    """Last row of the message that begins at `first`; -GROW_… when room must be made first. Counts trades."""
     flags = uint16_at(v.column_flags, v.rows)
     kinds = uint8_at(v.column_kind, v.rows)
     numbers = uint32_at(v.column_instrument, v.rows)
@@ -99,7 +100,7 @@ def message_end(s: Any, v: Any, first: int) -> int:
     previous = -1
     s.message_trades = 0
     for i in range(first, end + 1):
-        if kinds[i] == TRADE:
+        if kinds[i] == TRADE or kinds[i] == MARK:
             s.message_trades += 1
         elif (kinds[i] == BOOK or kinds[i] == QUOTE) and numbers[i] != previous:
             previous = np_int(numbers[i])
@@ -111,7 +112,12 @@ def message_end(s: Any, v: Any, first: int) -> int:
                 if need > sides[k].far_capacity or not wide:
                     s.out_slot = k
                     s.out_need = need
-                    return -1
+                    return -GROW_LEVELS
+            if instruments_at(s.instruments, s.instrument_count)[previous].by_order:
+                s.out_need = table_room(s, previous, v.offset, rows)
+                if s.out_need > 0:
+                    s.out_slot = 2 * previous + (v.offset >> 1)
+                    return -GROW_ORDER_TABLE
     return end
 
 
@@ -172,9 +178,10 @@ def after_book(s: Any, v: Any, number: int) -> None:
     """A message has changed this book: close a snapshot, fill what crosses, let arrivals in that waited."""
     instrument = instruments_at(s.instruments, s.instrument_count)[number]
     market = markets_at(s.markets, 2 * s.instrument_count)[2 * number + (v.offset >> 1)]
-    resynchronised = False
-    if market.touched == 2:
-        resynchronised = market.resynchronise != 0
+    resynchronised = market.touched == 2 and market.resynchronise != 0
+    if instrument.by_order:
+        end_orders(s, v, market, number)
+    elif market.touched == 2:
         end_snapshot(s, market, SIDES_EACH * number + v.offset)
     market.touched = 0
     if market.book_bad or not v.matches:
@@ -191,7 +198,7 @@ def after_book(s: Any, v: Any, number: int) -> None:
 
 @jit.helper
 def apply_message(s: Any, v: Any, first: int, last: int) -> None:
-    """Apply rows first..last as one step: book and quotes, what crosses, then the trades."""
+    """Apply rows first..last as one step: the trades, book and quotes, then what crosses."""
     n = v.rows
     kinds = uint8_at(v.column_kind, n)
     flags = uint16_at(v.column_flags, n)
@@ -206,7 +213,9 @@ def apply_message(s: Any, v: Any, first: int, last: int) -> None:
     markets = markets_at(s.markets, 2 * s.instrument_count)
     sides = sides_at(s.sides, SIDES_EACH * s.instrument_count)
     place = v.offset >> 1
-    trades = 0
+    stops_left = 0
+    if s.message_trades > 0:
+        stops_left = run_trades(s, v, first, last, 0)
     touched = -1
     several = False
     restated = -1  # an instrument whose book this message only says again
@@ -222,7 +231,7 @@ def apply_message(s: Any, v: Any, first: int, last: int) -> None:
             if flag & MAYBE_BAD:
                 market.book_bad = 1
                 continue
-            if flag & NEVER_MATCH:
+            if flag & NEVER_MATCH or ((flag & BY_ORDER) != 0) != (instrument.by_order != 0):
                 continue
             if flag & CLEAR:
                 # A segment begins with the books carried into it: for a run that comes from the segment
@@ -235,6 +244,9 @@ def apply_message(s: Any, v: Any, first: int, last: int) -> None:
                 several = several or touched >= 0
                 touched = number
                 market.touched = 1
+            if instrument.by_order:
+                order_row(s, v, market, i)
+                continue
             if flag & CLEAR:
                 begin_snapshot(s, market, SIDES_EACH * number + v.offset)
                 market.touched = 2
@@ -244,8 +256,6 @@ def apply_message(s: Any, v: Any, first: int, last: int) -> None:
             market.depth_id = ids[i]
             if stamps[i] != NULL_TIME:
                 market.depth_ts_venue = stamps[i]
-        elif kind == TRADE or kind == MARK:
-            trades += 1
         elif kind == QUOTE:
             number = np_int(numbers[i])
             instrument = instruments[number]
@@ -273,38 +283,9 @@ def apply_message(s: Any, v: Any, first: int, last: int) -> None:
                     after_book(s, v, number)
         else:
             after_book(s, v, touched)
-    if trades > 0:
-        for i in range(first, last + 1):
-            if kinds[i] != TRADE and kinds[i] != MARK:
-                continue
-            number = np_int(numbers[i])
-            instrument = instruments[number]
-            flag = flags[i]
-            if flag & NEVER_MATCH or (flag & AGGREGATE and instrument.has_trades):
-                continue
-            if kinds[i] == MARK:
-                if v.matches:
-                    instrument.mark = prices[i]
-                    if instrument.stops > 0 and instrument.stop_source == STOP_MARK:
-                        trigger_stops(s, number)
-                        settle(s)
-                continue
-            market = markets[2 * number + place]
-            market.last_price = prices[i]
-            if v.matches and instrument.stops > 0:
-                # On trades alone the last one is both sides' best price.
-                if instrument.stop_source == STOP_LAST:
-                    trigger_stops(s, number)
-                    settle(s)
-            if v.matches and instrument.resting > 0 and row_sides[i] != 0 and not market.book_bad:
-                shown = (
-                    s.set_apart_late != 0
-                    and instrument.match_on == MATCH_BOOK
-                    and stamps[i] != NULL_TIME
-                    and stamps[i] <= market.depth_ts_venue
-                )
-                match_trade(s, number, row_sides[i], prices[i], sizes[i], shown)
-                settle(s)
+    if stops_left:
+        run_trades(s, v, first, last, 1)
+    s.message_number += 1
 
 
 _step, _due = jit.function_at(3), jit.function_at(1)

@@ -118,7 +118,8 @@ class VenueClock:
                 data = msgspec.json.decode(text, type=StatusData)
             except msgspec.DecodeError:
                 continue  # an error where the strategy comes to the row, which knows its place
-            if data.event != "disconnected" and not (data.event == "gap" and data.channel == "book"):
+            of_book = data.event == "gap" and data.channel in ("book", "orders")
+            if data.event != "disconnected" and not of_book:
                 continue
             index = int(batch.instrument[row])
             if index < len(self._groups):

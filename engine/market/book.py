@@ -38,6 +38,8 @@ NOTE = np.dtype(
         ("tail", "<i4"),
         ("next", "<i4"),  # in the list of free notes
         ("pad", "<i4"),
+        ("before", "<i8"),  # by order: the level's size before the message `message`
+        ("message", "<i8"),
     ]
 )
 SIDE = np.dtype(

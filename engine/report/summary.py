@@ -120,6 +120,12 @@ def summarise(runner: Runner, *, seconds: float, strategy: str) -> Summary:
         (runner.venue_clock.ahead, runner.venue_clock.behind) if runner.venue_clock is not None else (0, 0)
     )
     warnings += _held_back(runner, ahead, behind)
+    strangers = runner.memory.order_tables.strangers
+    if strangers:
+        warnings.append(
+            f"{strangers:,} rows end an order that the input has never shown: they change nothing, and its "
+            "level was shown without it"
+        )
     trips = ledger.round_trips
     return Summary(
         strategy=strategy,
@@ -155,8 +161,7 @@ def summarise(runner: Runner, *, seconds: float, strategy: str) -> Summary:
         },
         latency_rows=len(config.latency.table),
         profile=config.profile,
-        queue=config.rules.queue
-        + (f":{config.rules.queue_power}" if config.rules.queue.startswith("power") else ""),
+        queue=_queue(runner),
         clock=config.clock,
         stamps_ahead=ahead,
         stamps_behind=behind,
@@ -231,7 +236,7 @@ def _sharpe(
 _NEEDS = {
     "on_trade": ("trade", "aggtrade"),
     "on_quote": ("quote",),
-    "on_book": ("book",),
+    "on_book": ("book", "orders"),
     "on_bar": ("bar",),
 }
 
@@ -248,6 +253,16 @@ def _silences(runner: Runner) -> list[str]:
         return []
     words = ", ".join(sorted(there)) or "nothing"
     return [f"{runner.loaded.name} has {', '.join(missing)}, but the input carries {words}: never called"]
+
+
+def _queue(runner: Runner) -> str:
+    """The queue model: rows by order leave nothing to believe, whatever model was asked for."""
+    rules = runner.config.rules
+    model = rules.queue + (f":{rules.queue_power}" if rules.queue.startswith("power") else "")
+    kinds = {"orders" in i.channels for i in runner.registry.instruments if i.channels}
+    if True not in kinds:
+        return model
+    return f"{model}, fifo by order" if False in kinds else "fifo by order"
 
 
 def _held_back(runner: Runner, ahead: int, behind: int) -> list[str]:

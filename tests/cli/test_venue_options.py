@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.model.kinds import ASK, BID
+from engine.model.kinds import ASK, BID, Flag, Kind
 from engine.profiles import load_profile, profile_names
 from tests.helpers.command import call, run_folders
-from tests.helpers.logs import Message, at, book, make_log, trade
+from tests.helpers.logs import BTC, ETH, Message, Row, at, book, definitions, make_log, trade
 from tests.strategy.write import write_strategy
 
 SELL = -1
@@ -195,3 +195,39 @@ def test_a_profile_that_cannot_be_read(text: str, words: str, queue: Path) -> No
     assert done.err.startswith("error: --profile mine.toml")
     assert words in done.err
     assert not run_folders(queue)
+
+
+def by_order(seconds: float, *changes: tuple[int, int, int]) -> Message:
+    """What is left of bids at 100: (id, price, size) each; the first message has an ask."""
+    rows = [
+        Row(Kind.BOOK, flags=Flag.BY_ORDER, instrument=1, side=BID, price=price, size=size, id=order)
+        for order, price, size in changes
+    ]
+    return Message(at(seconds), tuple(rows))
+
+
+def test_rows_by_order_leave_no_choice_of_a_queue_model(tmp_path: Path) -> None:
+    """5 of 10 before us leave: of 9.5 sold 4.5 are ours, whatever --queue says; a stranger is counted.
+
+    The summary says so, also of a log whose other instrument is by price.
+    """
+    (tmp_path / "mine.py").write_text(ONCE)
+    ask = Row(Kind.BOOK, flags=Flag.BY_ORDER, instrument=1, side=ASK, price=10_010, size=1_000_000, id=9)
+    first = by_order(1, (1, 10_000, 500_000), (2, 10_000, 500_000))
+    messages = [
+        Message(first.ts, (*first.rows, ask)),
+        by_order(2, (3, 10_000, 1_000_000), (77, 10_000, 0)),
+        by_order(3, (2, 10_000, 0)),
+        trade(4, 10_000, 950_000, side=SELL, id=4),
+        trade(5, 10_005, 1, id=5),
+    ]
+    ordered = msgspec.structs.replace(BTC, channels=("trade", "orders"))
+    for name, more in (("one", ()), ("two", (ETH,))):
+        everything = [*definitions((ordered, *more)), *messages]
+        make_log(tmp_path / f"{name}.arrow", everything, sealed=True, with_definitions=False)
+    for options in ((), ("--queue", "power2:3")):
+        found = run(tmp_path, *options, log="one.arrow")
+        assert found["queue"] == "fifo by order"
+        assert found["position"] == {"BTCUSDT.binance": 4.5}
+        assert any("1 rows end an order that the input has never shown" in w for w in found["warnings"])
+    assert run(tmp_path, log="two.arrow")["queue"] == "risk_averse, fifo by order"

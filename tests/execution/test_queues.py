@@ -185,7 +185,7 @@ def test_a_level_named_twice_in_one_message_moves_the_queue_twice_not_more(queue
     All within a millisecond: the engine's fast path ends where the equity is sampled.
     """
     rows = book(2.0001, bids={99: 12}).rows + book(2.0001, bids={99: 20}).rows
-    odd = book(2.0001, bids={90: 1}, flags=Flag.BY_ORDER)
+    odd = book(2.0001, bids={90: 1}, flags=Flag.SNAPSHOT)
     more = trades(2.0001, (1, 101, 1), (1, 101, 1)) if last == "two trades" else odd
     end = trades(2.0002, (-1, 99, 11))
     alone = filled([*BEHIND_TEN, Message(at(2.0001), rows), end], queue)

@@ -20,6 +20,7 @@ from tests.reference.scenario import (
     run,
     settings,
     status,
+    together,
     trades,
     whole,
 )
@@ -356,3 +357,28 @@ def test_in_a_cash_account_a_stop_locks_what_it_would_cost_at_its_stop(
 def test_a_stop_off_the_increments_is_refused(deed: Deed, reason: str) -> None:
     """Like any order; nothing leaves."""
     assert play([BOOK, trades(0, (BUY, 100, 1))], {1: deed}) == [f"1 refused #1 {reason}"]
+
+
+# --- a trade that brings its book ---
+
+
+@pytest.mark.parametrize(
+    ("together_with_its_book", "fills"),
+    [(True, ["2 fill #1 2@102 taker"]), (False, ["2 fill #1 2@101 taker"])],
+)
+def test_a_stop_takes_from_what_the_trade_has_left(fills: list[str], *, together_with_its_book: bool) -> None:
+    """The trade at 101 took all 3 there, as its message says; without that word they are still displayed."""
+    took = trades(2, (BUY, 101, 3))
+    left = book(2, asks={101: 0})
+    messages = [BOOK, together(took, left) if together_with_its_book else took]
+    assert play(messages, {1: stop(2, 101)}) == ["2 triggered #1", *fills]
+
+
+def test_a_mark_that_comes_with_a_book_triggers_after_it() -> None:
+    """The mark says 105, and the ask at 101 has gone in the same message."""
+    both = together(mark(2, 105), book(2, asks={101: 0}))
+    config = settings(rules=Rules(stop_source="mark"))
+    assert play([BOOK, mark(0.5, 100), both], {1: stop(2, 104)}, config, (MARKED,)) == [
+        "2 triggered #1",
+        "2 fill #1 2@102 taker",
+    ]

@@ -12,7 +12,7 @@ import pytest
 
 from engine.config import Account, Latency, Risk, RunConfig
 from engine.model.errors import EngineError, InputError
-from engine.model.kinds import InstrumentData, Kind, encode_canonical
+from engine.model.kinds import Flag, InstrumentData, Kind, encode_canonical
 from engine.model.units import MILLISECOND_NS
 from engine.strategy.api import Strategy
 from tests.helpers.logs import Message, Row, at, definitions
@@ -20,6 +20,7 @@ from tests.loop.logs import backtest, write_market
 from tests.reference.drive import run_engine
 from tests.reference.loop import Decision
 from tests.reference.markets import BOOKED, QUOTED, RandomMarket
+from tests.reference.order_markets import ORDERED, RandomOrderMarket
 from tests.reference.scenario import DEPTH, QUOTES, Script, book, clock, quote, settings, trades
 from tests.reference.traders import RandomTrader
 
@@ -61,7 +62,7 @@ def in_wide(journal: Sequence[Decision], narrow_until: int) -> list[Decision]:
 
 
 @pytest.mark.parametrize("seed", range(161, 167), ids=lambda s: f"seed{s}")
-@pytest.mark.parametrize("data", [BOOKED, QUOTED], ids=lambda d: d.symbol)
+@pytest.mark.parametrize("data", [BOOKED, QUOTED, ORDERED], ids=lambda d: d.symbol)
 @pytest.mark.parametrize("account", ["research", "cash"])
 def test_more_decimals_on_the_way_decide_what_they_decide_from_the_start(
     data: InstrumentData, seed: int, account: str
@@ -72,7 +73,7 @@ def test_more_decimals_on_the_way_decide_what_they_decide_from_the_start(
         risk=Risk(position_cap="0.05", collar_millionths=40_000),
         account=Account(account, "30"),
     )
-    messages = RandomMarket(seed, (data,)).messages(300, end=False)
+    messages = RandomOrderMarket(seed, (data,)).messages(300, end=False)
     wide = widened(data)
     half = 100 + 10 * (seed % 7)
     redefined = definition(messages[half - 1], 1, wide)
@@ -100,6 +101,16 @@ def test_what_cannot_be_multiplied_up_is_an_error() -> None:
     first = book(0, bids={99: 10**12}, asks={101: 5})
     with pytest.raises(EngineError, match=r"XY\.binance: size 1000000000000 times 1000000000"):
         run_engine([first, definition(first, 1, wide)], Script({}), settings(), [DEPTH])
+
+
+def test_an_order_that_cannot_be_multiplied_up_is_an_error() -> None:
+    """Of a book by order, too: its size, and never a wrapped one."""
+    narrow = msgspec.structs.replace(DEPTH, channels=("trade", "orders"))
+    wide = msgspec.structs.replace(narrow, size_decimals=9, version=2)
+    row = Row(Kind.BOOK, flags=Flag.BY_ORDER, instrument=1, side=1, price=99, size=10**12, id=7)
+    first = Message(at(0), (row,))
+    with pytest.raises(EngineError, match=r"XY\.binance: .*size.* times 1000000000"):
+        run_engine([first, definition(first, 1, wide)], Script({}), settings(), [narrow])
 
 
 def test_fewer_decimals_are_an_error() -> None:

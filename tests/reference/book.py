@@ -109,6 +109,7 @@ class Market:
 
     def __init__(self, match_on: str, rules: Rules, who: Instrument) -> None:
         self.match_on = match_on  # "book", "quote", "trade", "bar" or ""
+        self.rules = rules
         self.sides = {1: Side(1, rules, who), -1: Side(-1, rules, who)}
         self.bad = False
         self.last = 0

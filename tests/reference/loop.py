@@ -24,6 +24,8 @@ from tests.helpers.logs import Message, Row
 from tests.reference import risk
 from tests.reference.book import Market
 from tests.reference.context import TwinContext
+from tests.reference.market_rows import apply_depth, brings_book
+from tests.reference.order_book import OrderedMarket
 from tests.reference.orders import FINAL, Order
 from tests.reference.rows import groups, match_on, stamp_of
 from tests.reference.venue import Execution, Purse, Venue
@@ -120,13 +122,17 @@ class Twin:
         self.agenda: list[tuple[int, int, int, Callable[[], None]]] = []
         self._creation = 0
         self._numbers = 0
+        self._messages = 0
         self._cause = -1
         self._trigger = (0, 0)
         self._halted = False
         self._file_numbers = {n: n - 1 for n in range(1, len(self.instruments) + 1)}
 
     def _new_markets(self) -> list[Market]:
-        return [Market(match_on(i.channels), self.config.rules, i) for i in self.instruments]
+        return [
+            (OrderedMarket if "orders" in i.channels else Market)(match_on(i.channels), self.config.rules, i)
+            for i in self.instruments
+        ]
 
     # --- time ---
 
@@ -362,9 +368,8 @@ class Twin:
 
     # --- messages ---
 
-    def _apply(  # noqa: C901  book and quotes, what crosses, trades
-        self, rows: Sequence[Row], markets: list[Market], *, matches: bool
-    ) -> None:
+    def _apply(self, rows: Sequence[Row], markets: list[Market], *, matches: bool) -> None:
+        self._trades(rows, markets, matches=matches)
         touched = set()
         for row in rows:
             if row.kind not in (Kind.BOOK, Kind.QUOTE):
@@ -373,39 +378,35 @@ class Twin:
             market = markets[index]
             if (row.kind == Kind.BOOK) != (market.match_on == "book"):
                 continue
-            if row.kind == Kind.BOOK and self._apply_depth(row, market):
+            if row.kind == Kind.BOOK and apply_depth(row, market):
                 touched.add(index)
             elif row.kind == Kind.QUOTE and market.match_on == "quote" and not row.flags & _NEVER_MATCH:
                 market.set_best(row.side, row.price, row.size)
                 touched.add(index)
         for index in sorted(touched):
-            was_bad = markets[index].in_snapshot and markets[index].was_bad
-            if markets[index].in_snapshot:
-                markets[index].end_snapshot()
+            market = markets[index]
+            was_bad = market.in_snapshot and market.was_bad
+            if isinstance(market, OrderedMarket):
+                market.end_message()
+            elif market.in_snapshot:
+                market.end_snapshot()
             if matches:
                 self.venue.after_book(index, Reason.RESYNC if was_bad else Reason.CROSSED)
+
+    def _trades(self, rows: Sequence[Row], markets: list[Market], *, matches: bool) -> None:
+        """The trades come before the rows that say what they have left."""
+        self._messages += 1
         for row in rows:
             if row.kind == Kind.TRADE and not row.flags & _NEVER_MATCH and not self._is_double(row):
                 index = self._file_numbers[row.instrument]
-                markets[index].last = row.price
+                market = markets[index]
+                market.last = row.price
+                if isinstance(market, OrderedMarket):
+                    market.message = self._messages
                 if matches:
-                    self.venue.trade(index, row.side, row.price, row.size, stamp_of(row))
-
-    @staticmethod
-    def _apply_depth(row: Row, market: Market) -> bool:
-        """Whether a depth row has changed the book."""
-        if row.flags & Flag.MAYBE_BAD_BOOK:
-            market.bad = True
-            return False
-        if row.flags & _NEVER_MATCH:
-            return False
-        if row.flags & Flag.CLEAR:
-            market.begin_snapshot()
-        if row.side:
-            market.set(row.side, row.price, row.size)
-        if row.ts_venue != NULL_TIME:
-            market.depth_ts_venue = row.ts_venue
-        return True
+                    own = brings_book(rows, row, market)
+                    stamp = stamp_of(row)
+                    self.venue.trade(index, row.side, row.price, row.size, stamp, own=own)
 
     def _note_quotes(self, rows: Sequence[Row]) -> None:
         """What the strategy reads as the quote."""

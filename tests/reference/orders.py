@@ -25,6 +25,13 @@ class Order:
     done: int = 0  # filled there
     front: float | None = 0  # what stands before it; None: not known
     traded: float = 0.0  # at its price since the level last changed
+    # in a book by order
+    before: set[int] | None = None  # the displayed orders before it; None: out of sight
+    blind: bool = False  # placed behind the best price
+    matched: int = 0  # traded and not yet shown; below 0: shown and not yet traded
+    matched_stamp: int | None = None
+    matched_message: int = 0
+    joined_stamp: int | None = None
     venue_lock: int = 0
     # as heard
     state: str = "submitted"

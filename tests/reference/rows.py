@@ -30,7 +30,7 @@ def stamp_of(row: Row) -> int | None:
 
 def match_on(channels: tuple[str, ...]) -> str:
     """Which data an instrument is matched on: the best that its log has."""
-    for name in ("book", "quote", "trade", "aggtrade", "bar"):
+    for name in ("orders", "book", "quote", "trade", "aggtrade", "bar"):
         if name in channels:
-            return "trade" if name == "aggtrade" else name
+            return {"aggtrade": "trade", "orders": "book"}.get(name, name)
     return ""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from engine.execution.orders import Event, Reason
 from tests.reference import money, queues
 from tests.reference.book import Market
+from tests.reference.order_book import OrderedMarket
 from tests.reference.orders import Order
 
 if TYPE_CHECKING:
@@ -308,10 +309,10 @@ class Venue:
         for order in waiting:
             self.arrive(order)
 
-    def trade(  # noqa: C901  through, then the queue
-        self, index: int, aggressor: int, price: int, size: int, ts_venue: int | None
+    def trade(  # noqa: C901, PLR0912  through, then the queue
+        self, index: int, aggressor: int, price: int, size: int, ts_venue: int | None, *, own: bool = False
     ) -> None:
-        """A trade: through our prices, then the queue at its own."""
+        """A trade: through our prices, then the queue at its own. `own`: it brings its rows of the book."""
         market = self.markets[index]
         if not aggressor or (market.match_on == "book" and market.bad):
             return
@@ -329,16 +330,21 @@ class Venue:
                         remaining = max(0, remaining - part)
                     self._make(order, part, Reason.THROUGH)
         shown = False
-        if rules.set_apart_late and market.match_on == "book":
+        by_order = isinstance(market, OrderedMarket)
+        if rules.set_apart_late and market.match_on == "book" and not own:
             last = market.depth_ts_venue
-            shown = ts_venue is not None and last is not None and ts_venue <= last
+            if ts_venue is not None and last is not None:
+                shown = ts_venue < last if by_order else ts_venue <= last
         if shown or market.match_on == "trade" or price not in side.levels:
             return
         ours = size - remaining
         for order in list(side.levels[price].orders):
             if order.front is None:
                 continue
-            beyond = queues.trade(rules, self.instruments[index], order, size) - ours
+            if isinstance(market, OrderedMarket):
+                beyond = market.beyond(order, size, ts_venue, own=own) - ours
+            else:
+                beyond = queues.trade(rules, self.instruments[index], order, size) - ours
             if beyond > 0:
                 part = order.open if rules.whole_fills else min(beyond, order.open)
                 if rules.share_trades:

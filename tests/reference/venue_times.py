@@ -51,7 +51,7 @@ def doubts(row: Row) -> bool:
     if row.kind != Kind.STATUS:
         return False
     data = msgspec.json.decode(row.data or b"{}", type=StatusData)
-    return data.event == "disconnected" or (data.event == "gap" and data.channel == "book")
+    return data.event == "disconnected" or (data.event == "gap" and data.channel in ("book", "orders"))
 
 
 class VenueTimes:
