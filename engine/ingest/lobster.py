@@ -8,9 +8,8 @@ rows. What the message did to the book is
                              line's number as id
     by order                 what is left of the orders that changed (`lobster_orders`), with theirs
 
-A line becomes one message, but for an execution, which is two: the trade, then the book after it, without
-a `ts_venue` of its own. A book that carried the trade's own time would say that it shows the trade already,
-and so the next ones of the same instant: such trades move no queue.
+A line becomes one message. Of an execution it is the trade and then what it has left: a run lets a message's
+trades meet the book as it stood before, and never takes them for late.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ from engine.ingest.tabular_values import Integers
 from engine.model.errors import InputError
 from engine.model.kinds import Flag, Kind, StatusData, encode_canonical
 from engine.model.rows import ROW
-from engine.model.units import MAX_INT64, NULL_TIME, POWERS_OF_TEN
+from engine.model.units import MAX_INT64, POWERS_OF_TEN
 
 _LAST, _IMPORTED, _BY_ORDER = int(Flag.LAST), int(Flag.IMPORTED), int(Flag.BY_ORDER)
 _HALTS = {-1: "halted", 0: "quoting", 1: "trading"}
@@ -100,9 +99,8 @@ class LobsterSource(Source):
             stamps = self._stamps(events)
             trades, trade_lines = self._trades(events, stamps)
             status, status_lines = _status(events, stamps)
-            behind = stamps.copy()
-            behind["ts_venue"][trade_lines] = NULL_TIME
-            book, book_lines = self._book(events, behind)
+            book, book_lines = self._book(events, stamps)
+            trades.packed["flags"][np.isin(trade_lines, book_lines)] &= ~np.uint16(_LAST)
             places = [trade_lines, status_lines, book_lines]
             silent = len(events.row) - len(np.unique(np.concatenate(places)))
             tally.add(tally.notes, _SILENT, silent)
@@ -178,7 +176,7 @@ class LobsterSource(Source):
             tally = self.tally
             tally.add(tally.notes, _UNKNOWN, book.unknown - unknown)
             tally.add(tally.notes, _VANISHED, book.vanished - vanished)
-            columns = np.array(found, dtype=np.int64).reshape(-1, 5)
+            columns = np.array(found, dtype=np.int64).reshape(-1, 6)
             lines = columns[:, 0].astype(np.intp)
             rows = stamps[lines].copy()
             rows["side"] = columns[:, 1]
@@ -187,6 +185,7 @@ class LobsterSource(Source):
             rows["id"] = columns[:, 4]
             last = np.append(lines[1:] != lines[:-1], True)[: len(lines)]
             rows["flags"] = np.where(last, _IMPORTED | _BY_ORDER | _LAST, _IMPORTED | _BY_ORDER)
+            rows["flags"] |= np.where(columns[:, 5] != 0, int(Flag.SNAPSHOT), 0).astype(np.uint16)
             if not begun and len(rows):
                 begun = True
                 first = lines == lines[0]

@@ -83,7 +83,8 @@ def test_a_pair_by_price(tmp_path: Path) -> None:
         Flag.SNAPSHOT | IMPORTED | LAST,
     ]
     assert flags(rows[4]) == first
-    assert [flags(row) for row in rows[8:13]] == [IMPORTED | LAST] * 3 + [IMPORTED, IMPORTED | LAST]
+    executions = [IMPORTED, IMPORTED | LAST, IMPORTED, IMPORTED, IMPORTED | LAST]
+    assert [flags(row) for row in rows[8:13]] == executions  # a message each: the trade and what it has left
     assert msgspec.json.decode(rows[-2]["data"], type=StatusData) == StatusData("session", detail="halted")
     (instrument,) = report.instruments
     assert (instrument.key, instrument.price_increment, instrument.off_increment) == (
@@ -95,19 +96,49 @@ def test_a_pair_by_price(tmp_path: Path) -> None:
 
 
 def test_times_are_the_exchange_s_own_day_to_the_nanosecond(tmp_path: Path) -> None:
-    """Seconds after midnight in New York; the book behind a trade is 1 ns later and has no venue time."""
+    """Seconds after midnight in New York; a trade and its book are one message of one time."""
     _, rows = imported_pair(SAMPLES / NAME.format("message", 2), tmp_path)
     times = [(row["ts"] - OPEN, None if row["ts_venue"] is None else row["ts_venue"] - OPEN) for row in rows]
     assert times[0] == (1, 1)
     second = 1_100_000_002
     assert times[8:13] == [
         (second, second),
-        (second + 1, None),
-        (second + 2, second),
-        (second + 3, None),
-        (second + 3, None),
+        (second, second),
+        (second + 1, second),
+        (second + 1, second),
+        (second + 1, second),
     ]
     assert times[15] == (4_000_000_009, 4_000_000_009)
+
+
+def test_a_rest_that_grows_is_another_order(tmp_path: Path) -> None:
+    """Of 300 at 100.00 nobody is known. 40 more than the new order of 60 are another rest, the last there.
+
+    An execution of an unknown order takes from the oldest rest, a cancellation from the youngest.
+    """
+    first, second = REST + 2_000_000, REST + 2**44 + 2_000_000
+    text = "34200,3,7,1,990000,1\n34201,1,8,60,1000000,1\n34202,4,9,50,1000000,1\n34203,2,9,10,1000000,1\n"
+    book = "".join(f"1000200,100,1000000,{size}\n" for size in (300, 400, 350, 340))
+    _, rows = imported(tmp_path, text, book, by_order=True)
+    assert only([row for row in rows if row["kind"] == Kind.BOOK and row["side"] > 0], "id", "size") == [
+        (first, 300),
+        (second, 40),
+        (8, 60),
+        (first, 250),
+        (second, 30),
+    ]
+
+
+def test_what_comes_into_sight_again_is_part_of_a_picture(tmp_path: Path) -> None:
+    """100.00 is behind 100.01 for a while; that it then displays 20 more may have been so for long."""
+    text = "34200,1,7,50,1000000,1\n34201,1,8,5,1000100,1\n34202,3,8,5,1000100,1\n"
+    states = ("1000000,50", "1000100,5", "1000000,70")
+    _, rows = imported(tmp_path, text, "".join(f"1000200,100,{s}\n" for s in states), by_order=True)
+    bids = [row for row in rows if row["side"] > 0]
+    assert only(bids, "id", "size") == [(7, 50), (8, 5), (REST + 2_000_000, 20), (8, 0)]
+    pictures = [bool(flags(row) & Flag.SNAPSHOT) for row in bids]
+    assert pictures == [True, False, True, False]
+    assert Flag.CLEAR not in flags(bids[2])
 
 
 def test_a_pair_by_order(tmp_path: Path) -> None:
@@ -391,7 +422,7 @@ def real_pair(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.mark.parametrize(
-    ("by_order", "book_rows"), [(False, 69_654), (True, 59_565)], ids=["by price", "by order"]
+    ("by_order", "book_rows"), [(False, 69_654), (True, 59_736)], ids=["by price", "by order"]
 )
 def test_a_real_day_gives_its_states_again(
     real_pair: Path, tmp_path: Path, book_rows: int, *, by_order: bool
