@@ -8,8 +8,10 @@ rows. What the message did to the book is
                              line's number as id
     by order                 what is left of the orders that changed (`lobster_orders`), with theirs
 
-A line becomes one message. Of an execution it is the trade and then what it has left: a run lets a message's
-trades meet the book as it stood before, and never takes them for late.
+A line becomes one message. Of an execution by order it is the trade and then what it has left: a run lets the
+trade meet the orders as they stood before. By price an execution is two messages: the trade, then the book
+after it, without a `ts_venue` of its own. A book that carried the trade's own time would say that it shows the
+trade already, and so the next ones of the same instant: such trades move no queue.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ from engine.ingest.tabular_values import Integers
 from engine.model.errors import InputError
 from engine.model.kinds import Flag, Kind, StatusData, encode_canonical
 from engine.model.rows import ROW
-from engine.model.units import MAX_INT64, POWERS_OF_TEN
+from engine.model.units import MAX_INT64, NULL_TIME, POWERS_OF_TEN
 
 _LAST, _IMPORTED, _BY_ORDER = int(Flag.LAST), int(Flag.IMPORTED), int(Flag.BY_ORDER)
 _HALTS = {-1: "halted", 0: "quoting", 1: "trading"}
@@ -99,8 +101,13 @@ class LobsterSource(Source):
             stamps = self._stamps(events)
             trades, trade_lines = self._trades(events, stamps)
             status, status_lines = _status(events, stamps)
-            book, book_lines = self._book(events, stamps)
-            trades.packed["flags"][np.isin(trade_lines, book_lines)] &= ~np.uint16(_LAST)
+            behind = stamps
+            if not self._by_order:
+                behind = stamps.copy()
+                behind["ts_venue"][trade_lines] = NULL_TIME
+            book, book_lines = self._book(events, behind)
+            if self._by_order:
+                trades.packed["flags"][np.isin(trade_lines, book_lines)] &= ~np.uint16(_LAST)
             places = [trade_lines, status_lines, book_lines]
             silent = len(events.row) - len(np.unique(np.concatenate(places)))
             tally.add(tally.notes, _SILENT, silent)

@@ -62,7 +62,7 @@ def plain_to_its_end(s: Any, v: Any, row: int, stop: int) -> bool:
     while True:
         book = kinds[end] == BOOK and row_sides[end] != 0
         if flags[end] & NOT_PLAIN or numbers[end] != number or not book:
-            return False  # a trade comes before the book of its message
+            return False
         if flags[end] & LAST or end == n - 1:
             break
         end += 1
@@ -239,8 +239,8 @@ def plain(state: int, stream: int, stop: int, horizon: int, address: int) -> int
                 end += 1
             if not plain:
                 break
-            if resting > 0 and (trades > 1 or (trades == 1 and deepest >= 0)):
-                break  # more to fill than there may be room for, or trades that come before their book
+            if resting > 0 and trades > 1:
+                break  # more to fill than there may be room for
             now = ts
             if deepest >= 0:
                 market.depth_id = ids[deepest]

@@ -1,7 +1,7 @@
 """One step of the loop: a message, or one item of the agenda.
 
-Before a message with time t is applied, everything due at or before t runs, at its own due time. Then its
-trades run; then its book and quotes are applied, together; then what crosses fills; then it is delivered,
+Before a message with time t is applied, everything due at or before t runs, at its own due time. All its book
+and quote rows are applied together; then what crosses fills; then its trades run; then it is delivered,
 once. What that creates with due = t runs before the next message. An END row moves nothing.
 
 Nothing here allocates. What could run out of room says so before it starts, and is called again.
@@ -198,7 +198,7 @@ def after_book(s: Any, v: Any, number: int) -> None:
 
 @jit.helper
 def apply_message(s: Any, v: Any, first: int, last: int) -> None:
-    """Apply rows first..last as one step: the trades, book and quotes, then what crosses."""
+    """Apply rows first..last as one step: book and quotes, what crosses, then the trades."""
     n = v.rows
     kinds = uint8_at(v.column_kind, n)
     flags = uint16_at(v.column_flags, n)
@@ -213,9 +213,9 @@ def apply_message(s: Any, v: Any, first: int, last: int) -> None:
     markets = markets_at(s.markets, 2 * s.instrument_count)
     sides = sides_at(s.sides, SIDES_EACH * s.instrument_count)
     place = v.offset >> 1
-    stops_left = 0
+    trades_left = 0
     if s.message_trades > 0:
-        stops_left = run_trades(s, v, first, last, 0)
+        trades_left = run_trades(s, v, first, last, 0)
     touched = -1
     several = False
     restated = -1  # an instrument whose book this message only says again
@@ -283,7 +283,7 @@ def apply_message(s: Any, v: Any, first: int, last: int) -> None:
                     after_book(s, v, number)
         else:
             after_book(s, v, touched)
-    if stops_left:
+    if trades_left:
         run_trades(s, v, first, last, 1)
     s.message_number += 1
 

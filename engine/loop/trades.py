@@ -1,9 +1,9 @@
-"""A message's trades, through the stops and the orders of ours that rest.
+"""A message's trades, one by one, through the stops and then the orders of ours that rest.
 
-They run before the message's own rows of the book: those say what the trades have left. A trade that brings
-its book along is told by it and cannot be late, whatever both are stamped; any other is compared with the
-book's last time, because an earlier message may have shown it already. Stops that such a trade triggers take
-from the book that it has left, and so they wait for its rows.
+They run after the message's own rows of the book, whose last time says whether the book shows a trade already.
+A book by order is the exception: there its rows say what the trades have left, order by order, and so the
+trades come first; one that brings its rows along cannot be late, whatever both are stamped. Stops that such a
+trade triggers take from the book that it has left, and so they wait for its rows.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ from engine.model import jit
 
 @jit.helper
 def brings_book(s: Any, v: Any, first: int, last: int, number: int) -> int:
-    """1 when rows first..last change this instrument's book."""
+    """1 when rows first..last change this instrument's book, which is one by order."""
     kinds = uint8_at(v.column_kind, v.rows)
     flags = uint16_at(v.column_flags, v.rows)
     numbers = uint32_at(v.column_instrument, v.rows)
-    by_order = instruments_at(s.instruments, s.instrument_count)[number].by_order
+    if instruments_at(s.instruments, s.instrument_count)[number].by_order == 0:
+        return 0
     for i in range(first, last + 1):
-        applied = kinds[i] == BOOK and not flags[i] & (NEVER_MATCH | MAYBE_BAD)
-        if applied and numbers[i] == number and ((flags[i] & BY_ORDER) != 0) == (by_order != 0):
+        applied = kinds[i] == BOOK and flags[i] & BY_ORDER and not flags[i] & (NEVER_MATCH | MAYBE_BAD)
+        if applied and numbers[i] == number:
             return 1
     return 0
 
@@ -46,8 +47,8 @@ def brings_book(s: Any, v: Any, first: int, last: int, number: int) -> int:
 def run_trades(s: Any, v: Any, first: int, last: int, after: int) -> int:
     """The trades and marks among rows first..last, one by one; 1 when some of it is left for `after`.
 
-    Before the message's book rows (`after` 0), all but the stops of an instrument whose book is to change;
-    after them, these.
+    Before the message's book rows (`after` 0), those of a book by order, but for the stops that wait for the
+    rows; after them these, and all of the others.
     """
     n = v.rows
     kinds = uint8_at(v.column_kind, n)
@@ -74,7 +75,10 @@ def run_trades(s: Any, v: Any, first: int, last: int, after: int) -> int:
             asked = number
             own = brings_book(s, v, first, last, number)
         brings = asked == number and own != 0
-        if after and not brings:
+        if not after and instrument.by_order == 0:
+            left = 1
+            continue
+        if after and instrument.by_order and not brings:
             continue
         market = markets[2 * number + (v.offset >> 1)]
         source = STOP_LAST
@@ -92,7 +96,8 @@ def run_trades(s: Any, v: Any, first: int, last: int, after: int) -> int:
                 # On trades alone the last one is both sides' best price.
                 trigger_stops(s, number)
                 settle(s)
-        if kinds[i] == TRADE and not after and instrument.resting > 0 and row_sides[i] != 0:
+        now = after == 0 or instrument.by_order == 0
+        if kinds[i] == TRADE and now and instrument.resting > 0 and row_sides[i] != 0:
             if not market.book_bad:
                 if asked != number:  # a stop has just come to rest
                     asked = number

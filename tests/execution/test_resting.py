@@ -203,10 +203,10 @@ def test_crossing_is_seen_after_the_whole_message() -> None:
     assert play(market, {1: buy()}) == []
 
 
-def test_the_trades_of_a_message_run_before_its_book() -> None:
-    """A sale of 1 went through us at 98; what the message then displays at 99 crosses us with 2."""
+def test_what_crosses_fills_before_the_trades_of_the_message() -> None:
+    """Depth first, then the trades."""
     market = [BOOK, together(trades(2, (-1, 98, 1)), book(2, bids={99: 0}, asks={99: 2}))]
-    assert play(market, {1: buy()}) == ["2 fill #1 1@99 through", "2 fill #1 2@99 crossed"]
+    assert play(market, {1: buy()}) == ["2 fill #1 2@99 crossed", "2 fill #1 1@99 through"]
 
 
 # --- unknown depth ---

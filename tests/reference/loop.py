@@ -369,7 +369,8 @@ class Twin:
     # --- messages ---
 
     def _apply(self, rows: Sequence[Row], markets: list[Market], *, matches: bool) -> None:
-        self._trades(rows, markets, matches=matches)
+        self._messages += 1
+        self._trades(rows, markets, matches=matches, ordered=True)
         touched = set()
         for row in rows:
             if row.kind not in (Kind.BOOK, Kind.QUOTE):
@@ -392,19 +393,21 @@ class Twin:
                 market.end_snapshot()
             if matches:
                 self.venue.after_book(index, Reason.RESYNC if was_bad else Reason.CROSSED)
+        self._trades(rows, markets, matches=matches, ordered=False)
 
-    def _trades(self, rows: Sequence[Row], markets: list[Market], *, matches: bool) -> None:
-        """The trades come before the rows that say what they have left."""
-        self._messages += 1
+    def _trades(self, rows: Sequence[Row], markets: list[Market], *, matches: bool, ordered: bool) -> None:
+        """Of books by order, where they come before the rows that say what they have left; or of the others."""
         for row in rows:
             if row.kind == Kind.TRADE and not row.flags & _NEVER_MATCH and not self._is_double(row):
                 index = self._file_numbers[row.instrument]
                 market = markets[index]
+                if isinstance(market, OrderedMarket) != ordered:
+                    continue
                 market.last = row.price
                 if isinstance(market, OrderedMarket):
                     market.message = self._messages
                 if matches:
-                    own = brings_book(rows, row, market)
+                    own = ordered and brings_book(rows, row, market)
                     stamp = stamp_of(row)
                     self.venue.trade(index, row.side, row.price, row.size, stamp, own=own)
 
