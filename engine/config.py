@@ -21,6 +21,11 @@ BEHAVIOUR_VERSION = 2  # grows when the loop decides differently on purpose
 MAX_LATENCY_NS = 3600 * SECOND_NS
 MAX_COLLAR_PERCENT = 100
 MAX_SLIPPAGE_TICKS = 1_000_000
+MAX_SLIPPAGE_RATE = 500_000_000  # half of the price
+MAX_LEVERAGE = 100
+MAX_BORROW_PERCENT = 1_000
+MAX_FEE_AMOUNT = 1_000_000  # per unit or fill
+MAX_FEE_RATE = 1_000_000_000
 MAX_DIGITS = 18  # before the point of an amount
 MAX_CAPITAL = 90_000_000_000  # in units of 1e-8 an int64
 
@@ -38,19 +43,54 @@ class Latency(msgspec.Struct, frozen=True):
     table: tuple[tuple[int, int, int], ...] = ()
 
 
+class FeeTier(msgspec.Struct, frozen=True):
+    """Rates from a notional on, a decimal text in the run's currency, that the run itself has traded."""
+
+    notional: str
+    maker: int
+    taker: int
+
+
 class Fees(msgspec.Struct, frozen=True):
-    """Rates on notional in 1e-9 (100_000 is a basis point), charged in the quote currency."""
+    """What fills are charged. Rates on notional in 1e-9 (100_000 is a basis point), amounts decimal texts.
+
+    maker, taker     rates; negative is a rebate
+    tiers            rates in their place once the run has traded so much
+    buy, sell        surcharges on the notional of one side
+    per_unit         amount a base unit
+    sell_per_unit    the same, of sales only, beside it
+    most_per_unit    the most that these two come to in one fill; "0": no limit
+    per_fill         amount a fill
+    asset            what is charged: "quote", "received", or an asset by its name
+    """
 
     maker: int = 1_000_000
     taker: int = 1_000_000
+    tiers: tuple[FeeTier, ...] = ()
+    buy: int = 0
+    sell: int = 0
+    per_unit: str = "0"
+    sell_per_unit: str = "0"
+    most_per_unit: str = "0"
+    per_fill: str = "0"
+    asset: str = "quote"
+
+
+ACCOUNTS = ("research", "cash", "margin")
 
 
 class Account(msgspec.Struct, frozen=True):
-    """`research`: unlimited, shorts included. `cash`: nothing goes negative; open orders lock funds."""
+    """`research`: unlimited, shorts included. `cash`: nothing goes negative; open orders lock funds.
 
-    type: str = "research"
+    `margin`: positions and open orders, shorts included, up to `leverage_millionths` of the equity; what is
+    sold short is borrowed, at `borrow_rate` a year (1e-9 of its worth).
+    """
+
+    type: str = "research"  # of ACCOUNTS
     capital: str = "100000"
     currency: str = ""  # "": the quote currency of the first instrument
+    leverage_millionths: int = 2_000_000
+    borrow_rate: int = 0
 
 
 class Risk(msgspec.Struct, frozen=True):
@@ -112,9 +152,88 @@ class RunConfig(msgspec.Struct, frozen=True):
     clock: str = "received"  # of CLOCKS; "venue": rows meet orders at the venue's own time
     venue_shift_ns: dict[str, int] = {}  # by venue: added to its stamps, which ran ahead or behind
     lookahead_ns: int = 10 * SECOND_NS  # a stamp is taken to be that old at most
-    slippage_ticks: int = 1  # of a taker where only trades are known
+    venue_fees: dict[str, Fees] = {}  # by venue, in place of `fees`
+    # Of a taker where the data do not say what stood there: engine.execution.slippage.
+    slippage_ticks: int = 1
+    slippage_rate: int = 0  # 1e-9 of the price; in place of ticks when it is not 0
+    slippage_drawn: bool = False  # evenly between nothing and that
     seed: int = 0
     with_commands: bool = False
+
+
+def check_fees(fees: Fees, what: str) -> None:
+    """UsageError when a table of fees says what cannot be; `what` names it."""
+    for name in ("per_unit", "sell_per_unit", "most_per_unit", "per_fill"):
+        parse_decimal_option(getattr(fees, name), f"{what}: {name}", 8, most=MAX_FEE_AMOUNT)
+        if fees.asset == "received" and Decimal(getattr(fees, name)):
+            raise UsageError(
+                f"{what}: {name} {getattr(fees, name)} with fees in the received asset",
+                hint="no amount of money can be taken of a base asset: use rates alone, or another asset",
+            )
+    for name in ("buy", "sell"):
+        if not 0 <= getattr(fees, name) <= MAX_FEE_RATE:
+            raise UsageError(f"{what}: {name}: a surcharge is between 0 and 10,000 basis points")
+    if not fees.asset or not re.fullmatch(r"[A-Za-z0-9._-]+", fees.asset):
+        raise UsageError(
+            f'{what}: asset "{fees.asset}" is none', hint='write "quote", "received", or an asset: "BNB"'
+        )
+    least = Decimal(0)
+    for tier in fees.tiers:
+        parse_decimal_option(tier.notional, f"{what}: tier", 8, most=MAX_CAPITAL)
+        if Decimal(tier.notional) <= least:
+            raise UsageError(
+                f"{what}: the tier from {tier.notional} does not lie above {least}",
+                hint="each tier begins above the one before, the first above zero",
+            )
+        least = Decimal(tier.notional)
+
+
+def check_config(config: RunConfig) -> RunConfig:
+    """The configuration; UsageError when it asks for what the engine has not, or contradicts itself."""
+    check_fees(config.fees, "fees")
+    for venue, fees in config.venue_fees.items():
+        check_fees(fees, f"fees of {venue}")
+    account = config.account
+    if account.type not in ACCOUNTS:
+        raise UsageError(f'there is no account "{account.type}"', hint=f"one of {', '.join(ACCOUNTS)}")
+    if account.type != "margin" and account.borrow_rate:
+        raise UsageError(
+            f"a borrow fee counts on a margin account; the account is {account.type}",
+            hint="add --account margin",
+        )
+    if not 1_000_000 <= account.leverage_millionths <= MAX_LEVERAGE * 1_000_000:
+        raise UsageError(f"a leverage is between 1 and {MAX_LEVERAGE}", hint="write --leverage 2")
+    return config
+
+
+def parse_slippage(text: str, what: str) -> dict[str, Any]:
+    """The slippage fields of RunConfig that "1", "2bp", "random:3" or "random:2bp" stands for."""
+    word, colon, amount = text.strip().partition(":")
+    drawn = bool(colon)
+    if drawn and word != "random":
+        raise UsageError(
+            f'{what}: "{text}" is no slippage', hint="write 1 (ticks), 2bp, random:3 or random:2bp"
+        )
+    amount = (amount if drawn else word).strip()
+    if amount.endswith("bp"):
+        rate = parse_basis_points(amount.removesuffix("bp"), what)
+        if not 0 <= rate <= MAX_SLIPPAGE_RATE:
+            raise UsageError(f"{what} {text}: must be between 0 and {MAX_SLIPPAGE_RATE // 100_000:,} bp")
+        return {"slippage_ticks": 0, "slippage_rate": rate, "slippage_drawn": drawn and rate > 0}
+    if not amount.isdecimal() or int(amount) > MAX_SLIPPAGE_TICKS:
+        raise UsageError(
+            f"{what} {text}: must be between 0 and {MAX_SLIPPAGE_TICKS:,} ticks",
+            hint="write 1 (ticks), 2bp, random:3 or random:2bp",
+        )
+    return {"slippage_ticks": int(amount), "slippage_rate": 0, "slippage_drawn": drawn and int(amount) > 0}
+
+
+def slippage_text(config: RunConfig) -> str:
+    """The model in words, as --slippage takes it: "1 tick", "2 bp", "random:3 ticks"."""
+    amount = f"{config.slippage_ticks} tick{'' if config.slippage_ticks == 1 else 's'}"
+    if config.slippage_rate:
+        amount = f"{Decimal(config.slippage_rate) / 100_000:f} bp"
+    return f"random, up to {amount}" if config.slippage_drawn else amount
 
 
 _UNITS = {

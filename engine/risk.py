@@ -4,7 +4,8 @@ Risk sees what the strategy could see: reported positions, open orders, the book
 changes state; it never sends anything. A refusal is a decision like any other: journaled, delivered to
 the strategy, counted. Orders that reduce a position pass the limits on exposure.
 
-    trading state · tradable · increments · sizes · notional · price collar · position cap · cash
+    trading state · tradable · increments · sizes · notional · price collar · price of the fee's asset ·
+    position cap · cash or buying power
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ from __future__ import annotations
 from typing import Any
 
 from engine.execution.codes import K_LIMIT, K_STOP, K_STOP_LIMIT, K_TRAILING
+from engine.execution.fees import cost_to_buy, owned
 from engine.execution.fills import resting_cost, seen_market_of
 from engine.execution.matching import best_price, collar_of
-from engine.execution.money import MAX_BALANCE, OVERFLOW, cost_of, notional_of
+from engine.execution.money import MAX_AMOUNT, MAX_BALANCE, OVERFLOW, notional_of, scale_product
 from engine.execution.orders import Reason
 from engine.execution.state import (
+    ACCOUNT_CASH,
+    ACCOUNT_MARGIN,
+    FEE_IN_NAMED,
     MATCH_BARS,
     MATCH_NONE,
     STOP_MARK,
@@ -36,6 +41,7 @@ R_MIN_SIZE, R_MAX_SIZE, R_MIN_NOTIONAL = (
 R_COLLAR, R_NO_REFERENCE = int(Reason.PRICE_COLLAR), int(Reason.NO_REFERENCE_PRICE)
 R_POSITION_CAP, R_CASH, R_OVERFLOW = int(Reason.POSITION_CAP), int(Reason.CASH), int(Reason.OVERFLOW)
 R_NO_TRIGGER_PRICE = int(Reason.NO_TRIGGER_PRICE)
+R_NO_FEE_PRICE, R_BUYING_POWER = int(Reason.NO_FEE_PRICE), int(Reason.BUYING_POWER)
 
 
 @jit.helper
@@ -67,15 +73,73 @@ def check(
     if record.position_cap > 0 and not reducing:
         if abs(record.position + side * (pending + size)) > record.position_cap:
             return R_POSITION_CAP
-    if s.account_type == 1:
+    if s.account_type == ACCOUNT_CASH:
         if side > 0:
             asset = assets_at(s.assets, s.asset_count)[record.asset]
             cost = lock_of(s, index, side, size, price if price > 0 else stop)
             if cost == OVERFLOW or asset.cash - asset.locked + locked < cost:
                 return R_CASH
-        elif record.position - pending < size:
+        elif owned_now(record) - pending < size:
             return R_CASH
+    elif s.account_type == ACCOUNT_MARGIN and not reducing:
+        if exposure(s, index, side, size, own) > buying_power(s):
+            return R_BUYING_POWER
     return 0
+
+
+@jit.inlined
+def owned_now(record: Any) -> int:
+    """A position as reported, less what fees have taken of it."""
+    if record.fee_base == 0:
+        return int(record.position)
+    return int(owned(record.position, record.fee_base, record.size_decimals))
+
+
+@jit.helper
+def exposure(s: Any, index: int, side: int, size: int, own: int) -> int:
+    """What positions come to, unsigned, once open orders and one of `size` more have filled: money.
+
+    Of the buys and the sells of an instrument those count that leave more of a position; `own` of the open
+    ones is counted by `size` already.
+    """
+    instruments = instruments_at(s.instruments, s.instrument_count)
+    total = 0
+    for i in range(s.instrument_count):
+        record = instruments[i]
+        up = record.position + record.open_buy
+        down = record.position - record.open_sell
+        if i == index:
+            if side > 0:
+                up += size - own
+            else:
+                down -= size - own
+        most = max(up, -down)
+        if most > 0:
+            worth = notional_of(reference_price(s, i), most, record.decimals)
+            if worth == OVERFLOW or worth > MAX_AMOUNT - total:
+                return MAX_AMOUNT
+            total += worth
+    return int(total)
+
+
+@jit.helper
+def buying_power(s: Any) -> int:
+    """Equity times leverage, money; nothing when the equity is gone."""
+    equity = 0
+    if s.asset_count > 0:
+        equity = assets_at(s.assets, s.asset_count)[0].cash
+    instruments = instruments_at(s.instruments, s.instrument_count)
+    for i in range(s.instrument_count):
+        record = instruments[i]
+        if record.position != 0:
+            worth = notional_of(reference_price(s, i), abs(record.position), record.decimals)
+            if worth == OVERFLOW or worth > MAX_AMOUNT or abs(equity) > MAX_BALANCE:
+                return 0
+            equity += worth if record.position > 0 else -worth
+    if equity <= 0:
+        return 0
+    power = scale_product(equity, s.leverage_millionths, 6)
+    return int(MAX_AMOUNT if power == OVERFLOW or power > MAX_AMOUNT else power)
 
 
 @jit.helper
@@ -123,6 +187,11 @@ def check_terms(
         beyond = (price - reference) * side
         if beyond > 0 and beyond > collar_of(s, reference):
             return R_COLLAR
+    if record.fee_mode >= FEE_IN_NAMED:
+        if record.fee_priced_by < 0 or reference_price(s, record.fee_priced_by) == 0:
+            return R_NO_FEE_PRICE
+        if record.fee_price == 0:
+            record.fee_price = reference_price(s, record.fee_priced_by)
     return 0
 
 
@@ -154,4 +223,4 @@ def lock_of(s: Any, index: int, side: int, size: int, price: int) -> int:
     if price == 0:
         price = reference_price(s, index)
     price += collar_of(s, price)
-    return int(cost_of(price, size, record.decimals, record.taker_rate if record.taker_rate > 0 else 0))
+    return int(cost_to_buy(record, price, size, record.taker_rate if record.taker_rate > 0 else 0))

@@ -17,6 +17,7 @@ EXPORTS = [
     "Book",
     "BookUpdate",
     "Context",
+    "Corporate",
     "Ema",
     "Fill",
     "Instrument",

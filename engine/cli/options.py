@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from engine.config import RunConfig
+    from engine.config import Fees, RunConfig
     from engine.strategy.loader import LoadedStrategy
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -40,6 +40,25 @@ _RUN_OPTIONS = [
     click.option("--maker-fee-bp", default=None, help="Maker fee, basis points of notional [profile: 10]."),
     click.option("--taker-fee-bp", default=None, help="Taker fee, basis points of notional [profile: 10]."),
     click.option(
+        "--buy-fee-bp", default=None, help="Surcharge on what is bought, basis points [profile: 0]."
+    ),
+    click.option("--sell-fee-bp", default=None, help="Surcharge on what is sold, basis points [profile: 0]."),
+    click.option("--fee-per-unit", default=None, metavar="AMOUNT", help="Fee a base unit [profile: 0]."),
+    click.option("--fee-per-fill", default=None, metavar="AMOUNT", help="Fee a fill [profile: 0]."),
+    click.option(
+        "--fee-asset",
+        default=None,
+        metavar="quote|received|NAME",
+        help="What fees are charged in; an asset by name is valued at its last price [profile: quote].",
+    ),
+    click.option(
+        "--venue-fees",
+        "venue_fees",
+        multiple=True,
+        metavar="VENUE=PROFILE",
+        help="Fees of one venue of the run, as another profile has them.",
+    ),
+    click.option(
         "--queue",
         default=None,
         metavar="MODEL",
@@ -67,10 +86,22 @@ _RUN_OPTIONS = [
     ),
     click.option(
         "--account",
-        type=click.Choice(["research", "cash"]),
+        type=click.Choice(["research", "cash", "margin"]),
         default="research",
         show_default=True,
-        help="research: unlimited. cash: nothing goes negative.",
+        help="research: unlimited. cash: nothing goes negative. margin: up to a multiple of the equity.",
+    ),
+    click.option(
+        "--leverage",
+        default=None,
+        metavar="NUMBER",
+        help="Account margin: buying power over equity [default: 2].",
+    ),
+    click.option(
+        "--borrow-fee",
+        default=None,
+        metavar="PERCENT",
+        help="Account margin: a year, of what short positions are worth [default: 0].",
     ),
     click.option("--capital", default="100000", show_default=True, help="Starting cash."),
     click.option(
@@ -85,9 +116,13 @@ _RUN_OPTIONS = [
         help="Refuse limit prices further than this beyond mid; 0: off.",
     ),
     click.option(
-        "--slippage-ticks", default=1, show_default=True, help="Of a taker where only trades are known."
+        "--slippage",
+        default="1",
+        show_default=True,
+        metavar="TICKS|Nbp|random:...",
+        help="Of a taker where the data do not say what stood there: 1, 2bp, random:3, random:2bp.",
     ),
-    click.option("--seed", default=0, show_default=True, help="Of ctx.random."),
+    click.option("--seed", default=0, show_default=True, help="Of ctx.random, and of random slippage."),
     click.option(
         "--runs", "runs_folder", default="runs", show_default=True, help="Where the run's folder goes."
     ),
@@ -111,16 +146,16 @@ def run_config(options: dict[str, Any], *, with_commands: bool) -> RunConfig:
         MAX_CAPITAL,
         MAX_COLLAR_PERCENT,
         MAX_LATENCY_NS,
-        MAX_SLIPPAGE_TICKS,
         Account,
         Latency,
         Risk,
         RunConfig,
-        parse_basis_points,
+        check_config,
         parse_decimal_option,
         parse_duration,
         parse_latency_table,
         parse_queue,
+        parse_slippage,
     )
     from engine.model.errors import UsageError
     from engine.profiles import load_profile
@@ -135,18 +170,10 @@ def run_config(options: dict[str, Any], *, with_commands: bool) -> RunConfig:
     )
     if max(feed, entry, response) > MAX_LATENCY_NS:
         raise UsageError(f"--latency {options['latency']}: an hour is the most", hint="--latency 20ms")
-    if not 0 <= options["slippage_ticks"] <= MAX_SLIPPAGE_TICKS:
-        raise UsageError(
-            f"--slippage-ticks {options['slippage_ticks']}: must be between 0 and {MAX_SLIPPAGE_TICKS:,}"
-        )
     if not 0 <= options["seed"] < 2**63:
         raise UsageError(f"--seed {options['seed']}: must be between 0 and 2^63")
     profile = load_profile(options["profile"])
-    fees, rules = profile.fees, profile.rules
-    if options["maker_fee_bp"] is not None:
-        fees = replace(fees, maker=parse_basis_points(options["maker_fee_bp"], "--maker-fee-bp"))
-    if options["taker_fee_bp"] is not None:
-        fees = replace(fees, taker=parse_basis_points(options["taker_fee_bp"], "--taker-fee-bp"))
+    rules = profile.rules
     if options["queue"] is not None:
         rules = replace(rules, **parse_queue(options["queue"], "--queue"))
     table: tuple[tuple[int, int, int], ...] = ()
@@ -158,16 +185,18 @@ def run_config(options: dict[str, Any], *, with_commands: bool) -> RunConfig:
             reason = error.strerror if isinstance(error, OSError) else error
             raise UsageError(f"--latency-table {file}: {reason}") from None
         table = parse_latency_table(text, f"--latency-table {file}")
-    return RunConfig(
+    config = RunConfig(
         latency=Latency(feed, entry, response, table),
         **_clock(options),
         profile=profile.name,
-        fees=fees,
+        fees=_fees(options, profile.fees),
+        venue_fees=_venue_fees(options, profile.venue_fees),
         rules=rules,
         account=Account(
             options["account"],
             parse_decimal_option(options["capital"], "--capital", 8, most=MAX_CAPITAL),
             options["currency"],
+            **_margin(options),
         ),
         risk=Risk(
             position_cap=parse_decimal_option(options["max_position"], "--max-position", 18)
@@ -177,10 +206,65 @@ def run_config(options: dict[str, Any], *, with_commands: bool) -> RunConfig:
                 parse_decimal_option(options["collar"], "--collar", 4, scale=10_000, most=MAX_COLLAR_PERCENT)
             ),
         ),
-        slippage_ticks=options["slippage_ticks"],
+        **parse_slippage(options["slippage"], "--slippage"),
         seed=options["seed"],
         with_commands=with_commands,
     )
+    check_config(config)
+    return config
+
+
+def _fees(options: dict[str, Any], fees: Fees) -> Fees:
+    """The profile's fees with what the options say in their place."""
+    from msgspec.structs import replace
+
+    from engine.config import MAX_FEE_AMOUNT, parse_basis_points, parse_decimal_option
+
+    for field in ("maker", "taker", "buy", "sell"):
+        name = f"{field}_fee_bp"
+        if options[name] is not None:
+            rate = parse_basis_points(options[name], f"--{field}-fee-bp")
+            # A rate that was asked for is the rate, whatever has been traded.
+            fees = replace(fees, **{field: rate}, **({"tiers": ()} if field in ("maker", "taker") else {}))
+    for field in ("per_unit", "per_fill"):
+        if options[f"fee_{field}"] is not None:
+            option = f"--fee-{field.replace('_', '-')}"
+            text = parse_decimal_option(options[f"fee_{field}"], option, 8, most=MAX_FEE_AMOUNT)
+            fees = replace(fees, **{field: text})
+    return fees if options["fee_asset"] is None else replace(fees, asset=options["fee_asset"])
+
+
+def _venue_fees(options: dict[str, Any], of_profile: dict[str, Fees]) -> dict[str, Fees]:
+    """Fees by venue: the profile's, and those that --venue-fees takes from others."""
+    from engine.model.errors import UsageError
+    from engine.profiles import load_profile
+
+    found = dict(of_profile)
+    for text in options["venue_fees"]:
+        venue, sign, reference = text.partition("=")
+        if not (venue and sign and reference):
+            raise UsageError(f"--venue-fees {text}: a venue and a profile", hint="kraken=kraken-spot")
+        found[venue] = load_profile(reference).fees
+    return found
+
+
+def _margin(options: dict[str, Any]) -> dict[str, int]:
+    """The fields of Account that only a margin account has."""
+    from engine.config import MAX_BORROW_PERCENT, MAX_LEVERAGE, parse_decimal_option
+    from engine.model.errors import UsageError
+
+    fields = {}
+    for name, option, field, scale, most in (
+        ("leverage", "--leverage", "leverage_millionths", 1_000_000, MAX_LEVERAGE),
+        ("borrow_fee", "--borrow-fee", "borrow_rate", 10_000_000, MAX_BORROW_PERCENT),
+    ):
+        if options[name] is None:
+            continue
+        if options["account"] != "margin":
+            raise UsageError(f"{option} counts on a margin account", hint="add --account margin")
+        decimals = 6 if name == "leverage" else 4
+        fields[field] = int(parse_decimal_option(options[name], option, decimals, scale=scale, most=most))
+    return fields
 
 
 def _clock(options: dict[str, Any]) -> dict[str, Any]:

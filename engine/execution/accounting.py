@@ -5,7 +5,10 @@ from the journal's records, so that a disagreement is found rather than believed
 10**-MONEY_DECIMALS; sums of it are kept in two words, so that none can overflow.
 
 A round trip begins when a position leaves zero and ends when it is zero again or changes sign; a fill
-that does both is split in proportion to its size, with its remainders going to the trip that ends.
+that does both is split in proportion to its size, with its remainders going to the trip that ends. Of a long
+position of which fees took a part, the trip ends when no more is left than they took. A trip's money counts
+fees in the base asset at the fill's price, and none in a named asset: the journal has no price of it.
+Dividends, borrow fees and what a split paid out for a rest belong to the trip that is open.
 """
 
 from __future__ import annotations
@@ -15,12 +18,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.execution.money import divide_wide, multiply_wide, notional_of
+from engine.execution.fees import owned
+from engine.execution.money import MONEY_DECIMALS, OVERFLOW, divide_wide, multiply_wide, notional_of
 from engine.execution.orders import REASON_NAMES, Reason, reason_name
-from engine.execution.state import JOURNAL, JournalKind, int64_at, journal_at
+from engine.execution.state import FEE_BASE, FEE_QUOTE, JOURNAL, JournalKind, int64_at, journal_at
 from engine.model import jit
 
-_SUMS = ("cash", "trip_cash", "fees", "turnover")
+_SUMS = (
+    "cash",
+    "trip_cash",
+    "fees",
+    "fees_base",
+    "fees_named",
+    "turnover",
+    "borrow_fees",
+    "dividends",
+    "payouts",
+)
 HOLDING = np.dtype(
     [(f"{name}_{part}", "<i8") for name in _SUMS for part in ("high", "low")]
     + [(name, "<i8") for name in ("position", "trips_won", "trips_lost", "trips_even", "fills")]
@@ -30,7 +44,8 @@ _LOW_MASK = 2**_LOW_BITS - 1
 
 _REASONS = max(Reason) + 1
 _KINDS = max(JournalKind.NAMES) + 1
-_FILL = JournalKind.FILL
+_FILL, _CHARGE, _ADJUSTMENT = JournalKind.FILL, JournalKind.CHARGE, JournalKind.ADJUSTMENT
+_BORROW_FEE, _DIVIDEND = int(Reason.BORROW_FEE), int(Reason.DIVIDEND)
 _ENDS = {
     JournalKind.CANCELLED: "cancelled",
     JournalKind.REJECTED: "rejected",
@@ -69,13 +84,35 @@ def _end_trip(holding: Any, result_high: int, result_low: int) -> None:
         holding.trips_even += 1
 
 
+@jit.inlined
+def _flat(holding: Any, position: int, size_decimals: int) -> bool:
+    """Whether a position is over: nothing is left, or of a long one no more than fees took."""
+    if position <= 0:
+        return bool(position == 0)
+    taken = (holding.fees_base_high << _LOW_BITS) + holding.fees_base_low  # the kernels keep it in one word
+    return bool(owned(position, taken, size_decimals) <= 0)
+
+
 @jit.helper
-def apply_fill(holding: Any, side: int, size: int, notional: int, fee: int) -> None:
-    """Take one fill."""
+def apply_fill(
+    holding: Any, side: int, size: int, notional: int, fee: int, fee_asset: int, worth: int, decimals: int
+) -> None:
+    """Take one fill. `worth`: of a fee in the base asset, in money; `decimals`: of the size."""
     change = side * size
-    flow = -side * notional - fee
+    flow = -side * notional
     holding.fills += 1
-    holding.fees_high, holding.fees_low = _plus(holding.fees_high, holding.fees_low, fee)
+    was_flat = _flat(holding, holding.position, decimals)
+    if fee_asset == FEE_QUOTE:
+        flow -= fee
+        holding.fees_high, holding.fees_low = _plus(holding.fees_high, holding.fees_low, fee)
+    elif fee_asset == FEE_BASE:
+        holding.fees_base_high, holding.fees_base_low = _plus(
+            holding.fees_base_high, holding.fees_base_low, fee
+        )
+    else:
+        holding.fees_named_high, holding.fees_named_low = _plus(
+            holding.fees_named_high, holding.fees_named_low, fee
+        )
     holding.turnover_high, holding.turnover_low = _plus(
         holding.turnover_high, holding.turnover_low, abs(notional)
     )
@@ -83,16 +120,45 @@ def apply_fill(holding: Any, side: int, size: int, notional: int, fee: int) -> N
     before = holding.position
     after = before + change
     holding.position = after
+    flow -= worth
     high, low = _plus(holding.trip_cash_high, holding.trip_cash_low, flow)
-    if before == 0 or (before > 0) == (change > 0) or ((before > 0) == (after > 0) and after != 0):
+    over = _flat(holding, after, decimals)
+    if was_flat or (before > 0) == (change > 0) or ((before > 0) == (after > 0) and not over):
         holding.trip_cash_high = high  # begun, added to, or reduced and still open
         holding.trip_cash_low = low
         return
-    opening = size - abs(before)
+    opening = 0 if over else size - abs(before)
     opened = _share(flow, opening, size) if opening > 0 else 0
     high, low = _plus(high, low, -opened)
     _end_trip(holding, high, low)
     holding.trip_cash_high, holding.trip_cash_low = _plus(0, 0, opened)
+
+
+@jit.helper
+def apply_charge(holding: Any, change: int, fee: int, reason: int, decimals: int) -> None:
+    """Take what no order did: `fee` of money taken (-: given), `change` of the position."""
+    holding.cash_high, holding.cash_low = _plus(holding.cash_high, holding.cash_low, -fee)
+    if reason == _BORROW_FEE:
+        holding.borrow_fees_high, holding.borrow_fees_low = _plus(
+            holding.borrow_fees_high, holding.borrow_fees_low, fee
+        )
+    elif reason == _DIVIDEND:
+        holding.dividends_high, holding.dividends_low = _plus(
+            holding.dividends_high, holding.dividends_low, -fee
+        )
+    else:
+        holding.payouts_high, holding.payouts_low = _plus(holding.payouts_high, holding.payouts_low, -fee)
+    was_flat = _flat(holding, holding.position, decimals)
+    if was_flat and change == 0:
+        return  # of fills that have not been heard of
+    holding.position += change
+    high, low = _plus(holding.trip_cash_high, holding.trip_cash_low, -fee)
+    if not was_flat and _flat(holding, holding.position, decimals):
+        _end_trip(holding, high, low)
+        high = 0
+        low = 0
+    holding.trip_cash_high = high
+    holding.trip_cash_low = low
 
 
 @jit.entry("int64(int64,int64,int64,int64,int64)")
@@ -107,7 +173,31 @@ def _take(holdings: int, count: int, counts: int, journal: int, records: int) ->
         if entry.kind == _FILL:
             decimals = int(entry.price_decimals) + int(entry.size_decimals)
             notional = notional_of(entry.price, entry.size, decimals)
-            apply_fill(held[entry.instrument], entry.side, entry.size, notional, entry.fee)
+            worth = 0
+            if entry.fee_asset == FEE_BASE:
+                worth = notional_of(entry.price, abs(entry.fee), entry.price_decimals + MONEY_DECIMALS)
+                if worth == OVERFLOW:
+                    worth = 0
+                elif entry.fee < 0:
+                    worth = -worth
+            apply_fill(
+                held[entry.instrument],
+                entry.side,
+                entry.size,
+                notional,
+                entry.fee,
+                entry.fee_asset,
+                worth,
+                entry.size_decimals,
+            )
+        elif entry.kind == _CHARGE or entry.kind == _ADJUSTMENT:
+            apply_charge(
+                held[entry.instrument],
+                entry.side * entry.size if entry.kind == _ADJUSTMENT else 0,
+                entry.fee,
+                entry.reason,
+                entry.size_decimals,
+            )
     return 0
 
 
@@ -127,7 +217,7 @@ class Holding:
 
     @property
     def cash(self) -> int:
-        """Money paid (-) and received (+), fees included."""
+        """Money paid (-) and received (+), with fees in the quote currency and charges."""
         return self._sum("cash")
 
     @property
@@ -137,8 +227,33 @@ class Holding:
 
     @property
     def fees(self) -> int:
-        """Of all fills."""
+        """Of all fills, those in the quote currency."""
         return self._sum("fees")
+
+    @property
+    def fees_base(self) -> int:
+        """Fees in the base asset, units of 1e-8."""
+        return self._sum("fees_base")
+
+    @property
+    def fees_named(self) -> int:
+        """Fees in the asset that the configuration names, units of 1e-8."""
+        return self._sum("fees_named")
+
+    @property
+    def borrow_fees(self) -> int:
+        """Paid for units that were borrowed to be sold."""
+        return self._sum("borrow_fees")
+
+    @property
+    def dividends(self) -> int:
+        """Received, less those paid for short positions."""
+        return self._sum("dividends")
+
+    @property
+    def payouts(self) -> int:
+        """Received for what splits left of a lot."""
+        return self._sum("payouts")
 
     @property
     def turnover(self) -> int:
@@ -223,7 +338,7 @@ class Ledger:
 
     @property
     def fees(self) -> int:
-        """Fees of all fills."""
+        """Fees of all fills, as far as they are in quote currencies."""
         return sum(h.fees for h in self.holdings.values())
 
     @property

@@ -37,6 +37,7 @@ def push(s: Any, due: int, rank: int, kind: int) -> Any:
     item.kind = kind
     item.event = 0
     item.maker = 0
+    item.fee_asset = 0
     item.size = 0
     item.price = 0
     item.total = 0

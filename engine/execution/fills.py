@@ -6,8 +6,9 @@ from typing import Any
 
 from engine.execution.agenda import push
 from engine.execution.codes import E_FILL, E_FILL_ALL
+from engine.execution.fees import cost_to_buy, fee_asset_of, fee_charged, fee_fits, owned, settle_fee
 from engine.execution.latency import heard_at
-from engine.execution.money import MAX_AMOUNT, MAX_BALANCE, OVERFLOW, cost_of, fee_of, notional_of
+from engine.execution.money import MAX_AMOUNT, MAX_BALANCE, OVERFLOW, fee_of, notional_of
 from engine.execution.state import (
     ITEM_REPORT,
     RANK_REPORT,
@@ -124,13 +125,23 @@ def fill(s: Any, slot: int, price: int, size: int, reason: int, maker: int) -> b
     notional = notional_of(price, size, instrument.decimals)
     if notional == OVERFLOW or abs(notional) > MAX_AMOUNT:
         return False
-    fee = fee_of(notional, instrument.maker_rate if maker else instrument.taker_rate)
+    rate = instrument.maker_rate if maker else instrument.taker_rate
+    fee_asset = 0
+    if instrument.fee_plan == 0:
+        fee = fee_of(notional, rate)
+    else:
+        fee = fee_charged(s, instrument, notional, size, order.side, rate)
+        fee_asset = fee_asset_of(instrument, order.side)
     if fee == OVERFLOW or abs(fee) > MAX_AMOUNT:
         return False
-    cash = asset.venue_cash - (notional * order.side + fee)
+    cash = asset.venue_cash - (notional * order.side + (fee if fee_asset == 0 else 0))
     position = instrument.venue_position + size * order.side
     if abs(cash) > MAX_BALANCE or abs(position) > MAX_BALANCE:
         return False
+    if instrument.fee_plan != 0:
+        if not fee_fits(s, instrument, fee_asset, fee):
+            return False
+        settle_fee(s, instrument, fee_asset, fee, notional)
     asset.venue_cash = cash
     instrument.venue_position = position
     order.venue_filled += size
@@ -150,6 +161,7 @@ def fill(s: Any, slot: int, price: int, size: int, reason: int, maker: int) -> b
     item.fee = fee
     item.notional = notional
     item.maker = maker
+    item.fee_asset = fee_asset
     return True
 
 
@@ -166,7 +178,15 @@ def free_cash(s: Any, slot: int) -> int:
 def resting_cost(instrument: Any, price: int, size: int) -> int:
     """What a resting buy holds back: its notional and the dearer of the two fees."""
     rate = instrument.maker_rate if instrument.maker_rate > instrument.taker_rate else instrument.taker_rate
-    return int(cost_of(price, size, instrument.decimals, rate if rate > 0 else 0))
+    return int(cost_to_buy(instrument, price, size, rate if rate > 0 else 0))
+
+
+@jit.inlined
+def venue_owned(instrument: Any) -> int:
+    """What a cash account may sell at the venue: the position, less what fees have taken of it."""
+    if instrument.venue_fee_base == 0:
+        return int(instrument.venue_position)
+    return int(owned(instrument.venue_position, instrument.venue_fee_base, instrument.size_decimals))
 
 
 @jit.helper

@@ -21,11 +21,21 @@ from __future__ import annotations
 from typing import Any
 
 from engine.execution.codes import R_FUNDS, R_OVERFLOW, R_QUEUE, R_TAKER, R_THROUGH
-from engine.execution.fills import fill, free_cash, market_of, seen_market_of, seen_side_of, side_of
-from engine.execution.money import OVERFLOW, cost_of
+from engine.execution.fees import cost_to_buy, sale_pays
+from engine.execution.fills import (
+    fill,
+    free_cash,
+    market_of,
+    seen_market_of,
+    seen_side_of,
+    side_of,
+    venue_owned,
+)
+from engine.execution.money import OVERFLOW
 from engine.execution.order_queue import beyond_front
 from engine.execution.queues import on_trade
 from engine.execution.resting import make, take_note
+from engine.execution.slippage import slipped_price
 from engine.execution.state import (
     MATCH_BARS,
     MATCH_BOOK,
@@ -65,7 +75,7 @@ def take(s: Any, slot: int, limit_key: int) -> int:
     sign = -order.side  # of the side that is taken
     if instrument.match_on == MATCH_TRADES:
         last = market_of(s, order.instrument).last_price
-        price = slipped_price(instrument, last, order.side, limit_key)
+        price = limited_price(s, instrument, last, order.side, limit_key)
         return int(affordable_fill(s, slot, price, order.venue_size - order.venue_filled))
     side = side_of(s, order.instrument, sign)
     best = best_key(side)
@@ -87,17 +97,15 @@ def take(s: Any, slot: int, limit_key: int) -> int:
                 return int(ended)
         key = next_shown(side, key)
     if instrument.match_on == MATCH_QUOTES and not has_limit(order) and order.venue_filled < order.venue_size:
-        worse = best * sign - sign * instrument.tick
-        if worse < instrument.tick:
-            worse = instrument.tick
+        worse = slipped_price(s, instrument, best * sign, order.side)
         return int(affordable_fill(s, slot, worse, order.venue_size - order.venue_filled))
     return 0
 
 
 @jit.helper
-def slipped_price(instrument: Any, last: int, side: int, limit_key: int) -> int:
+def limited_price(s: Any, instrument: Any, last: int, side: int, limit_key: int) -> int:
     """On trades alone: the last price and the slippage, no worse than the limit, never below a tick."""
-    price = last + side * instrument.slippage_ticks * instrument.tick
+    price = slipped_price(s, instrument, last, side)
     if price * -side < limit_key:
         price = limit_key * -side
     return int(price if price > instrument.tick else instrument.tick)
@@ -111,8 +119,11 @@ def affordable_fill(s: Any, slot: int, price: int, size: int) -> int:
     most = size
     if s.account_type == 1:
         if order.side < 0:
-            if instrument.venue_position < size:
-                most = instrument.venue_position
+            if venue_owned(instrument) < size:
+                most = venue_owned(instrument)
+                most -= most % instrument.lot
+            if most > 0 and not sale_pays(instrument, price, most, instrument.taker_rate, free_cash(s, slot)):
+                return R_FUNDS
         else:
             free = free_cash(s, slot)
             if not _costs_at_most(instrument, price, size, free):
@@ -139,23 +150,28 @@ def can_pay(s: Any, slot: int, limit_key: int) -> bool:
     instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
     wanted = order.venue_size - order.venue_filled
     if order.side < 0:
-        return bool(instrument.venue_position >= wanted)
+        return bool(venue_owned(instrument) >= wanted)
     free = free_cash(s, slot)
     rate = instrument.taker_rate
     if instrument.match_on == MATCH_TRADES:
-        price = slipped_price(instrument, market_of(s, order.instrument).last_price, 1, limit_key)
-        cost = cost_of(price, wanted, instrument.decimals, rate)
+        # The fill that follows draws the same again.
+        high = s.slippage_high
+        low = s.slippage_low
+        price = limited_price(s, instrument, market_of(s, order.instrument).last_price, 1, limit_key)
+        s.slippage_high = high
+        s.slippage_low = low
+        cost = cost_to_buy(instrument, price, wanted, rate)
         return bool(cost != OVERFLOW and cost <= free)
     side = side_of(s, order.instrument, -1)
     key = best_key(side)
     if s.whole_fills:
-        cost = cost_of(-key, wanted, instrument.decimals, rate)
+        cost = cost_to_buy(instrument, -key, wanted, rate)
         return bool(cost != OVERFLOW and cost <= free)
     while key >= limit_key and key != LOWEST_KEY and wanted > 0:
         left = available(s, side, find(side, key))
         if left > 0:
             size = wanted if wanted < left else left
-            cost = cost_of(-key, size, instrument.decimals, rate)
+            cost = cost_to_buy(instrument, -key, size, rate)
             if cost == OVERFLOW or cost > free:
                 return False
             free -= cost
@@ -187,7 +203,7 @@ def available_within(s: Any, side: Any, limit_key: int, enough: int) -> int:
 
 @jit.helper
 def _costs_at_most(instrument: Any, price: int, size: int, cash: int) -> bool:
-    cost = cost_of(price, size, instrument.decimals, instrument.taker_rate)
+    cost = cost_to_buy(instrument, price, size, instrument.taker_rate)
     return bool(cost != OVERFLOW and cost <= cash)
 
 

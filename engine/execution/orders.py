@@ -137,6 +137,7 @@ class Reason(IntEnum):
     PARENT = 21  # of a bracket: its entry filled or ended
     WOULD_TRIGGER = 22
     COLLAR_AT_TRIGGER = 23
+    CORPORATE_ACTION = 24
     # refusals by risk
     HALTED = 30
     NOT_TRADABLE = 31
@@ -158,6 +159,12 @@ class Reason(IntEnum):
     NO_TRIGGER_PRICE = 47
     LINKED_SIZE = 48
     LEGS_CROSSED = 49
+    NO_FEE_PRICE = 60
+    BUYING_POWER = 61
+    # charges and adjustments
+    BORROW_FEE = 80
+    DIVIDEND = 81
+    SPLIT = 82
 
 
 FILL_REASONS = (

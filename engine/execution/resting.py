@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from engine.execution.codes import E_CANCELLED, R_FUNDS, R_OVERFLOW
+from engine.execution.fees import cost_to_buy, sale_pays
 from engine.execution.fills import fill, finish, free_cash, resting_cost, side_of, unlock
-from engine.execution.money import OVERFLOW, cost_of
+from engine.execution.money import OVERFLOW
 from engine.execution.order_queue import join
 from engine.execution.queues import begin, on_depth, resynchronise
 from engine.execution.state import SIDES_EACH, VENUE_WORKING, instruments_at, orders_at
@@ -141,7 +142,7 @@ def make(s: Any, slot: int, size: int, reason: int) -> None:
     refusal = R_OVERFLOW
     if s.account_type == 1 and order.side > 0:
         instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
-        cost = cost_of(order.price, size, instrument.decimals, instrument.maker_rate)
+        cost = cost_to_buy(instrument, order.price, size, instrument.maker_rate)
         # Parts are rounded each by itself: they may cost a hair more than was held back for the whole.
         if cost > free_cash(s, slot) + order.venue_locked:
             refusal = R_FUNDS
@@ -151,6 +152,10 @@ def make(s: Any, slot: int, size: int, reason: int) -> None:
             if keep > order.venue_locked - cost:
                 keep = order.venue_locked - cost
             unlock(s, slot, keep if keep > 0 else 0)
+    elif s.account_type == 1:
+        instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
+        if not sale_pays(instrument, order.price, size, instrument.maker_rate, free_cash(s, slot)):
+            refusal = R_FUNDS
     if refusal == R_FUNDS or not fill(s, slot, order.price, size, reason, 1):
         finish(s, slot, E_CANCELLED, refusal)
     if order.venue_state != VENUE_WORKING:

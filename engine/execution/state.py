@@ -104,7 +104,7 @@ STATE = np.dtype(
             "link_tail",
             "terms",  # address of TERMS[journal_capacity], beside the journal
             "terms_count",
-            "account_type",  # 0 research, 1 cash
+            "account_type",  # ACCOUNT_*
             "collar_millionths",
             "queue_model",  # engine.execution.queues
             "queue_power",
@@ -212,6 +212,20 @@ STATE = np.dtype(
             # books by order
             "order_tables",  # address of TABLE[2 * instrument_count]: orders at the venue, and as seen
             "message_number",  # of the message that is applied, among those that take the general way
+            # fees, slippage, margin
+            "fee_tables",  # address of FEE_TABLE[fee_table_count]
+            "fee_table_count",
+            "fee_tiers",  # address of FEE_TIER[fee_tier_count]
+            "fee_tier_count",
+            "slippage_rate",  # 1e-9 of the price; 0: the model is one of ticks
+            "slippage_drawn",  # 1: the slippage is drawn, up to the model's amount
+            "slippage_high",  # PCG64 of its own
+            "slippage_low",
+            "slippage_step_high",
+            "slippage_step_low",
+            "leverage_millionths",  # of a margin account
+            "out_fee_asset",
+            "told_fee_asset",
         )
     ]
 )
@@ -259,6 +273,20 @@ INSTRUMENT = np.dtype(
             "sessions",  # address of int64[2 * session_count]: opens, closes, by time
             "session_count",
             "by_order",  # 1: its BOOK rows state orders, not levels
+            "fee_plan",  # 0: a maker and a taker rate in the quote currency, and nothing else
+            "fee_mode",  # FEE_IN_*: the asset that fees are charged in
+            "fee_table",  # whose tiers count
+            "buy_rate",  # surcharge on the notional of one side, 1e-9
+            "sell_rate",
+            "buy_unit_fee",  # money a base unit
+            "sell_unit_fee",
+            "most_unit_fee",  # of one fill, 0: no limit
+            "fill_fee",  # money a fill
+            "fee_asset",  # the named asset's ASSET
+            "fee_priced_by",  # instrument that values it in the quote currency, -1: there is none
+            "fee_price",  # its price when it was last looked at
+            "fee_base",  # fees in units of 1e-8 of the base asset, as reported
+            "venue_fee_base",
         )
     ]
 )
@@ -281,7 +309,26 @@ STOP_LAST, STOP_BID_ASK, STOP_MARK, STOP_BARS = range(4)
 SIDES_EACH = 4  # bids and asks at the venue; bids and asks as the strategy sees them
 MATCH_NONE, MATCH_BARS, MATCH_TRADES, MATCH_QUOTES, MATCH_BOOK = range(5)
 
-ASSET = np.dtype([(name, "<i8") for name in ("cash", "venue_cash", "locked", "venue_locked", "fees")])
+ACCOUNT_RESEARCH, ACCOUNT_CASH, ACCOUNT_MARGIN = range(3)
+FEE_IN_QUOTE, FEE_IN_RECEIVED, FEE_IN_NAMED, FEE_IN_BASE = range(4)
+FEE_QUOTE, FEE_BASE, FEE_NAMED = range(3)  # the asset of one fill's fee, as the journal has it
+
+ASSET = np.dtype(
+    [
+        (name, "<i8")
+        for name in (
+            "cash",
+            "venue_cash",
+            "locked",
+            "venue_locked",
+            "fees",
+            "priced_by",  # instrument that values it in the run's currency, plus 1; 0: it is not counted
+        )
+    ]
+)
+# The fees of one venue: its tiers lie one after the other in the array of all.
+FEE_TABLE = np.dtype([(name, "<i8") for name in ("turnover", "tier", "tier_end")])
+FEE_TIER = np.dtype([(name, "<i8") for name in ("least", "maker", "taker")])
 
 ORDER = np.dtype(
     [
@@ -353,11 +400,12 @@ VENUE_TRAVELLING, VENUE_WAITING, VENUE_WORKING, VENUE_DONE, VENUE_HELD, VENUE_AR
 ITEM = np.dtype(
     [(name, "<i8") for name in ("due", "creation", "size", "price", "total", "fee", "notional", "id")]
     + [(name, "<i4") for name in ("slot", "generation", "next", "reason")]
-    + [(name, "u1") for name in ("rank", "kind", "event", "maker")]
-    + [("pad", "<u4")]
+    + [(name, "u1") for name in ("rank", "kind", "event", "maker", "fee_asset", "pad_1")]
+    + [("pad_2", "<u2")]
 )
 RANK_ARRIVAL, RANK_REPORT, RANK_ANSWER, RANK_TIMER = range(4)
 ITEM_ORDER, ITEM_CANCEL, ITEM_AMEND, ITEM_REPORT, ITEM_TIMER, ITEM_EXPIRY = range(1, 7)
+ITEM_CHARGE = 16  # a day ends for whoever lends to us; like a timer, nothing at the venue
 
 JOURNAL = np.dtype(
     [
@@ -375,7 +423,7 @@ JOURNAL = np.dtype(
     ]
     + [("instrument", "<i4"), ("file", "<i4"), ("reason", "<u2")]
     + [(name, "u1") for name in ("kind", "order_kind", "tif", "options", "trigger", "price_decimals")]
-    + [("size_decimals", "u1"), ("side", "i1"), ("maker", "u1"), ("pad_1", "u1"), ("pad_4", "<u4")]
+    + [("size_decimals", "u1"), ("side", "i1"), ("maker", "u1"), ("fee_asset", "u1"), ("pad_4", "<u4")]
 )
 
 # What an order was sent or amended with beside its price, under the number of its decision; 0: not so.
@@ -394,6 +442,8 @@ items_at = jit.records_at(ITEM)
 heap_at = jit.records_at(np.dtype("<i4"))
 journal_at = jit.records_at(JOURNAL)
 terms_at = jit.records_at(TERMS)
+fee_tables_at = jit.records_at(FEE_TABLE)
+fee_tiers_at = jit.records_at(FEE_TIER)
 deliveries_at = jit.records_at(DELIVERY)
 equity_at = jit.records_at(EQUITY)
 int64_at = jit.records_at(np.dtype("<i8"))
@@ -420,6 +470,10 @@ class JournalKind:
     AMENDED = 11
     AMEND_REJECTED = 12
     TRIGGERED = 13
+    CHARGE = 20  # money that no order moved: `fee` is what was taken (-: given), `reason` says for what
+    ADJUSTMENT = (
+        21  # a position that no order changed: `side` * `size`; `fee` as above, for a rest at `price`
+    )
     NAMES: ClassVar[dict[int, str]] = {
         1: "submit",
         2: "cancel",
@@ -434,4 +488,6 @@ class JournalKind:
         11: "amended",
         12: "amend_rejected",
         13: "triggered",
+        20: "charge",
+        21: "adjustment",
     }

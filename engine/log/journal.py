@@ -1,9 +1,9 @@
 """The journal: what a run decided, in order, and the hash of it.
 
-A record is a command, a refusal or a report about an order. Its hash covers what makes two runs the same:
-number, loop time, instrument key, kind, side, price, size, decimals, time in force, terms, reason, fee. It
-leaves out where the input stood (file and seq), what a run is called, and the strategy's own log lines, all
-of which the file keeps beside it.
+A record is a command, a refusal, a report about an order, or a charge. Its hash covers what makes two runs
+the same: number, loop time, instrument key, kind, side, price, size, decimals, time in force, terms, reason,
+fee and the asset it is charged in. It leaves out where the input stood (file and seq), what a run is called,
+and the strategy's own log lines, all of which the file keeps beside it.
 
 The file is an Arrow IPC stream of its own, made as the log is: batches are appended, each with the
 checksums that a log's messages carry (engine.log.framing) and in one write, and one that was never finished
@@ -36,7 +36,7 @@ HASHED = np.dtype(
     [(name, "<i8") for name in ("number", "ts", "order", "price", "size", "fee")]
     + [("instrument", "<i4"), ("reason", "<u2")]
     + [(name, "u1") for name in ("kind", "order_kind", "tif", "options", "price_decimals", "size_decimals")]
-    + [("side", "i1"), ("maker", "u1"), ("pad", "<u2")]
+    + [("side", "i1"), ("maker", "u1"), ("fee_asset", "u1"), ("pad", "u1")]
 )
 _SAME = tuple(name for name in HASHED.names or () if name not in ("instrument", "pad"))
 
@@ -58,6 +58,9 @@ JOURNAL_SCHEMA = pa.schema(
         pa.field("options", pa.uint8(), nullable=False),
         pa.field("reason", pa.uint16(), nullable=False),
         pa.field("maker", pa.uint8(), nullable=False),
+        pa.field(
+            "fee_asset", pa.uint8(), nullable=False
+        ),  # 0 the quote currency, 1 the base asset, 2 another
         pa.field("file", pa.int32(), nullable=False),
         pa.field("cause_seq", pa.int64(), nullable=False),
         pa.field("trigger", pa.uint8(), nullable=False),

@@ -106,6 +106,11 @@ class LoopContext(Ordering):
         who = self.resolve(instrument)
         return self.memory.of_instrument(who.index, "position") / POWERS_OF_TEN[who.size_decimals]
 
+    def owned(self, instrument: Instrument | str) -> float:
+        """The position less fees that were charged in it, base units."""
+        who = self.resolve(instrument)
+        return operations.owned(self.memory.address, who.index) / POWERS_OF_TEN[who.size_decimals]
+
     def cash(self) -> float:
         """Cash in the run's currency."""
         assets = self.memory.assets

@@ -47,7 +47,15 @@ from engine.loop.hearing import lock_price, recount
 from engine.loop.recording import record, record_terms
 from engine.loop.tables import track
 from engine.model import jit
-from engine.risk import R_MIN_NOTIONAL, check, check_terms, lock_of, reference_price
+from engine.risk import (
+    R_BUYING_POWER,
+    R_MIN_NOTIONAL,
+    check,
+    check_terms,
+    exposure,
+    lock_of,
+    reference_price,
+)
 
 R_TIME_PASSED, R_NO_SESSION, R_LINKED_SIZE = (
     int(Reason.TIME_PASSED),
@@ -57,8 +65,8 @@ R_TIME_PASSED, R_NO_SESSION, R_LINKED_SIZE = (
 
 
 @jit.helper
-def note_limits(s: Any, refusal: int, instrument: int, side: int, size: int, costs: int) -> None:
-    """What risk said of an order, and what the words for it need beside the state."""
+def note_limits(s: Any, refusal: int, instrument: int, side: int, size: int, costs: int, own: int) -> None:
+    """What risk said of an order, and what the words for it need beside the state; `own` as for `check`."""
     s.out_reason = refusal
     if refusal == 0:
         return
@@ -67,6 +75,8 @@ def note_limits(s: Any, refusal: int, instrument: int, side: int, size: int, cos
         decimals = instruments_at(s.instruments, s.instrument_count)[instrument].decimals
         worth = costs if costs > 0 else s.out_price
         s.out_notional = notional_of(worth, size, decimals)
+    elif refusal == R_BUYING_POWER:
+        s.out_notional = exposure(s, instrument, side, size, own)
     else:
         s.out_notional = lock_of(s, instrument, side, size, costs)
 
@@ -168,6 +178,7 @@ def submit(
     elif tif == T_GTD and order.expires <= s.now and refusal == 0:
         refusal = R_TIME_PASSED
         s.out_reason = refusal
+    own = 0
     if refusal == 0:
         if order.parent > 0:
             refusal = check_terms(s, instrument, side, size, price, kind, order.stop, order.trail)
@@ -176,7 +187,7 @@ def submit(
             own = size if pair else 0
             freed = lock_of(s, instrument, side, size, lock_price(order)) if pair else 0
             refusal = check(s, instrument, side, size, price, kind, order.stop, order.trail, own, freed)
-        note_limits(s, refusal, instrument, side, size, lock_price(order))
+        note_limits(s, refusal, instrument, side, size, lock_price(order), own)
     if refusal != 0:
         order.refused = 1
         order.venue_state = VENUE_DONE
@@ -236,7 +247,7 @@ def amend(address: int, slot: int, size: int, price: int, stop: int, refusal: in
                 order.counted,
                 order.locked,
             )
-        note_limits(s, refusal, order.instrument, order.side, left, costs)
+        note_limits(s, refusal, order.instrument, order.side, left, costs, order.counted)
     entry = record(s, J_AMEND if refusal == 0 else J_AMEND_REJECTED, slot)
     entry.price = price
     entry.size = size

@@ -25,7 +25,7 @@ from engine.execution.codes import (
     R_REQUESTED,
 )
 from engine.execution.orders import FIRST_FINAL
-from engine.execution.state import assets_at, instruments_at, orders_at
+from engine.execution.state import FEE_BASE, FEE_QUOTE, assets_at, instruments_at, orders_at
 from engine.loop.codes import (
     BROKEN,
     EV_REFUSED,
@@ -116,8 +116,16 @@ def hear(s: Any, item: Any) -> int:
     if event == E_FILL or event == E_FILL_ALL:
         order.filled += item.size
         instrument.position += item.size * order.side
-        asset.cash -= item.notional * order.side + item.fee
-        asset.fees += item.fee
+        asset.cash -= item.notional * order.side
+        if item.fee_asset == FEE_QUOTE:
+            asset.cash -= item.fee
+            asset.fees += item.fee
+        elif item.fee_asset == FEE_BASE:
+            instrument.fee_base += item.fee
+        else:
+            named = assets_at(s.assets, s.asset_count)[instrument.fee_asset]
+            named.cash -= item.fee
+            named.fees += item.fee
         count_open(instrument, order, item.size)
         if order.locked > 0:
             left = order.size - order.filled
@@ -153,6 +161,7 @@ def hear(s: Any, item: Any) -> int:
     s.out_filled = order.filled
     s.out_order_size = order.size
     s.out_maker = item.maker
+    s.out_fee_asset = item.fee_asset
     s.trigger = 1
     s.trigger_id = order.number
     if event != EV_REFUSED and own:  # a refusal is in the journal since it was decided
@@ -184,6 +193,7 @@ def hear(s: Any, item: Any) -> int:
             entry.size = item.size
             entry.fee = item.fee
             entry.maker = item.maker
+            entry.fee_asset = item.fee_asset
     if event == E_ACCEPTED and s.quiet_accepts and not order.reduce_only:
         return 0  # Python has nothing to learn of it: a reduce-only order may have been cut
     if state >= FIRST_FINAL:

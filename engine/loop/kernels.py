@@ -30,6 +30,7 @@ from engine.loop.codes import (
     BAR,
     BOOK,
     COMMAND,
+    CORPORATE,
     DELIVER,
     DRAIN_JOURNAL,
     END,
@@ -134,6 +135,8 @@ def index(address: int) -> int:
             elif kind == STATUS:
                 handler = H_STATUS
             elif kind == INSTRUMENT or kind == SOURCE or kind == COMMAND or kind == SESSION:
+                handler = H_ENGINE
+            if kind == CORPORATE:
                 handler = H_ENGINE
             if handler:
                 if count < s.delivery_capacity:

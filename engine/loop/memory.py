@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from engine.config import QUEUES, Rules, RunConfig
+from engine.config import ACCOUNTS, QUEUES, Rules, RunConfig, check_config
+from engine.execution import slippage
 from engine.execution.money import MONEY_DECIMALS, OVERFLOW
 from engine.execution.state import (
     ASSET,
@@ -40,6 +41,7 @@ from engine.execution.stops import NEVER_ABOVE, NEVER_BELOW
 from engine.log.schema import Batch
 from engine.loop import operations
 from engine.loop.books import Books
+from engine.loop.fee_plans import FeePlans
 from engine.loop.order_tables import OrderTables
 from engine.loop.pieces import place
 from engine.loop.tables import Tables
@@ -63,7 +65,7 @@ class Memory:
     """All arrays of one run. `scalars[FIELD["now"]]` reads a field of the state record."""
 
     def __init__(self, config: RunConfig, *, sample_ns: int = SECOND_NS) -> None:
-        self.config = config
+        self.config = check_config(config)
         self.state = np.zeros(1, STATE)
         self.address = int(self.state.ctypes.data)
         self.scalars = memoryview(self.state.view(np.int64))  # type: ignore[arg-type]  # it has the buffer
@@ -74,6 +76,8 @@ class Memory:
         self.order_tables = OrderTables(self.state[0])
         self.assets = np.zeros(0, ASSET)
         self.asset_names: list[str] = []
+        self._quotes: dict[str, int] = {}  # quote currency -> its asset
+        self.fee_plans = FeePlans(self)
         self.orders = np.zeros(0, ORDER)
         self.items = np.zeros(0, ITEM)
         self.heap = np.zeros(0, np.int32)
@@ -99,7 +103,9 @@ class Memory:
         state["entry_latency"], state["response_latency"] = latency.entry_ns, latency.response_ns
         self._latencies = np.array(latency.table, np.int64).reshape(-1)  # kept alive for the kernels
         state["latency_table"], state["latency_rows"] = self._latencies.ctypes.data, len(latency.table)
-        state["account_type"] = 1 if config.account.type == "cash" else 0
+        state["account_type"] = ACCOUNTS.index(config.account.type)
+        state["leverage_millionths"] = config.account.leverage_millionths
+        slippage.begin(state, config.slippage_rate, config.seed, drawn=config.slippage_drawn)
         state["collar_millionths"] = config.risk.collar_millionths
         for name in RULES:
             state[name] = getattr(config.rules, name)
@@ -107,11 +113,9 @@ class Memory:
         state["sample_ns"] = sample_ns
         state["next_sample"] = _FAR
         state["cause_seq"], state["message_number"] = -1, 1
-        state["journal"] = self.journal.ctypes.data
-        state["journal_capacity"] = len(self.journal)
+        state["journal"], state["journal_capacity"] = self.journal.ctypes.data, len(self.journal)
         state["terms"] = self.terms.ctypes.data
-        state["equity"] = self.equity.ctypes.data
-        state["equity_capacity"] = len(self.equity)
+        state["equity"], state["equity_capacity"] = self.equity.ctypes.data, len(self.equity)
         self.tables = Tables(state, self.address)
         self.grow_orders()
         self.grow_items(64)
@@ -153,12 +157,14 @@ class Memory:
         ):
             self._rescale(before, instrument)
         self._describe(instrument)
+        self.fee_plans.define(instrument)
 
     def _add(self, instrument: Instrument) -> None:
         n = len(self.instruments)
         self.instruments = np.append(self.instruments, np.zeros(1, INSTRUMENT))
         record = self.instruments[n]
         record["asset"] = self._asset(instrument.quote)
+        record["fee_priced_by"] = -1
         record["waiting_head"] = record["waiting_tail"] = -1
         record["stop_head"] = record["stop_tail"] = -1
         record["watch_above"], record["watch_below"] = NEVER_ABOVE, NEVER_BELOW
@@ -174,9 +180,9 @@ class Memory:
         self.instrument_view = memoryview(self.instruments.view(np.int64))  # type: ignore[arg-type]
 
     def _asset(self, name: str) -> int:
-        if name not in self.asset_names:
+        if name not in self._quotes:
             account = self.config.account
-            first = not self.asset_names
+            first = not self._quotes
             if account.currency and first and name != account.currency:
                 name_of_run = account.currency
                 if name:
@@ -185,14 +191,26 @@ class Memory:
                         hint=f"write --currency {name}, or leave it out",
                     )
                 name = name_of_run
-            self.asset_names.append(name)
-            self.assets = np.append(self.assets, np.zeros(1, ASSET))
+            if account.type == "margin" and not first and name not in self._quotes:
+                raise UsageError(
+                    f"--account margin is kept in {next(iter(self._quotes))}, and the log has instruments "
+                    f"quoted in {name}",
+                    hint="run logs of one currency, or another account",
+                )
+            if name not in self._quotes:
+                self._quotes[name] = self.add_asset(name)
             if first:
                 capital = parse_decimal(account.capital, MONEY_DECIMALS)
                 self.assets[0]["cash"] = self.assets[0]["venue_cash"] = capital
-            self.state[0]["assets"] = self.assets.ctypes.data
-            self.state[0]["asset_count"] = len(self.assets)
-        return self.asset_names.index(name)
+        return self._quotes[name]
+
+    def add_asset(self, name: str) -> int:
+        """Room for one asset's cash; its number."""
+        self.asset_names.append(name)
+        self.assets = np.append(self.assets, np.zeros(1, ASSET))
+        self.state[0]["assets"] = self.assets.ctypes.data
+        self.state[0]["asset_count"] = len(self.assets)
+        return len(self.assets) - 1
 
     def _describe(self, instrument: Instrument) -> None:
         record = self.instruments[instrument.index]
@@ -211,8 +229,6 @@ class Memory:
         self._hand_sessions(instrument)
         record["by_order"] = "orders" in channels
         record["tradable"] = instrument.status == "TRADING"
-        record["maker_rate"] = self.config.fees.maker
-        record["taker_rate"] = self.config.fees.taker
         record["slippage_ticks"] = self.config.slippage_ticks
         cap = self.config.risk.position_cap
         record["position_cap"] = parse_decimal(cap, instrument.size_decimals) if cap else 0
@@ -240,6 +256,7 @@ class Memory:
             self.books.rescale(k, price, size, after.key)
         self.order_tables.rescale(after.index, price, size, after.key)
         self.tables.rescale(after.index, price, size)
+        self.fee_plans.rescale(after.index, price)
         slots = set()
         for slot in range(len(self.orders)):
             order = self.orders[slot]

@@ -26,6 +26,7 @@ from engine.loop.sending import (
 )
 from engine.loop.tables import slot_of, tracks_at
 from engine.model import jit
+from engine.risk import owned_now
 from engine.strategy.compiled.operations import OPERATIONS
 
 NO_SUCH_ORDER = 1
@@ -209,6 +210,13 @@ def imbalance(address: int, instrument: int, depth: int) -> float:
     return views.imbalance(state_at(address, 1)[0], instrument, depth)
 
 
+@jit.operation("int64(int64,int64)")
+def owned(address: int, instrument: int) -> int:
+    """The position less fees that were charged in it, a mantissa."""
+    s = state_at(address, 1)[0]
+    return owned_now(instruments_at(s.instruments, s.instrument_count)[instrument])
+
+
 @jit.operation("float64(int64)")
 def equity(address: int) -> float:
     """Cash plus every position at its mark."""
@@ -291,6 +299,7 @@ _FUNCTIONS = {
     "level_count": level_count,
     "imbalance": imbalance,
     "equity": equity,
+    "owned": owned,
     "round_price": round_price,
     "round_size": round_size,
     "divide": divide,

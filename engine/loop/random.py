@@ -1,7 +1,7 @@
 """Chance for strategies: seeded, the same on every machine, and part of the run's record.
 
-The generator is PCG64 (O'Neill's PCG XSL RR 128/64, as NumPy seeds and runs it); its 128-bit state stands in
-the state record, so that both forms of a strategy draw from one stream. What is made of its 64-bit words is
+The generator is PCG64 (engine.execution.pcg); its 128-bit state stands in the state record, so that both
+forms of a strategy draw from one stream. What is made of its 64-bit words is
 our own arithmetic, + − × ÷ only, so that no library's change of method changes a run.
 """
 
@@ -12,34 +12,25 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from engine.execution.money import multiply_wide
+from engine.execution.pcg import following, signed, word_of_state, words_of_seed
 from engine.execution.state import state_at
 from engine.model import jit
 
 Item = TypeVar("Item")
 _WORD = 2**64
 
-_FACTOR_HIGH = np.uint64(2549297995355413924)
-_FACTOR_LOW = np.uint64(4865540595714422341)
-_ZERO, _ONE = np.uint64(0), np.uint64(1)
+_ZERO = np.uint64(0)
 _MANTISSA_SHIFT = np.uint64(11)
-_ROTATION_SHIFT = np.uint64(58)
-_ROTATION_MASK = np.uint64(63)
 
 
 @jit.helper
 def _draw(s: Any) -> Any:
     """The next 64-bit word, unsigned."""
     high, low = np.uint64(s.random_high), np.uint64(s.random_low)
-    carry, new_low = multiply_wide(low, _FACTOR_LOW)
-    new_high = carry + high * _FACTOR_LOW + low * _FACTOR_HIGH
-    sum_low = new_low + np.uint64(s.random_step_low)
-    new_high = new_high + np.uint64(s.random_step_high) + (_ONE if sum_low < new_low else _ZERO)
-    s.random_high = np.int64(new_high)
-    s.random_low = np.int64(sum_low)
-    mixed = new_high ^ sum_low
-    rotation = new_high >> _ROTATION_SHIFT
-    return (mixed >> rotation) | (mixed << ((_ZERO - rotation) & _ROTATION_MASK))
+    high, low = following(high, low, np.uint64(s.random_step_high), np.uint64(s.random_step_low))
+    s.random_high = np.int64(high)
+    s.random_low = np.int64(low)
+    return word_of_state(high, low)
 
 
 @jit.helper
@@ -95,16 +86,9 @@ def _below(address: int, span: int) -> int:
 
 def seed(state: Any, number: int) -> None:
     """Begin the stream of a seed in a state record."""
-    from numpy.random import PCG64
-
-    inner = PCG64(number).state["state"]
-    for name, value in (("random", int(inner["state"])), ("random_step", int(inner["inc"]))):
-        state[f"{name}_high"] = _signed(value >> 64)
-        state[f"{name}_low"] = _signed(value & (_WORD - 1))
-
-
-def _signed(word: int) -> int:
-    return word - _WORD if word >= _WORD // 2 else word
+    names = ("random_high", "random_low", "random_step_high", "random_step_low")
+    for name, word in zip(names, words_of_seed(number), strict=True):
+        state[name] = word
 
 
 class SeededRandom:
@@ -131,7 +115,7 @@ class SeededRandom:
         span = high - low
         if not 0 < span <= _WORD:
             raise ValueError(f"integers({low}, {high}): no number is in there")
-        drawn = _below(self._address, _signed(span % _WORD))
+        drawn = _below(self._address, signed(span % _WORD))
         return low + drawn % _WORD
 
     def choice(self, items: Sequence[Item]) -> Item:

@@ -36,6 +36,7 @@ def record(s: Any, kind: int, slot: int) -> Any:
     entry.size_decimals = instrument.size_decimals
     entry.side = order.side
     entry.maker = 0
+    entry.fee_asset = 0
     return entry
 
 

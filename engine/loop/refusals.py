@@ -53,7 +53,7 @@ def _float_words(who: Instrument, refusal: Any) -> str:
     return f"{what} {float(refusal['value'])!r}: {problem}"
 
 
-def _limit_words(  # noqa: C901, PLR0912  one branch a limit
+def _limit_words(  # noqa: C901, PLR0912, PLR0915  one branch a limit
     memory: Memory, who: Instrument, reason: Reason, refusal: Any
 ) -> str:
     side, size, price = (int(refusal[name]) for name in ("side", "size", "price"))
@@ -101,6 +101,17 @@ def _limit_words(  # noqa: C901, PLR0912  one branch a limit
         said = (
             f"{deed} {lots(size)} with {lots(refusal['open'])} open and a position of "
             f"{lots(refusal['position'])} passes {lots(cap)}"
+        )
+    elif reason == Reason.NO_FEE_PRICE:
+        pricing = memory.fee_plans.pricing_of(who)
+        asset = memory.fee_plans.of(who).asset
+        name = pricing.key if pricing else asset
+        said = f"its fee is charged in {asset}, and no price of {name} has been seen yet"
+    elif reason == Reason.BUYING_POWER:
+        times = trim_decimal(memory.get("leverage_millionths"), 6)
+        said = (
+            f"with {deed} {lots(size)} positions and open orders come to {money(refusal['notional'])}, the "
+            f"buying power is {money(refusal['free'])} ({times} times the equity)"
         )
     elif reason == Reason.CASH and side > 0:
         said = f"it may cost {money(refusal['notional'])}, {money(refusal['free'])} are free"

@@ -24,9 +24,11 @@ from engine.log.journal import Journal
 from engine.log.schema import Batch, batch_of_buffer
 from engine.loop import dispatch, kernels
 from engine.loop.caller import Caller, watched
+from engine.loop.charges import Charges
 from engine.loop.chunk import Chunk
 from engine.loop.codes import (
     CALLS_AT_ONE_INSTANT,
+    CHARGE,
     DELIVER,
     FAILED_HANDLER,
     FIRST_SPECIAL,
@@ -108,7 +110,10 @@ class Runner:
         self._wants_venue = -1  # the stream that needs rows
         # Then the venue's rows of an event's own time have to be there before the strategy acts on it.
         self._arrives_at_once = config.clock == "venue" and config.latency.entry_ns == 0
-        self._special = SpecialRows(config, self.strategy, self._caller, self.memory, self.registry)
+        self._charges = Charges(config, self._caller, self.memory, self.registry, self.keeper)
+        self._special = SpecialRows(
+            config, self.strategy, self._caller, self.memory, self.registry, self._charges
+        )
 
     # --- input ---
 
@@ -297,7 +302,14 @@ class Runner:
                 self._wants_venue = self.memory.get("out_slot")
                 return
             else:
-                self.keeper.make_room(code)
+                self._help(code)
+
+    def _help(self, code: int) -> None:
+        """Do what a kernel cannot."""
+        if code == CHARGE:
+            self._charges.due()
+        else:
+            self.keeper.make_room(code)
 
     def _run_compiled(self, machine: Machine) -> None:
         """The same for a compiled strategy: the kernels call it, and Python does what only Python can."""
@@ -319,7 +331,7 @@ class Runner:
             elif code == STUCK:
                 raise self._stuck()
             else:
-                self.keeper.make_room(code)
+                self._help(code)
 
     def _event_in_hand(self) -> Any:
         """What a compiled handler of market events was given when it failed."""
@@ -432,6 +444,8 @@ class Runner:
         now = self.memory.get("now") or self.first_ts
         self.memory.set("now", now)
         self.memory.set("next_sample", now)
+        self.memory.fee_plans.check_prices(self.context.visible)
+        self._charges.begin(now)
         self._trigger(_START, 0)
         self._caller.once("on_start")
         if not self._interpreted:

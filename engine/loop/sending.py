@@ -18,6 +18,7 @@ from engine.loop.deciding import cancel
 from engine.loop.increments import FITS, NOT_FINITE, to_increments
 from engine.loop.tables import refusals_at, slot_of, tracks_at
 from engine.model import jit
+from engine.risk import R_BUYING_POWER, R_CASH, buying_power, owned_now
 
 FAILED = -1
 
@@ -81,6 +82,10 @@ def _note(s: Any, instrument: int, side: int, size: int, price: int, reason: int
     entry.open = record.open_buy if side > 0 else record.open_sell
     entry.position = record.position
     entry.free = asset.cash - asset.locked
+    if reason == R_CASH:
+        entry.position = owned_now(record)
+    elif reason == R_BUYING_POWER:
+        entry.free = buying_power(s)
     entry.what = 0
     entry.problem = 0
     entry.below = 0

@@ -8,11 +8,20 @@ from engine.config import RunConfig
 from engine.execution.state import MATCH_BOOK
 from engine.log.schema import Batch
 from engine.loop.caller import Caller
-from engine.loop.codes import H_NEWS, H_STATUS
+from engine.loop.charges import Charges
+from engine.loop.codes import H_NEWS, H_STATUS, IGNORED
 from engine.loop.memory import Memory
 from engine.model.errors import InputError
 from engine.model.instruments import Instrument, Registry
-from engine.model.kinds import CommandData, Kind, NewsData, SessionData, SourceData, StatusData
+from engine.model.kinds import (
+    CommandData,
+    CorporateData,
+    Kind,
+    NewsData,
+    SessionData,
+    SourceData,
+    StatusData,
+)
 from engine.model.rows import kind_name
 from engine.model.units import NULL_TIME
 from engine.strategy.api import News, Status, Strategy
@@ -24,8 +33,15 @@ class SpecialRows:
     """Reads the rows that kernels leave to Python."""
 
     def __init__(
-        self, config: RunConfig, strategy: Strategy, caller: Caller, memory: Memory, registry: Registry
+        self,
+        config: RunConfig,
+        strategy: Strategy,
+        caller: Caller,
+        memory: Memory,
+        registry: Registry,
+        charges: Charges,
     ) -> None:
+        self._charges = charges
         self.commands: list[str] = []
         self._config = config
         self._symbols = strategy.symbols
@@ -74,10 +90,13 @@ class SpecialRows:
                 self._memory.add_session(
                     session.venue, session.opens, session.closes, self._registry.instruments
                 )
+                self._charges.session(session)
             elif kind == Kind.SOURCE:
                 self._sources[self._file, int(self._batch.source[row])] = msgspec.json.decode(
                     text, type=SourceData
                 )
+            elif kind == Kind.CORPORATE:
+                self._corporate(row, text)
             else:
                 self.announce(int(self._batch.instrument[row]))
 
@@ -97,6 +116,18 @@ class SpecialRows:
             self._memory.set_of_instrument(index, "want", self._caller.want)
         if instrument not in self._context.visible:
             self._context.visible = (*self._context.visible, instrument)
+
+    def _corporate(self, row: int, text: bytes) -> None:
+        if int(self._batch.flags[row]) & IGNORED:
+            return
+        stamp = int(self._batch.ts_venue[row])
+        where = f"row {self._batch.first_seq + row} of the run's log {self._file + 1}"
+        self._charges.announce(
+            msgspec.json.decode(text, type=CorporateData),
+            int(self._batch.instrument[row]),
+            int(self._batch.ts[row]) if stamp == NULL_TIME else stamp,
+            where,
+        )
 
     def _news(self, row: int, text: bytes) -> None:
         if self._on_news is None or self._context.stopped:

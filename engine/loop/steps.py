@@ -18,14 +18,14 @@ from engine.execution.codes import (
     R_CROSSED,
     R_RESYNC,
 )
-from engine.execution.fills import seen_market_of
 from engine.execution.links import arrive_and_settle, release_waiting, settle
-from engine.execution.matching import best_price, match_crossed
+from engine.execution.matching import match_crossed
 from engine.execution.order_rows import end_orders, order_row, table_room
 from engine.execution.resting import begin_snapshot, end_snapshot, set_best, set_level
 from engine.execution.state import (
     ITEM_AMEND,
     ITEM_CANCEL,
+    ITEM_CHARGE,
     ITEM_EXPIRY,
     ITEM_ORDER,
     ITEM_TIMER,
@@ -34,8 +34,7 @@ from engine.execution.state import (
     MATCH_QUOTES,
     SIDES_EACH,
     STOP_BID_ASK,
-    assets_at,
-    equity_at,
+    VENUE_DONE,
     heap_at,
     instruments_at,
     int8_at,
@@ -53,6 +52,7 @@ from engine.loop.codes import (
     BAR,
     BOOK,
     BY_ORDER,
+    CHARGE,
     CLEAR,
     DRAIN_EQUITY,
     END,
@@ -73,6 +73,7 @@ from engine.loop.hearing import hear
 from engine.loop.plain import note_quote
 from engine.loop.timers import fire
 from engine.loop.trades import run_trades
+from engine.loop.valuing import sample_equity
 from engine.market.book import MAX_WIDTH, sides_at
 from engine.model import jit
 from engine.model.units import NULL_TIME
@@ -139,38 +140,6 @@ def room_for(s: Any, trades: int) -> int:
         s.out_need = notes
         return GROW_NOTES
     return 0
-
-
-@jit.helper
-def equity_now(s: Any) -> float:
-    """Cash and positions in the run's currency, at mid, else last; a float, for curves only."""
-    total = 0.0
-    if s.asset_count > 0:
-        total = float(assets_at(s.assets, s.asset_count)[0].cash) / 1e8
-    for i in range(s.instrument_count):
-        instrument = instruments_at(s.instruments, s.instrument_count)[i]
-        if instrument.position != 0 and instrument.asset == 0:
-            bid = best_price(s, i, 1)
-            ask = best_price(s, i, -1)
-            if bid > 0 and ask > 0:
-                price = (float(bid) + float(ask)) / 2.0
-            else:
-                price = float(seen_market_of(s, i).last_price)
-            scale = 1.0
-            for _ in range(instrument.decimals):
-                scale *= 10.0
-            total += float(instrument.position) * price / scale
-    return total
-
-
-@jit.helper
-def sample_equity(s: Any, ts: int) -> None:
-    """Note the equity as it stood before a message of time `ts`, once per sampling interval."""
-    entry = equity_at(s.equity, s.equity_capacity)[s.equity_count]
-    s.equity_count += 1
-    entry.ts = s.next_sample
-    entry.equity = equity_now(s)
-    s.next_sample += ((ts - s.next_sample) // s.sample_ns + 1) * s.sample_ns
 
 
 @jit.helper
@@ -355,7 +324,10 @@ def run_due(state: int) -> int:
         s.now = item.due
     kind = item.kind
     if kind == ITEM_ORDER:
-        arrive_and_settle(s, item.slot)
+        order = orders_at(s.orders, s.order_capacity)[item.slot]
+        # A corporate action may have ended it on its way.
+        if order.generation == item.generation and order.venue_state != VENUE_DONE:
+            arrive_and_settle(s, item.slot)
         release(s, slot)
         return 0
     if kind == ITEM_CANCEL or kind == ITEM_AMEND or kind == ITEM_EXPIRY:
@@ -370,6 +342,11 @@ def run_due(state: int) -> int:
         return 0
     if kind == ITEM_TIMER:
         return int(fire(s, slot))
+    if kind == ITEM_CHARGE:
+        s.out_timer = item.id
+        s.out_due = item.due
+        release(s, slot)
+        return CHARGE
     code = hear(s, item)
     release(s, slot)
     return code

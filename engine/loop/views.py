@@ -123,8 +123,14 @@ def equity(s: Any) -> float:
     total = 0.0
     if s.asset_count > 0:
         total = divide_exactly(assets_at(s.assets, s.asset_count)[0].cash, 100_000_000)
+    for i in range(1, s.asset_count):
+        asset = assets_at(s.assets, s.asset_count)[i]
+        if asset.cash != 0 and asset.priced_by > 0:
+            total += divide_exactly(asset.cash, 100_000_000) * mark(s, asset.priced_by - 1)
     for i in range(s.instrument_count):
         record = instruments_at(s.instruments, s.instrument_count)[i]
         if record.position != 0 and record.asset == 0:
             total += divide_exactly(record.position, POWERS[record.size_decimals]) * mark(s, i)
+        if record.fee_base != 0 and record.asset == 0:
+            total -= divide_exactly(record.fee_base, 100_000_000) * mark(s, i)
     return total

@@ -22,6 +22,7 @@ from engine.model.rows import kind_name
 from engine.model.units import NULL_TIME, format_time, trim_decimal
 
 _TRIGGERS = {0: "message", 1: "report on order", 2: "timer", 3: "start", 4: "stop"}
+_FEE_ASSETS = {0: "", 1: " of the base asset", 2: " of the fees' asset"}
 
 
 @dataclass
@@ -175,10 +176,21 @@ def decision_text(record: dict[str, Any]) -> str:
         side,
         size,
     ]
+    if record["kind"] in (JournalKind.CHARGE, JournalKind.ADJUSTMENT):
+        sign = "" if record["side"] > 0 else "-"
+        changed = record["kind"] == JournalKind.ADJUSTMENT
+        words[3:] = [
+            record["instrument"],
+            reason_name(record["reason"]),
+            f"position {'changed by' if changed else 'of'} {sign}{size}",
+            f"{'given' if record['fee'] < 0 else 'taken'} {trim_decimal(abs(record['fee']), MONEY_DECIMALS)}",
+        ]
+        return "  ".join(words)
     if record["kind"] == JournalKind.FILL:
         words.append(f"@ {trim_decimal(record['price'], record['price_decimals'])}")
         words.append("maker" if record["maker"] else "taker")
-        words.append(f"fee {trim_decimal(record['fee'], MONEY_DECIMALS)}")
+        asset = _FEE_ASSETS[record.get("fee_asset", 0)]
+        words.append(f"fee {trim_decimal(record['fee'], MONEY_DECIMALS)}{asset}")
     else:
         words += _terms_words(record)
     if record["reason"]:

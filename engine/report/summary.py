@@ -14,6 +14,7 @@ from math import sqrt
 import msgspec
 import numpy as np
 
+from engine.config import slippage_text
 from engine.execution.money import MONEY_DECIMALS
 from engine.loop.run import Runner
 from engine.model.errors import InternalError
@@ -39,12 +40,18 @@ class Summary(msgspec.Struct, kw_only=True):
     orders: int = 0  # sent; what risk refused is counted beside them
     refused: int = 0
     fills: int = 0
-    fees: float = 0.0
+    fees: float = 0.0  # of all fills, those in other assets at their last price
+    fees_by_asset: dict[str, float] = {}  # as they were charged
     pnl: float = 0.0
     position: dict[str, float] = {}
     journal_hash: str = ""
     decisions: int = 0
     account: str = ""
+    leverage: float | None = None  # of a margin account
+    borrow_percent: float | None = None  # a year
+    borrow_fees: float = 0.0
+    dividends: float = 0.0  # received less paid
+    split_payouts: float = 0.0  # for what splits left of a lot
     currency: str = ""
     capital: float = 0.0
     equity: float = 0.0
@@ -63,6 +70,8 @@ class Summary(msgspec.Struct, kw_only=True):
     latency_ms: dict[str, float] = {}
     latency_rows: int = 0  # recorded orders that entry and response were read off; 0: they are constant
     profile: str = ""
+    fee_asset: str = ""  # "quote", "received", or a name; those of venues beside it
+    slippage: str = ""
     queue: str = ""
     clock: str = ""
     stamps_ahead: int = 0  # clock `venue`: rows stamped after their receipt, held back to it
@@ -89,7 +98,10 @@ def summarise(runner: Runner, *, seconds: float, strategy: str) -> Summary:
     ]
     capital = Fraction(config.account.capital)
     worth = Fraction(cash, unit)
-    warnings = []
+    warnings = [*_unused_fees(runner)]
+    fees, charged, more = _fees(runner)
+    worth -= charged
+    warnings += more
     position: dict[str, float] = {}
     for instrument in runner.registry.instruments:
         held = runner.memory.of_instrument(instrument.index, "position")
@@ -102,11 +114,14 @@ def summarise(runner: Runner, *, seconds: float, strategy: str) -> Summary:
             warnings.append(f"{instrument.key}: no price to mark the position of {float(size)} at")
         elif runner.memory.of_instrument(instrument.index, "asset") == 0:
             worth += size * mark
-    if len(runner.memory.asset_names) > 1 and any(int(a["cash"]) for a in assets[1:]):
-        others = ", ".join(
-            f"{name} {trim_decimal(int(asset['cash']), MONEY_DECIMALS)}"
-            for name, asset in zip(runner.memory.asset_names[1:], assets[1:], strict=True)
-        )
+    of_fees = set(runner.memory.fee_plans.assets.values())
+    foreign = [
+        f"{name} {trim_decimal(int(asset['cash']), MONEY_DECIMALS)}"
+        for number, (name, asset) in enumerate(zip(runner.memory.asset_names, assets, strict=True))
+        if number and number not in of_fees and int(asset["cash"])
+    ]
+    if foreign:
+        others = ", ".join(foreign)
         warnings.append(
             f"the figures are those of {runner.memory.asset_names[0]} alone; other cash: {others}"
         )
@@ -136,12 +151,18 @@ def summarise(runner: Runner, *, seconds: float, strategy: str) -> Summary:
         orders=ledger.orders,
         refused=sum(n for name, n in ledger.ends_by_reason.items() if name.startswith("refused")),
         fills=ledger.fills,
-        fees=float(Fraction(sum(h.fees for h in ours), unit)),
+        fees=float(Fraction(sum(h.fees for h in ours), unit) + charged),
+        fees_by_asset={name: float(Fraction(amount, unit)) for name, amount in fees.items()},
         pnl=float(worth - capital),
         position=position,
         journal_hash=runner.journal.hash.head(),
         decisions=runner.journal.records,
         account=config.account.type,
+        leverage=config.account.leverage_millionths / 1e6 if config.account.type == "margin" else None,
+        borrow_percent=config.account.borrow_rate / 1e7 if config.account.type == "margin" else None,
+        borrow_fees=float(Fraction(sum(h.borrow_fees for h in ours), unit)),
+        dividends=float(Fraction(sum(h.dividends for h in ours), unit)),
+        split_payouts=float(Fraction(sum(h.payouts for h in ours), unit)),
         currency=runner.memory.asset_names[0] if runner.memory.asset_names else config.account.currency,
         capital=float(capital),
         equity=float(worth),
@@ -162,6 +183,10 @@ def summarise(runner: Runner, *, seconds: float, strategy: str) -> Summary:
         latency_rows=len(config.latency.table),
         profile=config.profile,
         queue=_queue(runner),
+        fee_asset=", ".join(
+            [config.fees.asset, *(f"{name} {fees.asset}" for name, fees in config.venue_fees.items())]
+        ),
+        slippage=slippage_text(config),
         clock=config.clock,
         stamps_ahead=ahead,
         stamps_behind=behind,
@@ -181,8 +206,15 @@ def _check_books(runner: Runner) -> None:
                 f"{runner.registry.instruments[index].key}: the kernel holds {held}, the fills add up to "
                 f"{holding.position}"
             )
+        if runner.memory.of_instrument(index, "fee_base") != holding.fees_base:
+            raise InternalError(
+                f"{runner.registry.instruments[index].key}: fees of the kernel and of the fills differ"
+            )
         asset = runner.memory.of_instrument(index, "asset")
         paid[asset] = paid.get(asset, 0) + holding.cash
+        asset = runner.memory.of_instrument(index, "fee_asset")
+        if holding.fees_named:
+            paid[asset] = paid.get(asset, 0) - holding.fees_named
     for asset, name in enumerate(runner.memory.asset_names):
         capital = parse_decimal(runner.config.account.capital, MONEY_DECIMALS) if asset == 0 else 0
         cash = int(runner.memory.assets[asset]["cash"])
@@ -190,6 +222,50 @@ def _check_books(runner: Runner) -> None:
             raise InternalError(
                 f"{name}: the kernel has {cash}, the fills leave {capital + paid.get(asset, 0)}"
             )
+
+
+def _fees(runner: Runner) -> tuple[dict[str, int], Fraction, list[str]]:
+    """Fees by asset in units of 1e-8; what those in other assets than the run's are worth in it; warnings."""
+    memory, unit = runner.memory, 10**MONEY_DECIMALS
+    fees: dict[str, int] = {}
+    worth = Fraction(0)
+    unpriced: set[str] = set()
+    for index, holding in runner.ledger.holdings.items():
+        who = runner.registry.instruments[index]
+        mark = mark_of(runner, who)
+        amounts = [(memory.asset_names[memory.of_instrument(index, "asset")], holding.fees)]
+        amounts.append((who.base, holding.fees_base))
+        amounts.append((memory.fee_plans.of(who).asset, holding.fees_named))
+        for name, amount in amounts:
+            if amount:
+                fees[name] = fees.get(name, 0) + amount
+        if holding.fees_base and memory.of_instrument(index, "asset") == 0:
+            if mark is None:
+                unpriced.add(who.base)
+            else:
+                worth += Fraction(holding.fees_base, unit) * mark
+    for name, number in memory.fee_plans.assets.items():
+        owed = -int(memory.assets[number]["cash"])
+        by = int(memory.assets[number]["priced_by"]) - 1
+        mark = mark_of(runner, runner.registry.instruments[by]) if by >= 0 else None
+        if owed and mark is None:
+            unpriced.add(name)
+        elif owed and mark is not None:
+            worth += Fraction(owed, unit) * mark
+    words = [
+        f"fees in {name} are in no figure: nothing values {name} in the run's currency" for name in unpriced
+    ]
+    return fees, worth, sorted(words)
+
+
+def _unused_fees(runner: Runner) -> list[str]:
+    """Venues that have fees of their own, and no instrument."""
+    venues = {who.venue for who in runner.registry.instruments}
+    return [
+        f"fees were given for {venue}, and the input has no instrument of it"
+        for venue in runner.config.venue_fees
+        if venue not in venues
+    ]
 
 
 def mark_of(runner: Runner, instrument: Instrument) -> Fraction | None:
@@ -307,18 +383,18 @@ def table(summary: Summary) -> str:
             if s.win_rate_percent is not None
             else f"{s.round_trips}",
         ),
-        ("turnover", f"{s.turnover:,.2f} {money}, fees {s.fees:,.2f} {money}"),
+        ("turnover", f"{s.turnover:,.2f} {money}, fees {s.fees:,.2f} {money}{_fee_note(s)}"),
         ("orders", f"{s.orders:,} sent, {s.refused:,} refused{_counts(s.ends_by_reason)}"),
         ("fills", f"{s.fills:,}{_counts(s.fills_by_reason)}"),
         ("position", ", ".join(f"{key} {size:g}" for key, size in s.position.items()) or "flat"),
-        ("account", f"{s.account}, capital {s.capital:,.2f} {money}" + _account_note(s.account)),
+        ("account", f"{s.account}, capital {s.capital:,.2f} {money}" + _account_note(s)),
         (
             "latency",
             ", ".join(f"{name} {value:g} ms" for name, value in s.latency_ms.items())
             + " (assumed)"
             + (f", entry and response of {s.latency_rows:,} recorded orders" if s.latency_rows else ""),
         ),
-        ("venue", f"profile {s.profile}, queue {s.queue}, clock {s.clock}"),
+        ("venue", f"profile {s.profile}, queue {s.queue}, clock {s.clock}, slippage {s.slippage}"),
         ("span", f"{s.first} to {s.last}"),
         (
             "events",
@@ -329,6 +405,14 @@ def table(summary: Summary) -> str:
         ),
         ("journal", f"{s.decisions:,} decisions, hash {s.journal_hash[:16]}…"),
     ]
+    if s.borrow_fees or s.dividends or s.split_payouts:
+        said = (
+            ("borrow fees", -s.borrow_fees),
+            ("dividends", s.dividends),
+            ("splits paid out", s.split_payouts),
+        )
+        words = ", ".join(f"{name} {amount:+,.2f} {money}" for name, amount in said if amount)
+        rows.insert(5, ("charges", words))
     if s.run_dir:
         rows.append(("files", s.run_dir))
     width = max(len(name) for name, _ in rows)
@@ -341,5 +425,13 @@ def _counts(counts: dict[str, int]) -> str:
     return f" ({', '.join(f'{n:,} {name}' for name, n in counts.items())})" if counts else ""
 
 
-def _account_note(account: str) -> str:
-    return ", unlimited: shorts and credit cost nothing" if account == "research" else ""
+def _account_note(s: Summary) -> str:
+    if s.account == "margin":
+        return f", up to {s.leverage:g} times the equity, shorts borrowed at {s.borrow_percent:g} % a year"
+    return ", unlimited: shorts and credit cost nothing" if s.account == "research" else ""
+
+
+def _fee_note(s: Summary) -> str:
+    if all(name == s.currency for name in s.fees_by_asset):
+        return ""
+    return f" ({', '.join(f'{amount:.8g} {name}' for name, amount in s.fees_by_asset.items())})"

@@ -8,6 +8,7 @@ A strategy is a class with handlers. It implements those it wants and is called 
     on_book(ctx, update)      BookUpdate       on_timer(ctx, name)       the name given to at() or every()
     on_bar(ctx, bar)          Bar              on_status(ctx, status)    Status: gaps, disconnects, resyncs
     on_news(ctx, news)        News             on_answer(ctx, answer)    an answer of Claude
+    on_corporate(ctx, action) Corporate: a split or a dividend has taken effect
     on_stop(ctx)              once, after the last event; orders are refused here
 
 Events are frozen structs, in the form of values: keeping one (`self.last = trade`) is safe. Prices and
@@ -41,6 +42,7 @@ HANDLERS = (
     "on_order",
     "on_timer",
     "on_status",
+    "on_corporate",
     "on_stop",
 )
 
@@ -200,6 +202,23 @@ class Status(msgspec.Struct, frozen=True, gc=False):
     ts: int
 
 
+class Corporate(msgspec.Struct, frozen=True, gc=False):
+    """A split or a cash dividend has taken effect; prices and sizes of before a split are of old units.
+
+    action    "split" or "dividend"
+    ratio     of a split, new units for one old: sizes kept from before times it, prices divided by it; else 1
+    amount    of a dividend, paid for a unit; else 0
+    position  after it, base units
+    """
+
+    instrument: Instrument
+    action: str
+    ratio: float
+    amount: float
+    position: float
+    ts: int
+
+
 class OrderUpdate(msgspec.Struct, frozen=True, gc=False):
     """An own order's new state. `size` and `filled` are unsigned, `side` is +1 or -1.
 
@@ -223,7 +242,7 @@ class OrderUpdate(msgspec.Struct, frozen=True, gc=False):
 class Fill(msgspec.Struct, frozen=True, gc=False):
     """An execution of an own order. `size` is unsigned, `position` the signed position after it.
 
-    fee      what was charged, in the quote currency; negative is a rebate
+    fee      what was charged, in the asset that the run's fees are in; negative is a rebate
     reason   TAKER, CROSSED, THROUGH, QUEUE, RESYNC or BAR: why the simulated venue filled it
     """
 
@@ -403,6 +422,10 @@ class Context(Protocol):
 
     def position(self, instrument: Instrument) -> float:
         """Signed position, base units."""
+
+    def owned(self, instrument: Instrument) -> float:
+        """The position less fees that were charged in it, rounded down: what a cash account can sell."""
+        ...
 
     def cash(self) -> float:
         """Cash in the run's currency."""

@@ -134,7 +134,7 @@ ASKED: dict[str, tuple[tuple[str, ...], str, str]] = {
     "two latencies": (("--latency", "20ms,30ms"), "--latency 20ms,30ms: one duration, or three", ""),
     "a fee that is no number": (("--taker-fee-bp", "low"), "--taker-fee-bp", ""),
     "a capital that is no number": (("--capital", "much"), "--capital", ""),
-    "a negative slippage": (("--slippage-ticks", "-1"), "--slippage-ticks -1", ""),
+    "a negative slippage": (("--slippage", "-1"), "--slippage -1", ""),
     "a negative seed": (("--seed", "-1"), "--seed -1", ""),
     "an account that is none": (("--account", "swiss"), "swiss", "research"),
     "a profile that is none": (

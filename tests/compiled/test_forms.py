@@ -25,6 +25,9 @@ CONFIGS = {
     "slow answers": RunConfig(
         latency=Latency(2 * MS, 1 * MS, 5 * MS), fees=Fees(-100_000, 350_001), risk=WIDE
     ),
+    "fees of what is received": RunConfig(
+        fees=Fees(1_000_000, 1_000_000, buy=33_333, asset="received"), slippage_drawn=True, slippage_ticks=3
+    ),
     "position cap": RunConfig(risk=Risk(position_cap="0.02", collar_millionths=20_000), seed=5),
     "venue clock": RunConfig(latency=Latency(0, 2 * MS, 3 * MS), risk=WIDE, clock="venue"),
     "cash": RunConfig(account=Account("cash", "2.5"), risk=Risk(collar_millionths=0)),

@@ -185,6 +185,7 @@ class Everything(engine.Strategy):
         last = ctx.last(who)
         self.see(last if last is not None else -2.0)
         self.see(ctx.position(who))
+        self.see(ctx.owned(who))
         self.see(ctx.cash())
         self.see(ctx.equity())
         self.see(ctx.now % 1_000_000_007)

@@ -133,9 +133,17 @@ def test_what_an_ioc_order_leaves_is_cancelled_or_expires(word: str, *, expires:
     [
         ("default", Fees(1_000_000, 1_000_000), Rules()),
         ("optimistic", Fees(1_000_000, 1_000_000), Rules(queue="power3", consume=False, whole_through=True)),
-        ("binance-spot", Fees(1_000_000, 1_000_000), Rules(remainder_expires=True, stop_must_wait=True)),
+        (
+            "binance-spot",
+            Fees(1_000_000, 1_000_000, asset="received"),
+            Rules(remainder_expires=True, stop_must_wait=True),
+        ),
         ("kraken-spot", Fees(2_500_000, 4_000_000), Rules()),
-        ("alpaca-stock", Fees(0, 0), Rules()),
+        (
+            "alpaca-stock",
+            Fees(0, 0, sell=27_800, sell_per_unit="0.000166", most_per_unit="8.30"),
+            Rules(),
+        ),
         (
             "hftbacktest",
             Fees(0, 0),

@@ -15,6 +15,7 @@ from engine.execution.orders import Reason
 from engine.loop.random import SeededRandom
 from engine.model.instruments import Instrument
 from engine.strategy.api import Book, OpenOrder, Quote
+from tests.reference import money
 from tests.reference.orders import FINAL, Order
 
 if TYPE_CHECKING:
@@ -168,6 +169,11 @@ class TwinContext:
     def position(self, instrument: Instrument) -> float:
         return in_units(self._twin.positions[instrument.index], instrument.size_decimals)
 
+    def owned(self, instrument: Instrument) -> float:
+        twin, index = self._twin, instrument.index
+        mantissa = money.owned(twin.positions[index], twin.base_fees[index], instrument)
+        return in_units(mantissa, instrument.size_decimals)
+
     def cash(self) -> float:
         return self._twin.purses[0].cash / 10**8
 
@@ -177,6 +183,9 @@ class TwinContext:
             position = self._twin.positions[who.index]
             if position and self._twin.purses[who.index] is self._twin.purses[0]:
                 total += position / 10**who.size_decimals * (self._mark(who) or 0.0)
+            fees = self._twin.base_fees[who.index]
+            if fees and self._twin.purses[who.index] is self._twin.purses[0]:
+                total -= fees / 10**8 * (self._mark(who) or 0.0)
         return total
 
     def _mark(self, who: Instrument) -> float | None:

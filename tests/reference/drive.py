@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from engine.config import RunConfig
 from engine.execution.orders import OrderKind, TimeInForce, reason_name
-from engine.execution.state import JournalKind
+from engine.execution.state import JOURNAL, JournalKind
 from engine.log.journal import Journal
 from engine.log.schema import Batch, batch_of_buffer
 from engine.loop.run import Runner
@@ -33,6 +33,7 @@ class ListedJournal(Journal):
         self.decisions: list[Decision] = []
         self.words: dict[int, str] = {}
         self.lines: list[tuple[int, str]] = []
+        self.records_taken: list[npt.NDArray[np.void]] = []
 
     def line(self, ts: int, file: int, cause_seq: int, text: str) -> None:
         """Keep the strategy's own line."""
@@ -51,6 +52,7 @@ class ListedJournal(Journal):
         terms: npt.NDArray[np.void] | None = None,
     ) -> None:
         """Keep the records."""
+        self.records_taken.append(records)
         self.decisions += [decision_of(record, keys) for record in records]
         super().append(records, keys, terms)
 
@@ -68,8 +70,8 @@ def decision_of(record: Any, keys: Sequence[str]) -> Decision:
         number["price"],
         number["size"],
         number["fee"],
-        OrderKind(number["order_kind"]).name.lower(),
-        TimeInForce(number["tif"]).name.lower(),
+        OrderKind(number["order_kind"]).name.lower() if number["order"] else "",
+        TimeInForce(number["tif"]).name.lower() if number["order"] else "",
         number["options"],
         reason_name(number["reason"]),
         number["maker"],
@@ -88,6 +90,7 @@ class Outcome:
     hash: str = ""
     words: dict[int, str] = field(default_factory=dict)
     lines: list[tuple[int, str]] = field(default_factory=list)
+    records: npt.NDArray[np.void] = field(default_factory=lambda: np.zeros(0, JOURNAL))  # as they stand
 
 
 def loaded(strategy: Strategy) -> LoadedStrategy:
@@ -140,7 +143,8 @@ def run_engine(
         runner.finish()
     finally:
         runner.flush_journal()
-    return Outcome(runner, journal.decisions, journal.hash.head(), journal.words, journal.lines)
+    records = np.concatenate([np.zeros(0, JOURNAL), *journal.records_taken])
+    return Outcome(runner, journal.decisions, journal.hash.head(), journal.words, journal.lines, records)
 
 
 def run_twin(

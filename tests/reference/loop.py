@@ -110,7 +110,7 @@ class Twin:
             first = capital if not accounts else 0
             accounts.setdefault(who.quote, (Account(first), Purse(first)))
         self.purses = [accounts[i.quote][0] for i in self.instruments]
-        self.positions = [0] * len(self.instruments)
+        self.positions, self.base_fees = ([0] * len(self.instruments) for _ in range(2))
         self.venue = Venue(
             self.config,
             self.instruments,
@@ -251,6 +251,7 @@ class Twin:
             price=order.price,
             kind=order.kind,
             position=self.positions[index],
+            base_fees=self.base_fees[index],
             open_buy=self._open(index, 1),
             open_sell=self._open(index, -1),
             free=account.cash - account.locked,
@@ -313,7 +314,8 @@ class Twin:
             order.filled += fill.size
             order.counted -= min(fill.size, order.counted)
             self.positions[index] += fill.size * order.side
-            account.cash -= fill.notional * order.side + fill.fee
+            account.cash -= fill.notional * order.side + fill.in_quote
+            self.base_fees[index] += fill.fee - fill.in_quote
             left = order.known_size - order.filled
             lock = 0
             if order.lock and left:

@@ -36,7 +36,8 @@ def lock(
     else:
         rate = max(rate, config.fees.maker)
     amount = money.notional(price, size, who.price_decimals + who.size_decimals)
-    return amount + max(0, money.fee(amount, rate))
+    fee, asset = money.charge(config.fees, max(rate, 0), who, amount, size, 1)
+    return amount + (fee if asset == "quote" else 0)
 
 
 def check(  # noqa: C901, PLR0911, PLR0912  one line a limit, in the order of the limits
@@ -49,6 +50,7 @@ def check(  # noqa: C901, PLR0911, PLR0912  one line a limit, in the order of th
     price: int,
     kind: str,
     position: int,
+    base_fees: int,
     open_buy: int,
     open_sell: int,
     free: int,
@@ -86,7 +88,7 @@ def check(  # noqa: C901, PLR0911, PLR0912  one line a limit, in the order of th
     if config.account.type == "cash":
         if side > 0 and free < lock(config, who, market, side, size, price, kind):
             return Reason.CASH
-        if side < 0 and position - open_sell < size:
+        if side < 0 and money.owned(position, base_fees, who) - open_sell < size:
             return Reason.CASH
     return None
 

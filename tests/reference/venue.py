@@ -30,6 +30,12 @@ class Execution:
     notional: int
     fee: int
     maker: bool
+    asset: str = "quote"  # of the fee, or "base"
+
+    @property
+    def in_quote(self) -> int:
+        """The fee, as far as the quote currency pays it."""
+        return self.fee if self.asset == "quote" else 0
 
 
 @dataclass
@@ -61,6 +67,7 @@ class Venue:
         self.markets = markets
         self.purses = purses  # of each instrument; those of one quote asset are one object
         self.positions = [0] * len(instruments)
+        self.base_fees = [0] * len(instruments)
         self.waiting: list[list[Order]] = [[] for _ in instruments]
         self.resting: list[Order] = []
         self.report = report
@@ -74,7 +81,9 @@ class Venue:
         """What a fill moves; DoesNotFitError when it cannot be counted."""
         who = self.instruments[order.instrument]
         amount = money.notional(price, size, who.price_decimals + who.size_decimals)
-        return Execution(price, size, amount, money.fee(amount, self._rate(maker=maker)), maker)
+        rate = self._rate(maker=maker)
+        fee, asset = money.charge(self.config.fees, rate, who, amount, size, order.side)
+        return Execution(price, size, amount, fee, maker, asset)
 
     def lock(self, order: Order, size: int) -> int:
         """What a resting buy of `size` holds back: notional and the dearer of the two fees."""
@@ -82,8 +91,9 @@ class Venue:
             return 0
         who = self.instruments[order.instrument]
         amount = money.notional(order.price, size, who.price_decimals + who.size_decimals)
-        dearer = max(self.config.fees.maker, self.config.fees.taker)
-        return amount + max(0, money.fee(amount, dearer))
+        dearer = max(self.config.fees.maker, self.config.fees.taker, 0)
+        fee, asset = money.charge(self.config.fees, dearer, who, amount, size, 1)
+        return amount + (fee if asset == "quote" else 0)
 
     def _free(self, order: Order) -> int:
         purse = self.purses[order.instrument]
@@ -92,7 +102,8 @@ class Venue:
     def _fill(self, order: Order, what: Execution, reason: Reason) -> None:
         purse = self.purses[order.instrument]
         order.done += what.size
-        purse.cash -= what.notional * order.side + what.fee
+        purse.cash -= what.notional * order.side + what.in_quote
+        self.base_fees[order.instrument] += what.fee - what.in_quote
         self.positions[order.instrument] += what.size * order.side
         if order.open == 0:
             self._leave(order)
@@ -201,18 +212,18 @@ class Venue:
         if market.match_on == "quote" and limit is None and wanted:
             best = side.best()
             assert best is not None
-            plan.append((max(best + order.side * tick, tick), wanted))
+            plan.append((max(best + order.side * self.config.slippage_ticks * tick, tick), wanted))
         return plan
 
     def _can_pay(self, order: Order, plan: list[tuple[int, int]]) -> bool:
         if not self.cash_account:
             return True
         if order.side < 0:
-            return self.positions[order.instrument] >= sum(size for _, size in plan)
+            return self._owned(order) >= sum(size for _, size in plan)
         cost = 0
         for price, size in plan:
             what = self.execution(order, price, size, maker=False)
-            cost += what.notional + what.fee
+            cost += what.notional + what.in_quote
             if cost > self._free(order):
                 return False
         return True
@@ -238,13 +249,16 @@ class Venue:
         if not self.cash_account:
             return size
         if order.side < 0:
-            return max(0, min(size, self.positions[order.instrument]))
+            lot = self.instruments[order.instrument].lot
+            most = max(0, min(size, self._owned(order) // lot * lot))
+            short = self._lacks(order, self.execution(order, price, most, maker=False)) if most else False
+            return 0 if short else most
         lot = self.instruments[order.instrument].lot
         free = self._free(order)
 
         def costs(of: int) -> int:
             what = self.execution(order, price, of, maker=False)
-            return what.notional + what.fee
+            return what.notional + what.in_quote
 
         if costs(size) <= free:
             return size
@@ -256,6 +270,14 @@ class Venue:
             else:
                 high = middle - 1
         return low * lot
+
+    def _owned(self, order: Order) -> int:
+        index = order.instrument
+        return money.owned(self.positions[index], self.base_fees[index], self.instruments[index])
+
+    def _lacks(self, order: Order, what: Execution) -> bool:
+        """Whether a sale brings less than its fee, and there is not as much besides."""
+        return what.in_quote - what.notional > max(0, self._free(order))
 
     def arrive_cancel(self, order: Order) -> None:
         """A cancel reaches the venue."""
@@ -270,8 +292,11 @@ class Venue:
 
     def _make(self, order: Order, size: int, reason: Reason) -> None:
         what = self.execution(order, order.price, size, maker=True)
+        if self.cash_account and order.side < 0 and self._lacks(order, what):
+            self._end(order, Event.CANCELLED, Reason.INSUFFICIENT_FUNDS)
+            return
         if self.cash_account and order.side > 0:
-            cost = what.notional + what.fee
+            cost = what.notional + what.in_quote
             if cost > self._free(order) + order.venue_lock:
                 self._end(order, Event.CANCELLED, Reason.INSUFFICIENT_FUNDS)
                 return

@@ -36,6 +36,20 @@ CONFIGS = {
         fees=Fees(maker=1_500_000),
         risk=Risk(collar_millionths=0),
     ),
+    "cash, fees of what is received": RunConfig(
+        latency=SHORT,
+        account=Account("cash", "4.5"),
+        fees=Fees(maker=3_333_333, taker=7_777_777, buy=11_111, asset="received"),
+        risk=WIDE,
+    ),
+    "cash, amounts as fees": RunConfig(
+        latency=SHORT,
+        account=Account("cash", "4.5"),
+        fees=Fees(
+            -100_000, 450_001, buy=70, sell=27_801, per_unit="0.5", sell_per_unit="0.3", per_fill="0.003"
+        ),
+        risk=WIDE,
+    ),
     "cash at once": RunConfig(latency=ZERO, account=Account("cash", "4.5"), slippage_ticks=3, risk=WIDE),
 }
 

@@ -193,6 +193,9 @@ class FakeContext:
     def position(self, instrument: Instrument) -> float:
         return self._positions[instrument]
 
+    def owned(self, instrument: Instrument) -> float:
+        return self._positions[instrument]
+
     def cash(self) -> float:
         return self._equity
 

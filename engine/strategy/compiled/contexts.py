@@ -62,6 +62,11 @@ class Contexts(Orders):
         index = self._which(who, node)
         return self.decimal(self.instrument(index, "position"), index, "size_decimals")
 
+    def _ctx_owned(self, node: ast.Call) -> Value:
+        (who,) = self.given(node, (("instrument", ...),))
+        index = self._which(who, node)
+        return self.decimal(self.operation("owned", f"i64 {index}"), index, "size_decimals")
+
     def _ctx_cash(self, node: ast.Call) -> Value:
         self.given(node, ())
         fields = ASSET.fields

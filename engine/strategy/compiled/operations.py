@@ -48,6 +48,7 @@ OPERATIONS: dict[str, Operation] = {
     "level_count": Operation(WHOLE, (WHOLE, WHOLE, WHOLE, WHOLE)),
     "imbalance": Operation(REAL, (WHOLE, WHOLE, WHOLE)),
     "equity": Operation(REAL, (WHOLE,)),
+    "owned": Operation(WHOLE, (WHOLE, WHOLE)),
     "round_price": Operation(REAL, (WHOLE, WHOLE, REAL)),
     "round_size": Operation(REAL, (WHOLE, WHOLE, REAL)),
     "divide": Operation(REAL, (WHOLE, WHOLE), pure=True),

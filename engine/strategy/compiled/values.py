@@ -76,7 +76,7 @@ CONTEXT_NAMES = (
     *("now", "random", "instruments", "instrument"),
     *("market", "limit", "stop", "trail", "oco", "bracket", "amend"),
     *("cancel", "cancel_all", "target", "orders"),
-    *("position", "cash", "equity", "quote", "book", "last"),
+    *("position", "owned", "cash", "equity", "quote", "book", "last"),
     *("at", "every", "cancel_timer", "log", "round_price", "round_size"),
 )
 
