@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +109,8 @@ def _one(
     from engine.report.summary import summarise
 
     headers = [log_header(path) for path in paths]
-    _check_shifts(config, headers)
+    with_fees = [text.partition("=")[0] for text in options["venue_fees"]]
+    _check_venues({"--venue-shift": config.venue_shift_ns, "--venue-fees": with_fees}, headers)
     began = time.time_ns()
     folder = new_run_folder(Path(options["runs_folder"]), loaded.name, began)
     record = RunRecord(
@@ -166,14 +167,15 @@ def _one(
     return summary, None
 
 
-def _check_shifts(config: RunConfig, headers: Sequence[LogHeader]) -> None:
-    """A shift of a venue that no log is of would silently do nothing; UsageError names the venues."""
+def _check_venues(named: dict[str, Iterable[str]], headers: Sequence[LogHeader]) -> None:
+    """What is said of a venue that no log is of would silently do nothing; UsageError names the venues."""
     there = sorted({venue for header in headers for venue in header.venues})
-    for name in config.venue_shift_ns:
-        if name not in there and all(header.venues for header in headers):
-            raise UsageError(
-                f'--venue-shift: no log is of a venue "{name}"', hint=f"they are of {', '.join(there)}"
-            )
+    for option, names in named.items():
+        for name in names:
+            if name not in there and all(header.venues for header in headers):
+                raise UsageError(
+                    f'{option}: no log is of a venue "{name}"', hint=f"they are of {', '.join(there)}"
+                )
 
 
 def _version() -> str:

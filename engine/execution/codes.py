@@ -37,4 +37,5 @@ R_FUNDS, R_REDUCE, R_UNKNOWN = (
 R_OVERFLOW = int(Reason.OVERFLOW)
 R_TIME, R_LINKED, R_PARENT = int(Reason.TIME), int(Reason.LINKED), int(Reason.PARENT)
 R_WOULD_TRIGGER, R_COLLAR_AT_TRIGGER = int(Reason.WOULD_TRIGGER), int(Reason.COLLAR_AT_TRIGGER)
+FEE_ASSETS = ("quote", "base", "named")  # by code: what a fill's fee is charged in
 R_CORPORATE = int(Reason.CORPORATE_ACTION)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.execution.codes import FEE_ASSETS
 from engine.execution.orders import REASON_NAMES, Event, Reason, State, reason_name
 from engine.loop import operations
 from engine.loop.codes import H_BAR, H_BOOK, H_ENGINE, H_QUOTE, H_TRADE
@@ -28,7 +29,7 @@ from engine.strategy.loader import explain_failure
 _REPORT = Struct("<14q")
 _REPORT_AT = FIELD["out_event"] * 8
 _TOLD_AT = FIELD["told_event"] * 8
-_TOLD_PRICE = FIELD["told_order_price"]
+_TOLD_PRICE, _FEE_ASSET = FIELD["told_order_price"], FIELD["out_fee_asset"]
 _MARKET_HANDLERS = {H_TRADE: "on_trade", H_QUOTE: "on_quote", H_BOOK: "on_book", H_BAR: "on_bar"}
 _STATE_WORDS = {
     int(State.FILLED): "filled",
@@ -166,6 +167,7 @@ class Caller:
             REASON_NAMES[reason],
             self._memory.of_instrument(index, "position") / sizes,
             self._memory.get("now"),
+            FEE_ASSETS[self._memory.scalars[_FEE_ASSET]],
         )
 
     def _update(self, report: tuple[int, ...], price: int, words: str) -> OrderUpdate:

@@ -189,7 +189,7 @@ class Charges:
         memory = self._memory
         if memory.of_instrument(who.index, "venue_fee_base"):
             raise InputError(
-                f"{where} splits {who.key}, whose fees were charged in {who.base}",
+                f"{where} splits {who.key}, of which fees were taken",
                 hint="choose --fee-asset quote",
             )
         self._end_orders(who)

@@ -98,10 +98,8 @@ def summarise(runner: Runner, *, seconds: float, strategy: str) -> Summary:
     ]
     capital = Fraction(config.account.capital)
     worth = Fraction(cash, unit)
-    warnings = [*_unused_fees(runner)]
-    fees, charged, more = _fees(runner)
+    fees, charged, warnings = _fees(runner)
     worth -= charged
-    warnings += more
     position: dict[str, float] = {}
     for instrument in runner.registry.instruments:
         held = runner.memory.of_instrument(instrument.index, "position")
@@ -234,11 +232,11 @@ def _fees(runner: Runner) -> tuple[dict[str, int], Fraction, list[str]]:
         who = runner.registry.instruments[index]
         mark = mark_of(runner, who)
         amounts = [(memory.asset_names[memory.of_instrument(index, "asset")], holding.fees)]
-        amounts.append((who.base, holding.fees_base))
+        amounts.append((who.base or who.symbol, holding.fees_base))
         amounts.append((memory.fee_plans.of(who).asset, holding.fees_named))
         for name, amount in amounts:
             if amount:
-                fees[name] = fees.get(name, 0) + amount
+                fees[name or "quote"] = fees.get(name or "quote", 0) + amount
         if holding.fees_base and memory.of_instrument(index, "asset") == 0:
             if mark is None:
                 unpriced.add(who.base)
@@ -256,16 +254,6 @@ def _fees(runner: Runner) -> tuple[dict[str, int], Fraction, list[str]]:
         f"fees in {name} are in no figure: nothing values {name} in the run's currency" for name in unpriced
     ]
     return fees, worth, sorted(words)
-
-
-def _unused_fees(runner: Runner) -> list[str]:
-    """Venues that have fees of their own, and no instrument."""
-    venues = {who.venue for who in runner.registry.instruments}
-    return [
-        f"fees were given for {venue}, and the input has no instrument of it"
-        for venue in runner.config.venue_fees
-        if venue not in venues
-    ]
 
 
 def mark_of(runner: Runner, instrument: Instrument) -> Fraction | None:
@@ -432,6 +420,6 @@ def _account_note(s: Summary) -> str:
 
 
 def _fee_note(s: Summary) -> str:
-    if all(name == s.currency for name in s.fees_by_asset):
+    if all(name in ("quote", s.currency) for name in s.fees_by_asset):
         return ""
-    return f" ({', '.join(f'{amount:.8g} {name}' for name, amount in s.fees_by_asset.items())})"
+    return f" ({', '.join(f'{amount:,.8f} {name}' for name, amount in s.fees_by_asset.items())})"

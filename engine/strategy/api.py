@@ -242,7 +242,8 @@ class OrderUpdate(msgspec.Struct, frozen=True, gc=False):
 class Fill(msgspec.Struct, frozen=True, gc=False):
     """An execution of an own order. `size` is unsigned, `position` the signed position after it.
 
-    fee      what was charged, in the asset that the run's fees are in; negative is a rebate
+    fee      what was charged; negative is a rebate
+    fee_in   of what: "quote" (the instrument's quote currency), "base", or "named" (the asset of --fee-asset)
     reason   TAKER, CROSSED, THROUGH, QUEUE, RESYNC or BAR: why the simulated venue filled it
     """
 
@@ -256,6 +257,7 @@ class Fill(msgspec.Struct, frozen=True, gc=False):
     reason: str
     position: float
     ts: int
+    fee_in: str = "quote"
 
 
 class OpenOrder(msgspec.Struct, frozen=True, gc=False):

@@ -109,6 +109,8 @@ class Everything(engine.Strategy):
         self.seen[4] += 1
         self.see(fill.price * fill.size * fill.side)
         self.see(fill.fee)
+        if fill.fee_in == "base":
+            self.digest += 13
         self.see(fill.position)
         if fill.reason == "QUEUE" or fill.maker:
             self.digest += 11

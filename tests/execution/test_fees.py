@@ -252,13 +252,6 @@ def test_venues_of_one_run_have_their_own_fees() -> None:
     assert summarise(outcome.runner, seconds=1.0, strategy="x").fee_asset == "quote, kraken received"
 
 
-def test_fees_of_a_venue_that_is_not_there_are_told() -> None:
-    """Somebody may have misspelt it."""
-    _, outcome = charged([BOOK], {}, Fees(), venue_fees={"kracken": Fees()})
-    warnings = summarise(outcome.runner, seconds=1.0, strategy="x").warnings
-    assert "fees were given for kracken, and the input has no instrument of it" in warnings
-
-
 # --- what is no table of fees ---
 
 

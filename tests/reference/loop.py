@@ -334,7 +334,6 @@ class Twin:
         self.context.before_report(order, reason)
         sizes, prices = 10**who.size_decimals, 10**who.price_decimals
         if fill is not None:
-            position = self.positions[index] / sizes
             self._handle(
                 "on_fill",
                 Fill(
@@ -346,8 +345,9 @@ class Twin:
                     fill.fee / 1e8,
                     fill.maker,
                     reason.name,
-                    position,
+                    self.positions[index] / sizes,
                     self.now,
+                    fill.asset,
                 ),
             )
         word = "accepted" if event == Event.ACCEPTED else order.state if order.state in FINAL else ""

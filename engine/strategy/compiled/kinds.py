@@ -311,7 +311,7 @@ BAR = Struct(
 )
 FILL = Struct(
     "Fill",
-    10,
+    11,
     (
         ("instrument", 0, "instrument"),
         ("order", 1, "int"),
@@ -323,6 +323,7 @@ FILL = Struct(
         ("reason", 7, "fill_reason"),
         ("position", 8, "size"),
         ("ts", 9, "int"),
+        ("fee_in", 10, "fee_in"),
     ),
 )
 ORDER_UPDATE = Struct(

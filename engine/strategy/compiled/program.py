@@ -285,7 +285,7 @@ def _told(code: Code, *names: str) -> list[str]:
 
 def _fill(code: Code) -> list[str]:
     told = _told(code, "instrument", "number", "side", "price", "size", "fee", "maker", "reason")
-    return [*told, code.instrument(told[0], "position"), code.state("now")]
+    return [*told, code.instrument(told[0], "position"), code.state("now"), *_told(code, "fee_asset")]
 
 
 def _order(code: Code) -> list[str]:

@@ -8,6 +8,7 @@ import inspect
 from types import FunctionType, MemberDescriptorType
 from typing import Any
 
+from engine.execution.codes import FEE_ASSETS
 from engine.execution.orders import REASON_NAMES, Event, Reason, State, reason_name
 from engine.model.kinds import Flag
 from engine.model.units import NULL_TIME
@@ -156,6 +157,8 @@ class Values(Arithmetic):
             return self._chosen(raw, _OPEN_STATES, UNKNOWN)
         if how == "fill_reason":
             return self._chosen(raw, {int(r): REASON_NAMES[int(r)] for r in Reason}, UNKNOWN)
+        if how == "fee_in":
+            return self._chosen(raw, dict(enumerate(FEE_ASSETS)), UNKNOWN)
         if how == "update_state":
             event = parts[9]
             word = self._chosen(raw, _FINAL_STATES, word_of(""))
