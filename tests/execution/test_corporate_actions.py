@@ -185,6 +185,25 @@ def test_orders_end_with_the_action_that_changes_their_units() -> None:
     assert outcome.runner.context.live == 0
 
 
+def test_stops_pairs_and_brackets_end_as_well() -> None:
+    """A stop before its trigger, a pair that cancels each other, an entry with its children."""
+    deeds = {
+        1: lambda ctx, it: [
+            ctx.market(it, 9),
+            ctx.stop(it, -2, 80),
+            ctx.oco(it, -3, 120, 70),
+            ctx.bracket(it, 4, 90, 130, 60),
+        ]
+    }
+    market = [BOOK, split(5, 2), book(6, bids={30: 9}, asks={31: 9}), trades(7, (-1, 30, 50))]
+    outcome, _ = played(market, deeds)
+    ends = [(d.order, d.reason) for d in outcome.journal if d.kind == "cancelled"]
+    assert sorted(ends) == [(n, "corporate_action") for n in range(2, 8)]
+    assert [d.order for d in outcome.journal if d.kind == "fill"] == [1]
+    assert outcome.runner.context.live == 0
+    assert account(outcome)[0] == 18
+
+
 def test_a_dividend_leaves_orders_alone() -> None:
     """Only units that change end them."""
     market = [BOOK, dividend(5, "1"), trades(7, (-1, 89, 50))]

@@ -112,6 +112,20 @@ def test_of_buys_and_sells_the_worse_side_counts() -> None:
     assert [d.order for d in outcome.journal if d.kind == "refused"] == [3]
 
 
+def test_an_amendment_counts_for_what_it_adds() -> None:
+    """15 are bid for; twenty are possible, the fifteen among them, and twenty-one are not."""
+    deeds = {
+        1: lambda ctx, it: ctx.limit(it, 15, 90),
+        2: lambda ctx, _: ctx.amend(1, size=21),
+        3: lambda ctx, _: ctx.amend(1, size=20),
+    }
+    _, outcome, script = played([*MARKET, clock(9)], deeds, margin())
+    told = [(d.kind, d.size) for d in outcome.journal if d.kind.startswith("amend")]
+    assert told == [("amend_rejected", 21), ("amend", 20), ("amended", 20)]
+    assert "positions and open orders come to 2100 USD" in next(iter(outcome.words.values()))
+    assert script.heard
+
+
 def test_all_instruments_share_one_buying_power() -> None:
     """12 of one at 100 leave room for 4 of another at 200."""
     market = [*MARKET, book(0.5, bids={199: 90}, asks={201: 90}, instrument=2)]
