@@ -18,6 +18,9 @@ from engine.model.errors import EngineError, InputError, StrategyError, UsageErr
 if TYPE_CHECKING:
     from engine.config import RunConfig
     from engine.log.schema import LogHeader
+    from engine.log.snapshots import SnapshotFile
+    from engine.loop.snapshots.taking import Snapshots
+    from engine.report.continuing import Start
     from engine.report.summary import Summary
     from engine.strategy.loader import LoadedStrategy
 
@@ -38,6 +41,24 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Run twice, under queue models risk_averse and power3:3, and show both headlines.",
 )
+@click.option(
+    "--snapshot-every",
+    default="1000000",
+    show_default=True,
+    metavar="ROWS|DURATION",
+    help="Keep the state after so many rows, or so much of the log's time (15m); 0: never.",
+)
+@click.option(
+    "--from-snapshot",
+    default="",
+    metavar="RUN[:N|:TIME]",
+    help="Begin where RUN kept its state: its last snapshot, the N-th, or the last one by TIME.",
+)
+@click.option(
+    "--changed-strategy",
+    is_flag=True,
+    help="With --from-snapshot: let another strategy or other parameters go on from there.",
+)
 @click.option("--batch-rows", default=0, hidden=True, help="Re-cut the input; results do not depend on it.")
 @json_option
 def backtest(
@@ -48,6 +69,17 @@ def backtest(
     from engine.log.segments import expand
 
     paths = expand(list(logs))
+    if options["from_snapshot"]:
+        from engine.cli.starting import start_of
+
+        if interval:
+            raise UsageError("--interval runs twice from the beginning", hint="leave out --from-snapshot")
+        prepare_kernels()
+        start, config, loaded = start_of(paths, options, with_commands=with_commands)
+        _shown(*_one(paths, config, loaded, options, start), as_json=as_json)
+        return
+    if options["changed_strategy"]:
+        raise UsageError("--changed-strategy says how to go on", hint="from where says --from-snapshot RUN")
     config = run_config(options, with_commands=with_commands)
     if interval and options["queue"] is not None:
         raise UsageError("--interval has queue models of its own", hint="leave out --queue, or --interval")
@@ -88,13 +120,23 @@ def _shown(
 
 
 def _one(
-    paths: list[Path], config: RunConfig, loaded: LoadedStrategy, options: dict[str, Any]
+    paths: list[Path],
+    config: RunConfig,
+    loaded: LoadedStrategy,
+    options: dict[str, Any],
+    start: Start | None = None,
 ) -> tuple[Summary, EngineError | None]:
-    """One run in a folder of its own: what it came to, and why that could not be written, if so."""
+    """One run in a folder of its own: what it came to, and why that could not be written, if so.
+
+    `start`: the snapshot that it begins at; what was decided before stands in its journal as well.
+    """
     from engine.log.journal_thread import BackgroundJournal
+    from engine.log.snapshots import SnapshotFile
     from engine.loop.backtest import run_backtest
+    from engine.loop.snapshots.taking import parse_interval
     from engine.report.runs import (
         JOURNAL_FILE,
+        SNAPSHOT_FILE,
         RunRecord,
         code_fingerprint,
         environment,
@@ -124,12 +166,18 @@ def _one(
         environment=environment(),
         # Named before the run, so that one that fails can be explained and verified as well.
         inputs=tuple(input_before(path, header, folder) for path, header in zip(paths, headers, strict=True)),
+        snapshot_every=str(parse_interval(options["snapshot_every"])),
+        began_at=start.shown if start is not None else "",
     )
     write_run(folder, record)
     journal = BackgroundJournal(folder / JOURNAL_FILE)
+    kept = SnapshotFile(folder / SNAPSHOT_FILE)
+    snapshots = _snapshots(options["snapshot_every"], loaded, kept, start)
     progress = _Progress()
     watch = time.perf_counter()
     try:
+        if start is not None:
+            start.copy_to(journal, kept)
         result = run_backtest(
             paths,
             config,
@@ -138,6 +186,7 @@ def _one(
             batch_rows=options["batch_rows"],
             interpreted=options["interpreted"],
             progress=progress.show,
+            snapshots=snapshots,
         )
     except InputError as error:
         if not journal.records and not isinstance(error, StrategyError):
@@ -145,7 +194,10 @@ def _one(
         raise
     finally:
         progress.end()
-        journal.close()
+        try:
+            journal.close()
+        finally:
+            kept.close()
     seconds = time.perf_counter() - watch
     import msgspec
 
@@ -153,6 +205,7 @@ def _one(
         record, inputs=tuple(input_record(entry, folder) for entry in result.inputs)
     )
     summary = summarise(result.runner, seconds=seconds, strategy=loaded.name)
+    summary.state_hash = snapshots.last.engine_hash if snapshots is not None and snapshots.last else ""
     summary.inputs = [relative(path) for path in paths]
     summary.run_dir = relative(folder)
     summary.warnings += result.warnings
@@ -165,6 +218,18 @@ def _one(
     except EngineError as error:
         return summary, error  # what the run came to is shown all the same
     return summary, None
+
+
+def _snapshots(
+    every: str, loaded: LoadedStrategy, kept: SnapshotFile, start: Start | None
+) -> Snapshots | None:
+    """What keeps the run's state, and brings it to where it begins; None: nothing of that is wanted."""
+    from engine.loop.snapshots.taking import Snapshots, parse_interval
+
+    interval = parse_interval(every)
+    if not interval and start is None:
+        return None
+    return Snapshots(interval, loaded.strategy, kept.take, start.resume if start is not None else None)
 
 
 def _check_venues(named: dict[str, Iterable[str]], headers: Sequence[LogHeader]) -> None:

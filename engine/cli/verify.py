@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from engine.cli.common import emit, json_option, relative
+
+if TYPE_CHECKING:
+    from engine.report.states import StateComparison
+
+_PARTS_SHOWN = 20
 
 
 @click.command()
@@ -59,25 +64,36 @@ def verify(run: Path, *, strategy: str, batch_rows: int, as_json: bool) -> int:
 @click.argument("right", type=click.Path(path_type=Path))
 @json_option
 def diff(left: Path, right: Path, *, as_json: bool) -> int:
-    """Name the first decision in which two runs part, with both sides and what caused it."""
+    """Say when the states of two runs part and in what, then which decision differs first, and its cause."""
     from engine.report.compare import settings_that_differ
+    from engine.report.states import compare_states
     from engine.report.verify import diff_runs
 
     found = diff_runs(left, right)
     settings = settings_that_differ(left, right)
+    states = compare_states(left, right)
     result = {
         "left": relative(left),
         "right": relative(right),
         "same": found is None,
         "settings": settings,
         "divergence": _divergence_record(found),
+        "states": states,
     }
 
     def text() -> str:
         lines = ["the runs differ in:", *(f"  {line}" for line in settings)] if settings else []
+        lines += _states_text(states)
+        if found is not None:
+            lines.append(_divergence_text(found, relative(left), relative(right)))
+        same = states.engine is None and states.strategy is None
+        where = f"{states.compared:,} snapshot{'' if states.compared == 1 else 's'}"
         if found is None:
-            return "\n".join([*lines, "the same decisions"])
-        return "\n".join([*lines, _divergence_text(found, relative(left), relative(right))])
+            known = same and states.compared
+            lines.append("the same decisions" + (f", and the same states at {where}" if known else ""))
+        elif same and states.compared:
+            lines.append(f"  note: the states are the same at {where}")
+        return "\n".join([*lines, *(f"note: {note}" for note in states.notes)])
 
     emit(result, as_json=as_json, text=text)
     return 0 if found is None else 1
@@ -104,6 +120,18 @@ def why(run: Path, order: int | None, *, as_json: bool) -> None:
         return
     story = explain_order(run, order)
     emit(why_record(story), as_json=as_json, text=lambda: why_text(story))
+
+
+def _states_text(states: StateComparison) -> list[str]:
+    """When the states part and in what, a line each."""
+    lines = []
+    for name, parting in (("the engine's state", states.engine), ("the strategy's fields", states.strategy)):
+        if parting is not None:
+            lines.append(f"{name}: {parting.when}")
+            lines += [f"  {part}" for part in parting.parts[:_PARTS_SHOWN]]
+            if len(parting.parts) > _PARTS_SHOWN:
+                lines.append(f"  and {len(parting.parts) - _PARTS_SHOWN:,} more: --json has them all")
+    return lines
 
 
 def _divergence_record(found: Any) -> dict[str, Any] | None:

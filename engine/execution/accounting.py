@@ -13,6 +13,7 @@ Dividends, borrow fees and what a split paid out for a rest belong to the trip t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -300,6 +301,27 @@ class Ledger:
             records.ctypes.data,
             len(records),
         )
+
+    def kept(self, keys: Sequence[str]) -> dict[str, Any]:
+        """All of it as plain values; `keys` are those of the instruments."""
+        names = HOLDING.names or ()
+        held = {
+            keys[i]: dict(zip(names, record, strict=True))
+            for i, record in enumerate(self._holdings.tolist())
+            if any(record)
+        }
+        places = np.argwhere(self._counts)
+        counts = [[*place, int(self._counts[tuple(place)])] for place in places.tolist()]
+        return {"holdings": held, "counts": counts}
+
+    def put_back(self, kept: dict[str, Any], keys: Sequence[str]) -> None:
+        """Take what `kept` gave in another process."""
+        self._holdings = np.zeros(len(keys), HOLDING)
+        for key, record in kept["holdings"].items():
+            for name, value in record.items():
+                self._holdings[keys.index(key)][name] = value
+        for kind, reason, count in kept["counts"]:
+            self._counts[kind, reason] = count
 
     def rescale(self, instrument: int, factor: int) -> None:
         """The instrument has gained size decimals."""

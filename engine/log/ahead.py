@@ -74,11 +74,14 @@ class Ahead:
     ) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def messages(self, start: int) -> Iterator[tuple[Message, Future[Made]]]:
-        """Every message from byte `start` on, with its batch in the making; raises Damage where a head is."""
+    def messages(self, start: int, number: int = 0) -> Iterator[tuple[Message, Future[Made]]]:
+        """Every message from byte `start` on, where batch `number` begins, with its batch in the making.
+
+        Raises Damage where a head is damaged.
+        """
         waiting: deque[tuple[Message, Future[Made]]] = deque()
         damage: Damage | None = None
-        offset, number = start, 0
+        offset = start
         ended = False
         while True:
             while not ended and len(waiting) < self._count + 1:

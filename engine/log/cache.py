@@ -96,9 +96,9 @@ class LogCache:
         self._source = source
         self._passes: list[Pass] = []
 
-    def begin(self) -> Pass:
-        """A pass over the log from its first batch on."""
-        one = Pass(self, self._source)
+    def begin(self, *, adding: bool = True) -> Pass:
+        """A pass over the log; `adding`: from its first batch on, so that what is missing can be kept."""
+        one = Pass(self, self._source, adding=adding)
         self._passes.append(one)
         return one
 
@@ -114,7 +114,7 @@ class LogCache:
 class Pass:
     """One reading of a log: what is there already, and what is being added."""
 
-    def __init__(self, cache: LogCache, source: memoryview) -> None:
+    def __init__(self, cache: LogCache, source: memoryview, *, adding: bool = True) -> None:
         self._cache = cache
         self._source = source  # kept alive, because only its address is used
         self._address = int(np.frombuffer(source, np.uint8).ctypes.data)
@@ -138,7 +138,7 @@ class Pass:
         try:
             if self._files:
                 cache_folder.touch(cache.folder)
-            if missing:
+            if missing and adding:
                 self._builder = Builder.begin(cache, missing)
         except OSError as error:
             cache.note = f"{cache.folder}: {error.strerror}"

@@ -29,7 +29,7 @@ from engine.model.errors import DamagedLog, EngineError, InputError
 from engine.model.kinds import encode_canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 # What the hash runs over: the journal's own fields without those that depend on how the run was fed.
 HASHED = np.dtype(
@@ -73,6 +73,7 @@ _COLUMNS = tuple((field.name, field.type) for field in JOURNAL_SCHEMA)
 _SCHEMA_BYTES = len(JOURNAL_SCHEMA.serialize())
 _UNSIGNED = {CHECKSUM_KEY: CHECKSUM_EMPTY}
 _LINES_KEPT = 4096
+_ROWS_COPIED = 65_536
 HASH_FIELDS = (*_SAME, "instrument", "terms")
 _TERMS = ("stop", "trail", "expires", "parent", "group")
 STRATEGY_LINE = 0
@@ -140,6 +141,7 @@ class Journal:
         self.path = path
         self.hash = JournalHash()
         self.records = 0
+        self.rows = 0  # of the file: records, and lines that have been written
         self._lines: list[dict[str, Any]] = []
         self._templates: dict[bytes, _Template] = {}
         self._texts: dict[int, str] = {}
@@ -174,6 +176,21 @@ class Journal:
         """Write the lines that wait: with records, lines are written before them, else only in thousands."""
         self._write_lines()
 
+    def mark(self, take: Callable[[int, int, str], None]) -> None:
+        """Call `take` with the file's rows, the decisions and their hash, as of what was taken so far."""
+        self._write_lines()
+        take(self.rows, self.records, self.hash.head())
+
+    def begin_with(self, table: pa.Table) -> None:
+        """Take what another journal begins with, as `read_journal` gave it, before anything else."""
+        decisions = table.filter(pc.not_equal(table["kind"], STRATEGY_LINE))
+        self.hash.update(*_hashed(decisions))
+        self.records += decisions.num_rows
+        self.rows += table.num_rows
+        if self._file >= 0:
+            for batch in table.combine_chunks().to_batches(max_chunksize=_ROWS_COPIED):
+                self._write_batch(batch)
+
     def append(
         self,
         records: npt.NDArray[np.void],
@@ -192,6 +209,7 @@ class Journal:
         self.records += len(records)
         if self._file < 0:
             return
+        self.rows += len(records)
         if len(records) > _TEMPLATE_ROWS or self._texts or texts:
             self._write_batch(self.record_batch(records, keys, texts))
             return
@@ -234,6 +252,7 @@ class Journal:
         if not self._lines:
             return
         n = len(self._lines)
+        self.rows += n
         columns = []
         for field in JOURNAL_SCHEMA:
             if field.name == "text":
@@ -401,7 +420,13 @@ def _unsigned_batches(reader: pa.RecordBatchReader) -> list[pa.RecordBatch]:
 
 def hash_of_table(table: pa.Table) -> str:
     """The journal hash of a journal that was read back."""
-    decisions = table.filter(pc.not_equal(table["kind"], STRATEGY_LINE))
+    result = JournalHash()
+    result.update(*_hashed(table.filter(pc.not_equal(table["kind"], STRATEGY_LINE))))
+    return result.head()
+
+
+def _hashed(decisions: pa.Table) -> tuple[npt.NDArray[np.void], list[str], dict[int, str]]:
+    """Decisions that were read back, as the hash takes them."""
     keys: list[str] = []
     numbers: dict[str, int] = {}
     indexes = np.zeros(decisions.num_rows, dtype=np.int32)
@@ -414,11 +439,8 @@ def hash_of_table(table: pa.Table) -> str:
     for name in _SAME:
         records[name] = decisions[name].to_numpy()
     records["instrument"] = indexes
-    texts = decisions["terms"].to_pylist()
-    numbers_of = decisions["number"].to_pylist()
-    result = JournalHash()
-    result.update(records, keys, {n: text for n, text in zip(numbers_of, texts, strict=True) if text})
-    return result.head()
+    texts = zip(decisions["number"].to_pylist(), decisions["terms"].to_pylist(), strict=True)
+    return records, keys, {number: text for number, text in texts if text}
 
 
 def canonical(value: object) -> bytes:

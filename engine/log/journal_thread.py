@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from engine.log.journal import Journal
 
@@ -70,6 +71,14 @@ class BackgroundJournal(Journal):
         """As Journal.append; the records are this journal's from now on."""
         if len(records):
             self._hand_over(super().append, records, tuple(keys), terms)
+
+    def mark(self, take: Callable[[int, int, str], None]) -> None:
+        """As Journal.mark; `take` is called by the thread."""
+        self._hand_over(super().mark, take)
+
+    def begin_with(self, table: pa.Table) -> None:
+        """As Journal.begin_with."""
+        self._hand_over(super().begin_with, table)
 
     def flush(self) -> None:
         """As Journal.flush, after everything that was handed over."""

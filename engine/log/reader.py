@@ -116,17 +116,18 @@ class LogReader:
         self.source = memoryview(b"")
         del self._file
 
-    def batches(self, prefetch: int = 0, join_rows: int = JOIN_ROWS) -> Iterator[Batch]:
-        """Every good batch, in order; may be called again, and starts at the first row each time.
+    def batches(self, prefetch: int = 0, join_rows: int = JOIN_ROWS, first_seq: int = 0) -> Iterator[Batch]:
+        """Every good batch, in order; may be called again, and starts at the same row each time.
 
         prefetch: how many batches are decoded ahead by threads (0: none). join_rows: small batches are
-        joined up to about so many rows (0: as they stand in the file).
+        joined up to about so many rows (0: as they stand in the file). first_seq: the first row that is
+        wanted, which begins a message; of a sealed file nothing before its batch is decoded.
         Raises DamagedLog for a sealed file, after all good batches before the damage.
         """
         if prefetch and self.sealed and not self.rescue and has_footer(self.source):
-            batches = self._decoded_ahead(prefetch, join_rows)
+            batches = self._decoded_ahead(prefetch, join_rows, first_seq)
         else:
-            batches = self._joined(join_rows)
+            batches = _from_row(self._joined(join_rows), first_seq)
             if prefetch:
                 batches = _ahead(batches, prefetch)
         return self._with_blanks(batches) if self.blank else batches
@@ -137,11 +138,11 @@ class LogReader:
                 setattr(batch, name, constants.blank(name, batch.count))
             yield batch
 
-    def _decoded_ahead(self, count: int, join_rows: int) -> Iterator[Batch]:
+    def _decoded_ahead(self, count: int, join_rows: int, first_seq: int) -> Iterator[Batch]:
         """As `_joined`, of a sealed file, by several threads and from the cache where there is one."""
         waiting: list[Batch] = []
         rows = 0
-        for batch in self._decoded(count):
+        for batch in _from_row(self._decoded(count, first_seq), first_seq):
             waiting.append(batch)
             rows += batch.count
             if rows >= join_rows:
@@ -153,14 +154,18 @@ class LogReader:
             yield joined(waiting)
         self._raise_damage()
 
-    def _decoded(self, count: int) -> Iterator[Batch]:
+    def _decoded(self, count: int, first_seq: int) -> Iterator[Batch]:
         self.tail, self.tail_damage = "", None
-        self.next_seq, self._last, self.good_bytes = 0, None, self._start
-        kept = self.cache.begin() if self.cache is not None else None
+        offset, before = self._batch_of(first_seq) if first_seq else (self._start, 0)
+        self.next_seq, self._last, self.good_bytes = 0, None, offset
+        # What is not read from its first batch on cannot be added to the cache.
+        kept = self.cache.begin(adding=not before) if self.cache is not None else None
         whole = False
         try:
             with Ahead(self.source, self.columns, count, kept) as ahead:
-                for number, (message, future) in enumerate(ahead.messages(self._start)):
+                for number, (message, future) in enumerate(ahead.messages(offset, before), before):
+                    if number == before > 0:
+                        self.next_seq = first_seq_of(message)
                     check_seq(message, self.next_seq)
                     made = future.result()
                     if kept is not None:
@@ -175,6 +180,20 @@ class LogReader:
         finally:
             if kept is not None:
                 kept.end(whole=whole)
+
+    def _batch_of(self, seq: int) -> tuple[int, int]:
+        """Where the batch that holds a row begins, and its number; the last one when the file ends before."""
+        offset = found = self._start
+        number = before = 0
+        try:
+            while (message := framing.read_message(self.source, offset)) is not None:
+                if first_seq_of(message) > seq:
+                    break
+                found, before = offset, number
+                offset, number = message.end, number + 1
+        except Damage:
+            pass  # whoever reads on from here comes to it
+        return found, before
 
     def _joined(self, join_rows: int) -> Iterator[Batch]:
         waiting: list[pa.RecordBatch] = []
@@ -276,6 +295,16 @@ class LogReader:
         if self.chain_head != header.sealed_chain:
             raise Damage(offset, "the chain of the last batch is not the one that was sealed")
         self.good_bytes = len(self.source)
+
+
+def _from_row(batches: Iterator[Batch], first_seq: int) -> Iterator[Batch]:
+    """The same batches without the rows before `first_seq`."""
+    for batch in batches:
+        end = batch.first_seq + batch.count
+        if batch.first_seq >= first_seq:
+            yield batch
+        elif end > first_seq:
+            yield batch.slice(first_seq - batch.first_seq, batch.count)
 
 
 def _ahead(batches: Iterator[Batch], count: int) -> Iterator[Batch]:

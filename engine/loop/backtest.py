@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -18,6 +19,9 @@ from engine.loop.source import NEEDED, Numbering, Stream, merge, rechunk
 from engine.model.errors import InputError
 from engine.model.kinds import InstrumentData, Kind
 from engine.strategy.loader import LoadedStrategy
+
+if TYPE_CHECKING:
+    from engine.loop.snapshots.taking import Snapshots
 
 PREFETCH = 2  # batches that are read and verified ahead, in threads beside the loop
 
@@ -61,18 +65,22 @@ def run_backtest(
     batch_rows: int = 0,
     interpreted: bool = False,
     progress: Callable[[int], None] | None = None,
+    snapshots: Snapshots | None = None,
 ) -> Backtest:
     """Run a strategy over logs, merged by time. `batch_rows` re-cuts the input (0: as it is).
 
-    `interpreted` runs a compiled strategy in plain Python: slower, and with the same decisions.
+    `interpreted` runs a compiled strategy in plain Python: slower, and with the same decisions. `snapshots`
+    keeps the state now and then, and knows where to begin, if not at the first row.
 
     Raises InputError or DamagedLog for the input, StrategyError for the strategy; the journal then holds
     what was decided before.
     """
-    runner = Runner(config, loaded, journal, interpreted=interpreted)
+    runner = Runner(config, loaded, journal, interpreted=interpreted, snapshots=snapshots)
     ended: set[str] = set()  # chain heads of files that were run to their end
     files = [_File(path, runner, batch_rows, ended) for path in paths]
     result = Backtest(runner, [file.input for file in files])
+    if snapshots is not None:
+        _begin(runner, files, snapshots)
     with_rows = [file for file in files if file.first_ts is not None]
     for file in sorted(with_rows, key=lambda f: f.first_ts or 0):
         for data in file.opening:
@@ -97,6 +105,12 @@ def run_backtest(
     return result
 
 
+def _begin(runner: Runner, files: Sequence[_File], snapshots: Snapshots) -> None:
+    snapshots.inputs = lambda: [file.kept() for file in files]
+    for file, kept in zip(files, snapshots.put_back(runner), strict=False):
+        file.put_back(kept)
+
+
 class _File:
     """One input while it is read."""
 
@@ -110,6 +124,7 @@ class _File:
         self._ended = ended
         self._continues = False
         self._keys: set[str] = set()
+        self._first_seq = 0
         self.first_ts: int | None = None
         # What the file's head defines is known when the run begins, so that on_start sees every
         # instrument; a segment that goes on with a recording has nothing to add.
@@ -123,10 +138,34 @@ class _File:
 
     def batches(self) -> Iterator[Batch]:
         """The file's batches, read ahead."""
-        batches = self.reader.batches(prefetch=PREFETCH)
+        batches = self.reader.batches(prefetch=PREFETCH, first_seq=self._first_seq)
         yield from rechunk(batches, self._batch_rows) if self._batch_rows else batches
         # Only here: a thread reads ahead, and what it has read says nothing of what has been run.
         self._ended.add(self.reader.chain_head)
+
+    def kept(self) -> dict[str, Any]:
+        """How far it has been read and what of it counts from there on, as plain values."""
+        return {
+            "begun": self.begun,
+            "continues": self._continues,
+            "keys": sorted(self._keys),
+            "numbers": self.numbering.kept(),
+        }
+
+    def put_back(self, kept: dict[str, Any]) -> None:
+        """Begin where another process was: at row `next`. When none is left, there is no first row."""
+        self.begun, self._continues = kept["begun"], kept["continues"]
+        self._keys = set(kept["keys"])
+        self.numbering.put_back(kept["numbers"])
+        self._first_seq = kept["next"]
+        self.opening = []  # known from the snapshot
+        if self._first_seq:
+            with LogReader(self.input.path, ("ts",)) as peek:
+                first = next(peek.batches(prefetch=1, join_rows=0, first_seq=self._first_seq), None)
+            self.first_ts = None if first is None else int(first.ts[0])
+            if self.first_ts is None:
+                for _ in self.batches():
+                    pass
 
     def begin(self) -> None:
         """The file's first row is next."""

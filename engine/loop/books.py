@@ -53,6 +53,12 @@ class Books:
             self._lay(k, ladder, 0, tick)
         self._state["sides"] = self.sides.ctypes.data
 
+    def begin(self, k: int, base: int, unit: int, far: int) -> Ladder:
+        """Give a side that has no levels another beginning, and room for `far` levels behind its ladder."""
+        ladder = self.ladders[k] = Ladder(int(self.sides[k]["width"]), max(far, len(self.ladders[k].far)))
+        self._lay(k, ladder, base, unit)
+        return ladder
+
     def _lay(self, k: int, ladder: Ladder, base: int, unit: int) -> None:
         side = self.sides[k]
         width = len(ladder.sizes)

@@ -14,7 +14,7 @@ import numpy as np
 from engine.execution.codes import FEE_ASSETS
 from engine.execution.orders import REASON_NAMES, Event, Reason, State, reason_name
 from engine.loop import operations
-from engine.loop.codes import H_BAR, H_BOOK, H_ENGINE, H_QUOTE, H_TRADE
+from engine.loop.codes import CALLS_AT_ONE_INSTANT, H_BAR, H_BOOK, H_ENGINE, H_QUOTE, H_TRADE
 from engine.loop.context import LoopContext
 from engine.loop.machine import Machine
 from engine.loop.memory import FIELD, Memory
@@ -112,6 +112,14 @@ class Caller:
         return StrategyError(
             f"the strategy failed at {where}: {said}.{given}",
             hint=f"{advice}the run stopped there; its journal holds everything up to this event",
+        )
+
+    def stuck(self) -> StrategyError:
+        """What is said of a strategy that would never let time move on."""
+        return StrategyError(
+            f"at {format_time(self._memory.get('now'))} the strategy was called {CALLS_AT_ONE_INSTANT:,} "
+            "times without time moving: each of its answers causes the next call",
+            hint="wait for the next event, or for a timer that lies ahead, before trying again",
         )
 
     def timer(self, word: int) -> None:

@@ -128,6 +128,10 @@ class Keeper:
         """Samples of the equity so far, as they were taken: ts, equity."""
         return np.concatenate(self._samples) if self._samples else np.zeros(0, EQUITY)
 
+    def begin_equity(self, samples: npt.NDArray[np.void]) -> None:
+        """Samples that another process took, before the first of this one."""
+        self._samples.append(samples)
+
     def drain_equity(self) -> None:
         """Take the equity's samples out of the kernels' memory."""
         count = self._memory.get("equity_count")

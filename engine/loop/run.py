@@ -15,13 +15,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from engine.config import RunConfig
 from engine.log.journal import Journal
-from engine.log.schema import Batch, batch_of_buffer
+from engine.log.schema import Batch
 from engine.loop import dispatch, kernels
 from engine.loop.caller import Caller, watched
 from engine.loop.charges import Charges
@@ -42,14 +43,15 @@ from engine.loop.context import LoopContext
 from engine.loop.keeping import Keeper
 from engine.loop.machine import Machine
 from engine.loop.memory import FIELD, Memory
-from engine.loop.special import SpecialRows
+from engine.loop.special import SpecialRows, clock_row
 from engine.loop.venue_clock import VenueClock
-from engine.model.errors import StrategyError, UsageError
 from engine.model.instruments import Registry
-from engine.model.kinds import Flag, InstrumentData, Kind
-from engine.model.rows import RowBuffer
-from engine.model.units import NULL_TIME, format_time
+from engine.model.kinds import InstrumentData, Kind
+from engine.model.units import NULL_TIME
 from engine.strategy.loader import LoadedStrategy
+
+if TYPE_CHECKING:
+    from engine.loop.snapshots.taking import Snapshots
 
 CHUNK = 2048  # deliveries taken together
 
@@ -59,6 +61,7 @@ _FIRST_SEQ, _FILE, _CAUSE = FIELD["first_seq"], FIELD["file"], FIELD["cause_seq"
 _VENUE_ITEMS, _LIVE, _AGENDA = FIELD["venue_items"], FIELD["live_orders"], FIELD["agenda_count"]
 _TRIGGER, _TRIGGER_ID = FIELD["trigger"], FIELD["trigger_id"]
 _OUT_FIRST, _OUT_LAST, _OUT_WORD = FIELD["out_first"], FIELD["out_last"], FIELD["out_word"]
+_NOW, _INSTANT, _CALLS = FIELD["now"], FIELD["instant"], FIELD["instant_calls"]
 _START, _STOP = 3, 4  # triggers beside message, report and timer
 
 
@@ -73,6 +76,7 @@ class Runner:
         *,
         chunk: int = CHUNK,
         interpreted: bool = False,
+        snapshots: Snapshots | None = None,
     ) -> None:
         self.config = config
         self.loaded = loaded
@@ -88,14 +92,15 @@ class Runner:
         self.last_ts = 0
         self.started = False
         self.finished = False
+        self.told = 0  # rows that the strategy has been told of: with a clock of the venue's, fewer
+        self.places: dict[int, int] = {}  # by file: the row after the last one of these
+        self.snapshots = snapshots  # keeps the state now and then; None: never
         self._chunk_size = chunk
         self._interpreted = interpreted or not self.strategy.__engine_compiled__
         self._machine: Machine | None = None
         self._file = 0
         self._batch = Batch()
         self._chunk: Chunk | None = None
-        self._instant = 0
-        self._calls = 0  # reports and timers at that instant
         self.context = LoopContext(
             self.memory,
             self.registry,
@@ -106,12 +111,12 @@ class Runner:
         )
         self._caller = Caller(self.strategy, self.context, self.memory)
         self.venue_clock = VenueClock(config, self.memory.state[0]) if config.clock == "venue" else None
-        self._waiting: deque[tuple[Batch, int]] = deque()  # rows that the strategy is not told of yet
+        self.waiting: deque[tuple[Batch, int]] = deque()  # rows that the strategy is not told of yet
         self._wants_venue = -1  # the stream that needs rows
         # Then the venue's rows of an event's own time have to be there before the strategy acts on it.
         self._arrives_at_once = config.clock == "venue" and config.latency.entry_ns == 0
         self._charges = Charges(config, self._caller, self.memory, self.registry, self.keeper)
-        self._special = SpecialRows(
+        self.special = SpecialRows(
             config, self.strategy, self._caller, self.memory, self.registry, self._charges
         )
 
@@ -123,6 +128,20 @@ class Runner:
         `batch.instrument` holds run-wide indexes (see engine.loop.source), and reference rows come in
         batches of their own. Raises StrategyError when the strategy fails.
         """
+        if self.snapshots is None:
+            self._take(batch, file)
+            return
+        for part in self.snapshots.parts(batch, self.rows):
+            self._look()
+            self._take(part, file)
+        self._look()
+
+    def _look(self) -> None:
+        """All rows told so far may have been run: then let the state be kept, if it is to be, here."""
+        if self.snapshots is not None and self._wants_venue < 0:
+            self.snapshots.reached(self)
+
+    def _take(self, batch: Batch, file: int) -> None:
         if not batch.count:
             return
         if not self.started:
@@ -136,12 +155,14 @@ class Runner:
             self._feed(batch, file)
             return
         self.venue_clock.take(batch, file)
-        self._waiting.append((batch, file))
+        self.waiting.append((batch, file))
         self._pump()
 
     def _feed(self, batch: Batch, file: int) -> None:
         self._batch = batch
         self._file = file
+        self.told += batch.count
+        self.places[file] = batch.first_seq + batch.count
         memory = self.memory
         memory.take_columns(batch)
         scalars = memory.scalars
@@ -154,7 +175,7 @@ class Runner:
             memory.grow_deliveries(need)
             kernels.index(memory.address)
         self._chunk = None
-        self._special.take(batch, file)
+        self.special.take(batch, file)
         if self._machine is not None:
             self._machine.take(batch)
         self.memory.tables.forget()
@@ -171,8 +192,10 @@ class Runner:
                 self._wants_venue = -1
                 with watched():
                     self._run()
-            elif self._waiting:
-                batch, file = self._waiting.popleft()
+            elif self.waiting:
+                self._look()
+                batch, file = self.waiting.popleft()
+                self.venue_clock.tell()
                 if not self.started and int(batch.kind[0]) not in _REFERENCE:
                     self._start()
                 self._feed(batch, file)
@@ -218,11 +241,11 @@ class Runner:
     def foresee(self, data: InstrumentData) -> None:
         """Take the definition of an instrument that will come, if its key is new; on_start sees it."""
         if data.key not in self.keeper.keys:
-            self._special.announce(self.define(data, 0))
+            self.special.announce(self.define(data, 0))
 
     def lift_halts(self) -> None:
         """Another recording begins: what halted orders in the one before says nothing about it."""
-        self._special.lift_halts()
+        self.special.lift_halts()
 
     def _finer(self, data: InstrumentData) -> bool:
         known = self.registry.known(data.key)
@@ -246,7 +269,7 @@ class Runner:
         due = self.next_due()
         if self.started and due is not None and due <= ts:
             with watched():
-                self.memory.take_columns(_clock_row(ts))
+                self.memory.take_columns(clock_row(ts))
                 scalars = self.memory.scalars
                 scalars[_ROWS] = 1
                 scalars[_ROW] = 0
@@ -270,6 +293,8 @@ class Runner:
         self._trigger(_STOP, 0)
         self._caller.once("on_stop")
         self.keeper.drain_journal()
+        if self.snapshots is not None:
+            self.snapshots.end(self)
         self.keeper.drain_equity()
 
     # --- the two gears ---
@@ -329,7 +354,7 @@ class Runner:
             elif code == FAILED_HANDLER:
                 raise machine.error(self._caller, self._event_in_hand)
             elif code == STUCK:
-                raise self._stuck()
+                raise self._caller.stuck()
             else:
                 self._help(code)
 
@@ -341,20 +366,14 @@ class Runner:
 
     def _count_at_one_instant(self) -> None:
         """A strategy that answers each report or timer at once, for ever, must be stopped by somebody."""
-        now = self.memory.get("now")
-        if now != self._instant:
-            self._instant = now
-            self._calls = 0
-        self._calls += 1
-        if self._calls > CALLS_AT_ONE_INSTANT:
-            raise self._stuck()
-
-    def _stuck(self) -> StrategyError:
-        return StrategyError(
-            f"at {format_time(self.memory.get('now'))} the strategy was called {CALLS_AT_ONE_INSTANT:,} "
-            "times without time moving: each of its answers causes the next call",
-            hint="wait for the next event, or for a timer that lies ahead, before trying again",
-        )
+        scalars = self.memory.scalars
+        now = scalars[_NOW]
+        if now != scalars[_INSTANT]:
+            scalars[_INSTANT] = now
+            scalars[_CALLS] = 0
+        scalars[_CALLS] += 1
+        if scalars[_CALLS] > CALLS_AT_ONE_INSTANT:
+            raise self._caller.stuck()
 
     def _run_ahead(self) -> bool:
         """Hand out events from the columns; False when there is none that may be."""
@@ -425,7 +444,7 @@ class Runner:
         place = number - chunk.first
         code = chunk.code(place)
         if code >= FIRST_SPECIAL:
-            self._special.read(code, chunk.row(place))
+            self.special.read(code, chunk.row(place))
             return
         handler = self._caller.market[code]
         if handler is not None:
@@ -435,12 +454,7 @@ class Runner:
 
     def _start(self) -> None:
         self.started = True
-        wanted = self.strategy.symbols
-        known = {i.key for i in self.registry.instruments} | {i.symbol for i in self.registry.instruments}
-        for name in wanted:
-            if name not in known:
-                listing = ", ".join(i.key for i in self.registry.instruments) or "no instrument"
-                raise UsageError(f'unknown symbol "{name}"', hint=f"the log has {listing}")
+        self.special.check_symbols()
         now = self.memory.get("now") or self.first_ts
         self.memory.set("now", now)
         self.memory.set("next_sample", now)
@@ -448,16 +462,33 @@ class Runner:
         self._charges.begin(now)
         self._trigger(_START, 0)
         self._caller.once("on_start")
+        if self.snapshots is not None:
+            self.snapshots.begin(self)
+        self._compile()
+
+    def _compile(self) -> None:
+        """The strategy's fields stand: of a compiled one, they get their form now."""
         if not self._interpreted:
-            self._machine = self._caller.machine = Machine(
-                self.strategy,
-                self.memory,
-                self.registry,
-                self.keeper,
-                log_line=self._log_line,
-            )
+            made = Machine(self.strategy, self.memory, self.registry, self.keeper, log_line=self._log_line)
+            self._machine = self._caller.machine = made
             self.memory.set("out_first", 0)
             self.memory.set("out_last", 0)
+
+    def sync_strategy(self) -> None:
+        """Bring the strategy's fields to where the run is: those of a compiled one live in its record."""
+        if self._machine is not None:
+            self._machine.copy_out()
+
+    def put_back(self, fields: Callable[[], None]) -> None:
+        """Go on as if the strategy had been started; `fields` gives it what it has by now."""
+        self.started = True
+        with watched():
+            self._compile()
+            fields()
+            if self._machine is not None:
+                self._machine.copy_in()
+        if self.context.stopped:
+            self._caller.mute()
 
     def _trigger(self, what: int, number: int) -> None:
         scalars = self.memory.scalars
@@ -479,10 +510,3 @@ class Runner:
     def _log_line(self, text: str) -> None:
         self.keeper.drain_journal()
         self.journal.line(self.context.now, self._file, self.memory.get("cause_seq"), text)
-
-
-def _clock_row(ts: int) -> Batch:
-    """A batch of one CLOCK row."""
-    rows = RowBuffer(1)
-    rows.append(ts, Kind.CLOCK, flags=Flag.LAST)
-    return batch_of_buffer(rows, 0)

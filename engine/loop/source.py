@@ -57,6 +57,23 @@ class Numbering:
     _factors: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None  # None: all are 1
     _revision: int = 0  # of the registry that the factors are for
 
+    def kept(self) -> list[tuple[int, int, int, int]]:
+        """By number: the run-wide index, and the decimals of the file; as plain values."""
+        return [(number, int(self.table[number]), *pair) for number, pair in sorted(self._decimals.items())]
+
+    def put_back(self, kept: Sequence[Sequence[int]]) -> None:
+        """Take what `kept` gave in another process."""
+        for number, index, price_decimals, size_decimals in kept:
+            self._enter(number, index)
+            self._decimals[number] = (price_decimals, size_decimals)
+
+    def _enter(self, number: int, index: int) -> None:
+        if number >= len(self.table):
+            grown = np.full(max(2 * len(self.table), number + 1), _NONE, np.uint32)
+            grown[: len(self.table)] = self.table
+            self.table = grown
+        self.table[number] = index
+
     def split(self, batch: Batch) -> Iterator[Batch]:
         """The batch in parts with run-wide indexes, reference messages apart from all others."""
         kinds = batch.kind
@@ -92,11 +109,7 @@ class Numbering:
                         f"cannot be read: {error}"
                     ) from None
                 index = self.define(self._widened(number, data), int(one.ts[0]))
-                if number >= len(self.table):
-                    grown = np.full(max(2 * len(self.table), number + 1), _NONE, np.uint32)
-                    grown[: len(self.table)] = self.table
-                    self.table = grown
-                self.table[number] = index
+                self._enter(number, index)
                 one.instrument = np.array([index], np.uint32)
                 one.rows = None
             # A reference row is a message of its own here, whatever stood beside it in the file.

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from engine.config import RunConfig
 from engine.execution.state import MATCH_BOOK
-from engine.log.schema import Batch
+from engine.log.schema import Batch, batch_of_buffer
 from engine.loop.caller import Caller
 from engine.loop.charges import Charges
 from engine.loop.codes import H_NEWS, H_STATUS, IGNORED
 from engine.loop.memory import Memory
-from engine.model.errors import InputError
+from engine.model.errors import InputError, UsageError
 from engine.model.instruments import Instrument, Registry
 from engine.model.kinds import (
     CommandData,
     CorporateData,
+    Flag,
     Kind,
     NewsData,
     SessionData,
     SourceData,
     StatusData,
 )
-from engine.model.rows import kind_name
+from engine.model.rows import RowBuffer, kind_name
 from engine.model.units import NULL_TIME
 from engine.strategy.api import News, Status, Strategy
 
@@ -55,6 +58,14 @@ class SpecialRows:
         self._halts: dict[str, bool] = {}  # what halts new orders, each for itself
         self._batch = Batch()
         self._file = 0
+
+    def check_symbols(self) -> None:
+        """Raise UsageError when the strategy asks for a symbol that no log has."""
+        known = self._registry.instruments
+        for name in self._symbols:
+            if not any(name in (who.key, who.symbol) for who in known):
+                listing = ", ".join(who.key for who in known) or "no instrument"
+                raise UsageError(f'unknown symbol "{name}"', hint=f"the log has {listing}")
 
     def take(self, batch: Batch, file: int) -> None:
         """The batch that rows are read of from now on."""
@@ -105,6 +116,24 @@ class SpecialRows:
         self._halts.clear()
         if not self._context.stopped:
             self._memory.set("trading_state", 0)
+
+    def kept(self) -> dict[str, Any]:
+        """What was read of such rows so far, as plain values."""
+        sources = [[*place, msgspec.to_builtins(data)] for place, data in sorted(self._sources.items())]
+        return {"commands": list(self.commands), "halts": dict(self._halts), "sources": sources}
+
+    def put_back(self, kept: dict[str, Any]) -> None:
+        """Take what `kept` gave in another process."""
+        self.commands[:] = kept["commands"]
+        self._halts = dict(kept["halts"])
+        for file, source, data in kept["sources"]:
+            self._sources[file, source] = msgspec.convert(data, SourceData)
+
+    def follow(self, index: int) -> None:
+        """The strategy follows an instrument."""
+        if not self._context.stopped:
+            self._memory.set_of_instrument(index, "want", self._caller.want)
+        self._context.visible = (*self._context.visible, self._registry.instruments[index])
 
     def announce(self, index: int) -> None:
         """An instrument is there: the strategy follows it unless it asked for others only."""
@@ -187,3 +216,10 @@ class SpecialRows:
             self._memory.set_of_instrument(instrument.index, "want", 0)
         self._caller.mute()
         self._context.cancel_all()
+
+
+def clock_row(ts: int) -> Batch:
+    """A batch of one CLOCK row."""
+    rows = RowBuffer(1)
+    rows.append(ts, Kind.CLOCK, flags=Flag.LAST)
+    return batch_of_buffer(rows, 0)

@@ -46,6 +46,12 @@ class _Venue:
     shift_ns: int
     waiting: deque[Batch] = field(default_factory=deque)
     columns: tuple[npt.NDArray[Any], ...] = ()
+    taken: deque[int] = field(default_factory=deque)  # rows of each batch that nobody was told of yet
+    told: int = 0  # rows that the strategy has been told of
+    given: int = 0  # rows given to its stream
+    turn: int = 0  # batches given to its stream
+    skip: int = 0  # rows still to come that have been run already, before a snapshot
+    before: int = _STARTED_BEFORE  # time of the last row before the batch that its stream is at
 
 
 class VenueClock:
@@ -62,11 +68,15 @@ class VenueClock:
         self.ahead = 0  # rows stamped after their receipt
         self.behind = 0  # rows stamped before the look-ahead
         self._ended = False
+        self._taken = 0  # batches
+        self._told = 0  # of them, batches that the strategy has been told of
+        self._marks: list[tuple[int, int, int]] = []  # batch that it was not told of, and what was held back
         self._add("")
 
     def _add(self, name: str) -> int:
         shifts = self._config.venue_shift_ns
-        self._venues.append(_Venue(name, shifts.get(name, 0)))
+        untold = deque([0] * (self._taken - self._told))
+        self._venues.append(_Venue(name, shifts.get(name, 0), taken=untold, turn=self._taken))
         self.streams = np.append(self.streams, np.zeros(1, STREAM))
         stream = self.streams[-1]
         stream["matches"] = 1
@@ -105,6 +115,43 @@ class VenueClock:
             mine = [(row, index) for row, index in doubts if self._groups[index] == number]
             whole = len(rows) == batch.count and not mine
             venue.waiting.append(batch if whole else _selected(batch, rows, mine))
+            venue.taken.append(venue.waiting[-1].count)
+        self._taken += 1
+
+    def tell(self) -> None:
+        """The strategy is about to be told of the next of the batches that were taken."""
+        self._told += 1
+        for venue in self._venues:
+            venue.told += venue.taken.popleft()
+        if self._marks:
+            self._marks = [mark for mark in self._marks if mark[0] > self._told]
+
+    def kept(self) -> dict[str, Any]:
+        """Where the streams stand, as plain values: how far ahead of what the strategy has been told of.
+
+        They have run all rows up to its time, and of later ones those that the venues had stamped before.
+        """
+        venues = {}
+        for venue, stream in zip(self._venues, self.streams, strict=True):
+            row = int(stream["row"])
+            run = venue.given - int(stream["rows"]) + row
+            time = int(venue.columns[-1][row - 1]) if row else venue.before
+            venues[venue.name] = {"ahead": run - venue.told, "time": time}
+        sources = [[file, source, name] for (file, source), name in sorted(self._sources.items())]
+        ahead = self.ahead - sum(mark[1] for mark in self._marks)
+        behind = self.behind - sum(mark[2] for mark in self._marks)
+        return {"venues": venues, "sources": sources, "stamps": [ahead, behind]}
+
+    def put_back(self, kept: dict[str, Any]) -> None:
+        """Take what `kept` gave in another process; the instruments have been defined."""
+        for venue, stream in zip(self._venues, self.streams, strict=True):
+            place = kept["venues"].get(venue.name)
+            if place is not None:
+                venue.skip = place["ahead"]
+                venue.before = stream["last_time"] = place["time"]
+        for file, source, name in kept["sources"]:
+            self._sources[file, source] = name
+        self.ahead, self.behind = kept["stamps"]
 
     def _doubts(self, batch: Batch, file: int) -> list[tuple[int, int]]:
         """Rows that put a book in doubt, and the instruments whose book it is."""
@@ -142,7 +189,12 @@ class VenueClock:
         for name, column in zip(COLUMNS, columns, strict=True):
             stream[f"column_{name}"] = column.ctypes.data
         stream["column_time"] = times.ctypes.data
-        stream["rows"], stream["row"] = batch.count, 0
+        skipped = min(venue.skip, batch.count)
+        venue.skip -= skipped
+        venue.given += batch.count
+        venue.turn += 1
+        venue.before = int(stream["last_time"])
+        stream["rows"], stream["row"] = batch.count, skipped
         venue.columns = (*columns, times)
         latency, address = self._config.latency, int(self.streams[number : number + 1].ctypes.data)
         marks = np.zeros(2, np.int64)
@@ -154,8 +206,11 @@ class VenueClock:
             int(self._config.rules.row_by_row),
             marks.ctypes.data,
         )
-        self.ahead += int(marks[0])
-        self.behind += int(marks[1])
+        if marks.any():
+            self.ahead += int(marks[0])
+            self.behind += int(marks[1])
+            if venue.turn > self._told:
+                self._marks.append((venue.turn, int(marks[0]), int(marks[1])))
         if not venue.waiting:
             stream["known_until"] = last_ts - self._reach_ns
         else:

@@ -120,6 +120,12 @@ class Registry:
         self.instruments[index] = instrument
         return instrument, before
 
+    def put_back(self, instrument: Instrument) -> None:
+        """Take an instrument as it was in another process; they come in the order of their indexes."""
+        self.revision += 1
+        self._by_key[instrument.key] = instrument.index
+        self.instruments.append(instrument)
+
     def known(self, key: str) -> Instrument | None:
         """The instrument of that very key, None when it is not defined."""
         index = self._by_key.get(key)

@@ -12,7 +12,12 @@ from engine.report.runs import read_run
 
 def settings_that_differ(left: Path, right: Path) -> list[str]:
     """One line per setting: strategy, parameters, configuration, inputs. Empty when all are the same."""
-    sides = [_flat(msgspec.to_builtins(_asked(folder))) for folder in (left, right)]
+    return differences(*(msgspec.to_builtins(_asked(folder)) for folder in (left, right)))
+
+
+def differences(left: Any, right: Any) -> list[str]:
+    """One line per entry of two nested dicts that is not the same: "latency feed_ns: 1 / 2"."""
+    sides = [_flat(left), _flat(right)]
     names = list(dict.fromkeys([*sides[0], *sides[1]]))
     return [
         f"{name}: {sides[0].get(name, '(none)')} / {sides[1].get(name, '(none)')}"

@@ -2,6 +2,7 @@
 
     run.json        configuration, strategy, inputs and fingerprints: enough to run it again
     journal.arrow   every decision, in order
+    snapshots.arrow the state now and then; missing when none was kept
     summary.json    the figures; missing when the run did not end
     log*.arrow      of a live run: everything that arrived
 
@@ -32,6 +33,7 @@ from engine.model.units import SECOND_NS, format_time
 from engine.strategy.loader import LoadedStrategy
 
 RUN_FILE, JOURNAL_FILE, SUMMARY_FILE = "run.json", "journal.arrow", "summary.json"
+SNAPSHOT_FILE = "snapshots.arrow"
 
 
 class InputRecord(msgspec.Struct, frozen=True):
@@ -65,6 +67,8 @@ class RunRecord(msgspec.Struct, frozen=True):
     engine: str = ""
     code: str = ""  # fingerprint of the engine's own source
     environment: dict[str, str] = {}
+    snapshot_every: str = ""  # rows, or "900s" of the loop's time; "": the state was not kept
+    began_at: str = ""  # the run and the row of the snapshot that it began at, "": at the first row
 
 
 def new_run_folder(parent: Path, strategy: str, began_ns: int) -> Path:

@@ -45,6 +45,7 @@ class Summary(msgspec.Struct, kw_only=True):
     pnl: float = 0.0
     position: dict[str, float] = {}
     journal_hash: str = ""
+    state_hash: str = ""  # of the engine's state at the end; "": it was not kept
     decisions: int = 0
     account: str = ""
     leverage: float | None = None  # of a margin account

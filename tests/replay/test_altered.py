@@ -181,8 +181,12 @@ def test_two_different_runs(original: Folder, copied: Folder) -> None:
     assert shown.code == 1
     lines = shown.out.splitlines()
     assert lines[:2] == ["the runs differ in:", "  parameter size: 0.01 / 0.02"]
-    lines = lines[2:]
-    assert lines[0].startswith("the first difference is decision 1: ")
+    assert lines[2].startswith("the engine's state: different from the first snapshot on, at the end")
+    assert any(line.startswith("  BTCUSDT.binance open") or "cash" in line for line in lines[3:])
+    assert any(line.startswith("the strategy's fields: different from the first") for line in lines)
+    assert "  self.size: 0.01 / 0.02" in lines
+    first = next(i for i, line in enumerate(lines) if line.startswith("the first difference is decision 1: "))
+    lines = lines[first:]
     assert copied.run in lines[1]
     assert " 0.01 " in lines[1]
     assert other["run_dir"] in lines[2]
@@ -197,4 +201,6 @@ def test_a_run_and_itself(original: Folder) -> None:
     assert same.code == 0
     assert same.json["same"]
     assert same.json["divergence"] is None
-    assert call("diff", original.run, original.run, cwd=original.path).out == "the same decisions\n"
+    assert call("diff", original.run, original.run, cwd=original.path).out == (
+        "the same decisions, and the same states at 1 snapshot\n"
+    )

@@ -1,0 +1,154 @@
+"""The engine's state as plain values, in an order that nothing of a process decides.
+
+A tree of dicts, lists, numbers, texts and bytes. Equal states give equal bytes: however much room the
+arrays have, wherever orders, notes and agenda items stand in them, however the input was cut, and whichever
+form of the strategy ran. Slots are spoken of by the number of the order or timer in them, instruments and
+assets by their names.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from engine.execution.state import ITEM_TIMER, SIDES_EACH
+from engine.loop.snapshots.fields import ONLY_WHILE, kept_fields, rows_of
+from engine.loop.snapshots.sides import side_of
+from engine.model.kinds import Flag
+from engine.model.words import text_of
+
+if TYPE_CHECKING:
+    from engine.loop.memory import Memory
+    from engine.loop.run import Runner
+
+_LAST = int(Flag.LAST)
+_encode = msgspec.msgpack.Encoder(order="sorted").encode
+
+
+def engine_bytes(tree: dict[str, Any]) -> bytes:
+    """The tree as bytes: msgpack, keys sorted."""
+    return _encode(tree)
+
+
+def engine_state(runner: Runner) -> dict[str, Any]:
+    """Everything but the strategy's own fields that decides what a run does from here on.
+
+    The runner stands between two messages, what it has decided has been taken out of the kernels' memory.
+    """
+    memory = runner.memory
+    state = memory.state[0]
+    slots = live_slots(memory)
+    keys = runner.keeper.keys
+    orders = _orders(memory, slots, keys)
+    numbers = memory.orders["number"].tolist()
+    following = memory.orders["next"].tolist()
+    own_clock = bool(state["own_clock"])
+    live = {order["number"] for order in orders}
+    tree: dict[str, Any] = {
+        "loop": {name: int(state[name]) for name in kept_fields("STATE")},
+        "assets": dict(zip(memory.asset_names, rows_of("ASSET", memory.assets), strict=True)),
+        "instruments": [
+            {
+                "definition": msgspec.to_builtins(who),
+                "asset": memory.asset_names[int(memory.instruments[who.index]["asset"])],
+                "waiting": _chain(int(memory.instruments[who.index]["waiting_head"]), numbers, following),
+                "markets": rows_of("MARKET", memory.markets[2 * who.index :][: 1 + own_clock]),
+                "sides": [
+                    side_of(memory.books, k, numbers, following)
+                    for k in range(SIDES_EACH * who.index, SIDES_EACH * who.index + (4 if own_clock else 2))
+                ],
+                "target": rows_of("WISH", memory.tables.wishes[who.index : who.index + 1])[0],
+                **row,
+            }
+            for who, row in zip(
+                runner.registry.instruments, rows_of("INSTRUMENT", memory.instruments), strict=True
+            )
+        ],
+        "orders": orders,
+        "agenda": _agenda(memory, set(slots), numbers),
+        "timers": _timers(memory),
+        "refusals": {str(n): words for n, words in sorted(runner.keeper.refusals.items()) if n in live},
+        "follows": [who.key for who in runner.context.visible],
+        "ledger": runner.ledger.kept(keys),
+        "rows": {name: value for name, value in runner.special.kept().items() if name != "sources"},
+    }
+    if runner.venue_clock is not None:
+        tree["venues"] = runner.venue_clock.kept()["venues"]
+    return tree
+
+
+def surroundings(runner: Runner) -> dict[str, Any]:
+    """What else a run needs to go on: where it stands in its input, and what a report will say of it."""
+    clock = runner.venue_clock.kept() if runner.venue_clock is not None else {}
+    return {
+        "rows": runner.told,
+        "messages": runner.messages - sum(int((batch.flags & _LAST).sum()) for batch, _ in runner.waiting),
+        "first_ts": runner.first_ts,
+        "last_ts": runner.last_ts,
+        "cause_seq": runner.memory.get("cause_seq"),
+        "file": runner.memory.get("file"),
+        "places": sorted(runner.places.items()),
+        "sources": runner.special.kept()["sources"],
+        "clock": {name: value for name, value in clock.items() if name != "venues"},
+    }
+
+
+def live_slots(memory: Memory) -> list[int]:
+    """Slots of the live orders, oldest first."""
+    following = memory.tables.tracks["next"].tolist()
+    slots = []
+    slot = memory.get("live_head")
+    while slot >= 0:
+        slots.append(slot)
+        slot = following[slot]
+    return slots
+
+
+def _orders(memory: Memory, slots: list[int], keys: list[str]) -> list[dict[str, Any]]:
+    rows = rows_of("ORDER", memory.orders[slots])
+    for row, track, index in zip(
+        rows,
+        rows_of("TRACK", memory.tables.tracks[slots]),
+        memory.orders["instrument"][slots].tolist(),
+        strict=True,
+    ):
+        row["track"] = track
+        row["instrument"] = keys[index]
+        for name, condition in ONLY_WHILE.items():
+            if not row[condition]:
+                row[name] = 0.0
+    return rows
+
+
+def _chain(slot: int, numbers: list[int], following: list[int]) -> list[int]:
+    found = []
+    while slot >= 0:
+        found.append(numbers[slot])
+        slot = following[slot]
+    return found
+
+
+def _agenda(memory: Memory, live: set[int], numbers: list[int]) -> list[dict[str, Any]]:
+    """What is due, in the order in which it will be; `order` is 0 where it is about none that is live."""
+    items = memory.items[memory.heap[: memory.get("agenda_count")]]
+    items = items[np.lexsort((items["creation"], items["rank"], items["due"]))]
+    rows = rows_of("ITEM", items)
+    generations = memory.orders["generation"].tolist()
+    for row, slot, generation in zip(rows, items["slot"].tolist(), items["generation"].tolist(), strict=True):
+        there = slot in live and generations[slot] == generation
+        row["order"] = numbers[slot] if there else 0
+        if row["kind"] == ITEM_TIMER:
+            row["size"] = 0  # its timer's slot
+    return rows
+
+
+def _timers(memory: Memory) -> list[dict[str, Any]]:
+    timers = memory.tables.timers
+    timers = timers[timers["number"] > 0]
+    timers = timers[np.argsort(timers["number"])]
+    rows = rows_of("TIMER", timers)
+    for row, word in zip(rows, timers["word"].tolist(), strict=True):
+        row["name"] = text_of(word)
+    return rows
