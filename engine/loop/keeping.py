@@ -40,6 +40,7 @@ class Keeper:
         self.journal = journal
         self.ledger = Ledger()
         self._samples: list[npt.NDArray[np.void]] = []  # of the equity
+        self._told = 0  # of them, in snapshots
         self.keys: list[str] = []  # of instruments, by run-wide index
         self.refusals: dict[int, str] = {}  # order number -> words, until the strategy has heard them
         self._memory = memory
@@ -131,6 +132,13 @@ class Keeper:
     def begin_equity(self, samples: npt.NDArray[np.void]) -> None:
         """Samples that another process took, before the first of this one."""
         self._samples.append(samples)
+        self._told = 1
+
+    def new_equity(self) -> bytes:
+        """The samples since the last call, which are not in the kernels' memory any more."""
+        new = self._samples[self._told :]
+        self._told = len(self._samples)
+        return b"".join(samples.tobytes() for samples in new)
 
     def drain_equity(self) -> None:
         """Take the equity's samples out of the kernels' memory."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sys
 import types
+from functools import lru_cache
 from typing import Any
 
 from engine.strategy.api import Strategy
@@ -63,6 +64,11 @@ def _listed(text: str) -> bool:
 
 def modules_of(strategy: type) -> dict[str, types.ModuleType]:
     """The modules that a strategy's class and those it extends stand in, and what they import beside them."""
+    return _modules_of(strategy, len(sys.modules))
+
+
+@lru_cache(maxsize=8)
+def _modules_of(strategy: type, _modules: int) -> dict[str, types.ModuleType]:
     own = strategy.__module__
     found = {_OWN: sys.modules[own]}
     for cls in strategy.__mro__[: strategy.__mro__.index(Strategy)]:

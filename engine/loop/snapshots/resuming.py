@@ -30,7 +30,6 @@ class Resume:
         self.snapshot = snapshot
         self.form = snapshot.form
         self._equity: npt.NDArray[np.void] = np.frombuffer(equity, EQUITY)
-        self.samples = len(self._equity)
         self._parameters = parameters or {}
 
     def put_back(self, runner: Runner) -> list[dict[str, Any]]:

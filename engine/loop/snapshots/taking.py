@@ -85,7 +85,6 @@ class Snapshots:
         self._due: deque[int] = deque()  # rows told at which a snapshot is to be taken
         self._next_ns = 0
         self._form = b""  # a compiled strategy's fields as on_start left them
-        self._samples = 0  # of the equity, in snapshots so far
         self._outside = outside_of(strategy)
 
     # --- where ---
@@ -103,8 +102,9 @@ class Snapshots:
             wanted = start + self.every.rows - rows % self.every.rows
             if wanted > batch.count:
                 return batch.count
-            ends = np.flatnonzero(batch.flags[wanted - 1 :] & _LAST)
-            stop = wanted + int(ends[0]) if len(ends) else batch.count
+            stop = wanted
+            while stop < batch.count and not batch.flags[stop - 1] & _LAST:
+                stop += 1
             self._due.append(rows + stop - start)
             return stop
         if self.every.ns:
@@ -140,7 +140,7 @@ class Snapshots:
         """Bring the runner to where it is to begin, if that is a snapshot: what was kept of its inputs."""
         if self._resume is None:
             return []
-        self._form, self._samples = self._resume.form, self._resume.samples
+        self._form = self._resume.form
         return self._resume.put_back(runner)
 
     def _keep(self, runner: Runner, *, ended: bool = False) -> None:
@@ -159,7 +159,6 @@ class Snapshots:
         rest = surroundings(runner)
         places = runner.places
         rest["inputs"] = [{**kept, "next": places.get(file, 0)} for file, kept in enumerate(self.inputs())]
-        samples = keeper.equity_curve()
         snapshot = Snapshot(
             rows=runner.told,
             ts=runner.memory.get("now"),
@@ -173,9 +172,8 @@ class Snapshots:
             strategy=fields,
             form=self._form,
             rest=b"" if ended else msgspec.msgpack.encode(rest),
-            equity=samples[self._samples :].tobytes(),
+            equity=keeper.new_equity(),
         )
-        self._samples = len(samples)
         self.last = snapshot
 
         def place(journal_rows: int, decisions: int, journal_hash: str) -> None:
