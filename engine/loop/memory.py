@@ -279,6 +279,11 @@ class Memory:
             if venue in ("", instrument.venue):
                 self._hand_sessions(instrument)
 
+    @property
+    def sessions(self) -> list[tuple[str, int, int]]:
+        """The sessions that have been added: venue, opens, closes."""
+        return sorted((venue, *times) for venue, known in self._sessions.items() for times in known)
+
     def _hand_sessions(self, instrument: Instrument) -> None:
         known = self._sessions.get("", set()) | self._sessions.get(instrument.venue, set())
         if not known:

@@ -60,7 +60,7 @@ def _engine(a: dict[str, Any], b: dict[str, Any]) -> Iterator[str]:
     for number in _either(*timers):
         left, right = timers[0].get(number), timers[1].get(number)
         yield from _fields(f'timer "{(left or right or {})["name"]}"', left, right)
-    for name in ("refusals", "follows", "ledger", "rows", "venues"):
+    for name in ("refusals", "follows", "sessions", "ledger", "rows", "venues"):
         yield from _fields(name, a.get(name), b.get(name))
 
 
@@ -68,7 +68,8 @@ def _instrument(key: str, a: Any, b: Any, units: Decimals) -> Iterator[str]:
     if a is None or b is None:
         yield f"{key}: {'only the right run' if a is None else 'only the left run'} has it"
         return
-    apart = ("sides", "markets", "target")
+    apart = ("sides", "markets", "target", "definition")
+    yield from _fields(f"{key} definition", a["definition"], b["definition"])
     left, right = ({n: v for n, v in one.items() if n not in apart} for one in (a, b))
     yield from _fields(key, left, right, units)
     for number, (left, right) in enumerate(zip(a["markets"], b["markets"], strict=False)):

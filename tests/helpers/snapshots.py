@@ -13,6 +13,7 @@ from engine.loop.run import Runner
 from engine.loop.snapshots.resuming import Resume
 from engine.loop.snapshots.taking import Interval, Snapshots
 from engine.loop.source import Numbering, rechunk
+from engine.model.instruments import Instrument
 from engine.model.kinds import InstrumentData
 from engine.strategy.api import Strategy
 from tests.helpers.logs import Message
@@ -50,6 +51,36 @@ class KeptTrader(RandomTrader):
     def __init__(self, seed: int, *, activity: float = 0.3, patient: bool = False) -> None:
         super().__init__(seed, activity=activity, patient=patient)
         self.chance: Any = Chance(seed)
+
+    def _act(self, ctx: Any, instrument: Instrument) -> None:
+        """What any random trader does, and orders that wait for a price or for each other."""
+        chance = self.chance
+        dice = chance.random()
+        if dice < 0.6:
+            super()._act(ctx, instrument)
+            return
+        side = chance.choice((1, -1))
+        size, tick = side * self._size(), 0.5
+        middle = self._price(ctx, instrument, side)
+        away = chance.choice((0, 1, 1, 2, 3)) * tick * side
+        until = None if chance.random() < 0.7 else ctx.now + chance.choice((1, 5_000_000, 400_000_000))
+        tif = "gtc" if until is None else "gtd"
+        if dice < 0.7:
+            limit = middle + away if chance.random() < 0.4 else None
+            self.orders = ctx.stop(instrument, size, middle + away, limit, tif=tif, until=until)
+        elif dice < 0.75:
+            self.orders = ctx.trail(instrument, size, chance.choice((1, 2, 4)) * tick, tif=tif, until=until)
+        elif dice < 0.82:
+            profit, loss = middle + side * 2 * tick, middle - side * tick
+            self.orders = ctx.oco(instrument, -size, profit, loss, tif=tif, until=until)[1]
+        elif dice < 0.92:
+            entry = None if chance.random() < 0.2 else middle
+            profit, loss = middle + side * 2 * tick, middle - side * 2 * tick
+            self.orders = ctx.bracket(instrument, size, entry, profit, loss, tif=tif, until=until)[0]
+        elif self.orders:
+            order = chance.randrange(max(1, self.orders - 8), self.orders + 1)
+            price = middle if chance.random() < 0.5 else None
+            ctx.amend(order, size=abs(size) if price is None or chance.random() < 0.5 else None, price=price)
 
 
 @dataclass

@@ -18,13 +18,15 @@ from engine.market import book
 STATE_FIELDS = {
     "STATE": """now last_arrival last_heard live_orders waiting_orders agenda_count venue_items creation
         order_number decisions trading_state next_sample timer_numbers stopped random_high random_low
-        random_step_high random_step_low instant instant_calls""",
+        random_step_high random_step_low instant instant_calls linked_orders stop_orders""",
     "INSTRUMENT": """quote_bid quote_bid_size quote_ask quote_ask_size quote_seen position venue_position
-        open_buy open_sell resting""",
+        open_buy open_sell resting stops watch_above watch_below mark""",
     "MARKET": "last_price depth_ts_venue depth_id book_bad resynchronise touched",
     "ASSET": "cash venue_cash locked venue_locked fees",
-    "ORDER": """number price size venue_size venue_filled filled front locked venue_locked counted queue_front
-        queue_traded kind tif post_only reduce_only state venue_state resting side""",
+    "ORDER": """number price size venue_size venue_filled filled front locked venue_locked counted
+        queue_front queue_traded kind tif post_only reduce_only state venue_state resting side stop
+        venue_stop trail expires parent group allowance asked_size amendments accepted triggered linked
+        reduced parent_over refused""",
     "TRACK": "cancel_decision state_before",
     "ITEM": "due creation size price total fee notional id reason rank kind event maker",
     "WISH": """asked asked_price unfit unfit_price unfit_at size price order failed_at known settled failed
@@ -35,7 +37,7 @@ STATE_FIELDS = {
     "NOTE": "consumed",
     "HOLDING": """cash_high cash_low trip_cash_high trip_cash_low fees_high fees_low turnover_high
         turnover_low position trips_won trips_lost trips_even fills""",
-    **dict.fromkeys(("NUMBER", "REFUSAL", "JOURNAL", "EQUITY", "DELIVERY", "STREAM"), ""),
+    **dict.fromkeys(("NUMBER", "REFUSAL", "JOURNAL", "TERMS", "EQUITY", "DELIVERY", "STREAM"), ""),
 }
 
 

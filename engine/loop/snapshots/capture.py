@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from engine.execution.state import ITEM_TIMER, SIDES_EACH
-from engine.loop.snapshots.fields import ONLY_WHILE, kept_fields, rows_of
+from engine.loop.snapshots.fields import LEFT_OF_ORDER, LISTS, ONLY_WHILE, SLOTS, kept_fields, rows_of
 from engine.loop.snapshots.sides import side_of
 from engine.model.kinds import Flag
 from engine.model.words import text_of
@@ -53,7 +53,10 @@ def engine_state(runner: Runner) -> dict[str, Any]:
             {
                 "definition": msgspec.to_builtins(who),
                 "asset": memory.asset_names[int(memory.instruments[who.index]["asset"])],
-                "waiting": _chain(int(memory.instruments[who.index]["waiting_head"]), numbers, following),
+                "lists": {
+                    name: _chain(int(memory.instruments[who.index][head]), numbers, following)
+                    for name, (head, _) in LISTS.items()
+                },
                 "markets": rows_of("MARKET", memory.markets[2 * who.index :][: 1 + own_clock]),
                 "sides": [
                     side_of(memory.books, k, numbers, following)
@@ -72,6 +75,7 @@ def engine_state(runner: Runner) -> dict[str, Any]:
         "refusals": {str(n): words for n, words in sorted(runner.keeper.refusals.items()) if n in live},
         "follows": [who.key for who in runner.context.visible],
         "ledger": runner.ledger.kept(keys),
+        "sessions": memory.sessions,
         "rows": {name: value for name, value in runner.special.kept().items() if name != "sources"},
     }
     if runner.venue_clock is not None:
@@ -119,7 +123,24 @@ def _orders(memory: Memory, slots: list[int], keys: list[str]) -> list[dict[str,
         for name, condition in ONLY_WHILE.items():
             if not row[condition]:
                 row[name] = 0.0
+    live = set(slots)
+    for name, generation in SLOTS.items():
+        for row, slot, meant in zip(
+            rows, memory.orders[name][slots].tolist(), memory.orders[generation][slots].tolist(), strict=True
+        ):
+            row[name] = _other(memory, live, name, slot, meant)
     return rows
+
+
+def _other(memory: Memory, live: set[int], field: str, slot: int, generation: int) -> dict[str, int] | None:
+    """The order that another one is linked to; of one that is over, what is still asked of it."""
+    if slot < 0:
+        return None
+    order = memory.orders[slot]
+    if slot in live and order["generation"] == generation:
+        return {"number": int(order["number"])}
+    mine = slot not in live and order["generation"] == generation + 1  # nobody else has stood there since
+    return {"number": 0, **{name: int(order[name]) if mine else 0 for name in LEFT_OF_ORDER[field]}}
 
 
 def _chain(slot: int, numbers: list[int], following: list[int]) -> list[int]:

@@ -24,6 +24,7 @@ from engine.execution.state import (
     ORDER,
     STATE,
     STREAM,
+    TERMS,
 )
 from engine.loop.tables import NUMBER, REFUSAL, TIMER, TRACK, WISH
 from engine.market.book import LEVEL, NOTE, SIDE
@@ -39,7 +40,7 @@ LEFT_OUT: dict[str, dict[str, tuple[str, ...]]] = {
             *("venue_streams", "markets", "latency_table", "deliveries", "instruments", "sides", "notes"),
             *("assets", "orders", "items", "heap", "journal", "equity", "tracks", "numbers", "wishes"),
             *("timers", "refusals", "make_room", "log_line", "operations", "strategy", "strategy_record"),
-            *("visible", "column_interval"),
+            *("visible", "column_interval", "terms"),
         ),
         "room": (
             *("delivery_capacity", "note_capacity", "note_free", "note_free_count", "order_capacity"),
@@ -50,31 +51,41 @@ LEFT_OUT: dict[str, dict[str, tuple[str, ...]]] = {
         "lists, kept as what is in them": ("live_head", "live_tail", "visible_count"),
         "how many there are, which the arrays say": (
             *("venue_stream_count", "instrument_count", "asset_count", "delivery_count", "delivery_next"),
-            *("journal_count", "equity_count", "refusal_count"),
+            *("journal_count", "equity_count", "refusal_count", "terms_count"),
         ),
         "the configuration": (
             *("own_clock", "feed_latency", "entry_latency", "response_latency", "latency_rows", "seen"),
             *("account_type", "collar_millionths", "queue_model", "queue_power", "row_by_row", "consume"),
             *("share_trades", "set_apart_late", "unseen_is_empty", "whole_through", "whole_fills"),
-            *("post_only_expires", "remainder_expires", "sample_ns"),
+            *("post_only_expires", "remainder_expires", "stop_must_wait", "sample_ns"),
         ),
         "the strategy's handlers": ("quiet_accepts", "strategy_handlers"),
-        "within a step": (*_OUT, "message_trades", "trigger", "trigger_id"),
+        "within a step": (
+            *(*_OUT, "message_trades", "trigger", "trigger_id", "link_head", "link_tail"),
+            *("next_stop", "next_trail", "next_expires", "next_parent", "next_group"),
+        ),
     },
     "INSTRUMENT": {
         "its definition": (
             *("tick", "lot", "min_size", "max_size", "min_notional", "decimals", "price_decimals"),
-            *("size_decimals", "match_on", "has_trades", "tradable"),
+            *("size_decimals", "match_on", "has_trades", "tradable", "stop_source"),
         ),
+        "kept as the calendar's rows": ("sessions", "session_count"),
         "the configuration": ("maker_rate", "taker_rate", "slippage_ticks", "position_cap"),
         "the strategy's handlers": ("want",),
-        "references, kept as what they mean": ("asset", "waiting_head", "waiting_tail"),
+        "references, kept as what they mean": (
+            *("asset", "waiting_head", "waiting_tail", "stop_head", "stop_tail"),
+        ),
     },
     "MARKET": {},
     "ASSET": {},
     "ORDER": {
-        "references, kept as what they mean": ("instrument", "next", "previous"),
+        "references, kept as what they mean": (
+            *("instrument", "next", "previous", "partner", "partner_generation"),
+            *("child", "child_generation"),
+        ),
         "what tells an order from those before it in its slot": ("generation",),
+        "within a step": ("next_link", "in_links"),
     },
     "TRACK": {"references, kept as the order of the orders": ("next", "previous")},
     "ITEM": {
@@ -95,6 +106,7 @@ LEFT_OUT: dict[str, dict[str, tuple[str, ...]]] = {
     "NUMBER": {"made from the live orders": ("*",)},
     "REFUSAL": {"taken out before the state is kept": ("*",)},
     "JOURNAL": {"taken out before the state is kept": ("*",)},
+    "TERMS": {"taken out before the state is kept": ("*",)},
     "EQUITY": {"taken out before the state is kept": ("*",)},
     "DELIVERY": {"the rows at hand": ("*",)},
     "STREAM": {"the rows at hand; kept as how far each stream has come": ("*",)},
@@ -116,12 +128,20 @@ RECORDS: dict[str, np.dtype[Any]] = {
     "NUMBER": NUMBER,
     "REFUSAL": REFUSAL,
     "JOURNAL": JOURNAL,
+    "TERMS": TERMS,
     "EQUITY": EQUITY,
     "DELIVERY": DELIVERY,
     "STREAM": STREAM,
 }
 # Fields that mean something only while another one is set; what an order before left there is not state.
 ONLY_WHILE = {"queue_front": "resting", "queue_traded": "resting"}
+# Fields that hold an order's slot, and the fields that say which of the orders that stood there is meant.
+SLOTS = {"partner": "partner_generation", "child": "child_generation"}
+# What is asked of such an order when it is over.
+LEFT_OF_ORDER = {"partner": ("venue_filled", "venue_state"), "child": ()}
+# Lists of orders, by instrument: the fields where they begin and end. They go through `next`.
+LISTS = {"waiting": ("waiting_head", "waiting_tail"), "stopped": ("stop_head", "stop_tail")}
+ONE_WAY = {"waiting"}  # lists without a way back
 
 
 def kept_fields(record: str) -> tuple[str, ...]:

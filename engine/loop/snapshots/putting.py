@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from engine.execution.state import ITEM_TIMER, SIDES_EACH
-from engine.loop.snapshots.fields import put_rows
+from engine.loop.snapshots.fields import LEFT_OF_ORDER, LISTS, ONE_WAY, SLOTS, put_rows
 from engine.loop.snapshots.sides import lay
 from engine.loop.tables import enter_all
 from engine.model.errors import InternalError
@@ -63,6 +63,8 @@ def _instruments(runner: Runner, tree: dict[str, Any]) -> None:
         runner.keeper.keys.append(instrument.key)
         if runner.venue_clock is not None:
             runner.venue_clock.define(instrument)
+    for venue, opens, closes in tree["sessions"]:
+        memory.add_session(venue, opens, closes, runner.registry.instruments)
     put_rows("INSTRUMENT", memory.instruments, tree["instruments"])
     put_rows("WISH", memory.tables.wishes, [kept["target"] for kept in tree["instruments"]])
     for index, kept in enumerate(tree["instruments"]):
@@ -72,22 +74,40 @@ def _instruments(runner: Runner, tree: dict[str, Any]) -> None:
 def _orders(memory: Memory, tree: dict[str, Any], keys: list[str]) -> dict[int, int]:
     """Orders into slots by age; the slots by number."""
     orders, tables = tree["orders"], memory.tables
-    while len(memory.orders) < len(orders):
+    over = [order[name] for order in orders for name in SLOTS if order[name] and not order[name]["number"]]
+    while len(memory.orders) < len(orders) + len(over):
         memory.grow_orders()
-    count, room = len(orders), len(memory.orders)
+    # Orders that are over, but still linked to, stand in the last places, which no other gets.
+    count, room = len(orders), len(memory.orders) - len(over)
     put_rows("ORDER", memory.orders, orders)
     put_rows("TRACK", tables.tracks, [order["track"] for order in orders])
     records, tracks = memory.orders, tables.tracks
     records["instrument"][:count] = [keys.index(order["instrument"]) for order in orders]
     records["next"][:count] = records["previous"][:count] = -1
-    records["next"][count:] = [*range(count + 1, room), -1][: room - count]
+    records["next"][count:room] = [*range(count + 1, room), -1][: room - count]
     memory.set("order_free", count if count < room else -1)
     tracks["next"][:count] = [*range(1, count), -1][:count]
     tracks["previous"][:count] = np.arange(-1, count - 1)
     memory.set("live_head", 0 if count else -1)
     memory.set("live_tail", count - 1)
     enter_all(memory.address)
-    return {order["number"]: slot for slot, order in enumerate(orders)}
+    slots = {order["number"]: slot for slot, order in enumerate(orders)}
+    records["next_link"][:count] = -1
+    for slot, order in enumerate(orders):
+        for name, generation in SLOTS.items():
+            other = order[name]
+            records[slot][name], records[slot][generation] = -1, 0
+            if other is None:
+                continue
+            if other["number"]:
+                records[slot][name] = slots[other["number"]]
+                records[slot][generation] = records[slots[other["number"]]]["generation"]
+                continue
+            records[slot][name], records[slot][generation] = room, _GONE
+            for field in LEFT_OF_ORDER[name]:
+                records[room][field] = other[field]
+            room += 1
+    return slots
 
 
 def _queue(memory: Memory, queue: list[int]) -> tuple[int, int]:
@@ -112,12 +132,13 @@ def _books(memory: Memory, tree: dict[str, Any], slots: dict[int, int]) -> None:
     memory.set("note_free_count", room - count)
     laid = 0
     for index, kept in enumerate(tree["instruments"]):
-        waiting = [slots[number] for number in kept["waiting"]]
-        first, last = _queue(memory, waiting)
-        for slot in waiting:  # a list in one direction
-            memory.orders[slot]["previous"] = -1
-        memory.set_of_instrument(index, "waiting_head", first)
-        memory.set_of_instrument(index, "waiting_tail", last)
+        for name, (head, tail) in LISTS.items():
+            chained = [slots[number] for number in kept["lists"][name]]
+            first, last = _queue(memory, chained)
+            if name in ONE_WAY:
+                memory.orders["previous"][chained] = -1
+            memory.set_of_instrument(index, head, first)
+            memory.set_of_instrument(index, tail, last)
         for k, side in enumerate(kept["sides"], SIDES_EACH * index):
             laid += lay(books, k, side, laid, memory.of_instrument(index, "tick"))
 

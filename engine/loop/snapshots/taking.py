@@ -18,7 +18,6 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import numpy as np
 
 from engine.config import parse_duration
 from engine.log.schema import Batch
