@@ -89,6 +89,7 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.WORKING, Event.AMEND_REJECTED): State.WORKING,
     # Risk may refuse an amendment before the venue has said anything of the order.
     (State.SUBMITTED, Event.AMEND_REJECTED): State.SUBMITTED,
+    (State.SUBMITTED, Event.AMENDED): State.SUBMITTED,  # while it waits for a book that is in doubt
     # While a cancel travels, everything else may still arrive.
     (State.CANCELLING, Event.ACCEPTED): State.CANCELLING,
     (State.CANCELLING, Event.REJECTED): State.REJECTED,

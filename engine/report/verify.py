@@ -21,11 +21,14 @@ from engine.log.journal import (
     read_journal,
     terms_texts,
 )
+from engine.log.snapshots import Snapshot, read_snapshots
 from engine.loop.backtest import Backtest, run_backtest
+from engine.loop.snapshots.taking import Snapshots, parse_interval
 from engine.model.errors import StrategyError
 from engine.report.explain import FoundMessage, look_up
 from engine.report.runs import (
     JOURNAL_FILE,
+    SNAPSHOT_FILE,
     InputRecord,
     RunRecord,
     code_fingerprint,
@@ -36,6 +39,7 @@ from engine.report.runs import (
     recorded_hash,
     strategy_reference,
 )
+from engine.report.states import compare_snapshots
 from engine.strategy.loader import load_strategy
 
 
@@ -133,9 +137,19 @@ def verify_run(
         notes.append(f"strategy {record.strategy.reference} has changed since the run")
     collector = _Collector()
     wanted = recorded_hash(folder)
+    kept = list(read_snapshots(folder / SNAPSHOT_FILE))
+    again: list[Snapshot] = []
+    every = parse_interval(record.snapshot_every or "0")
+    snapshots = Snapshots(every, loaded.strategy, again.append) if kept else None
     try:
         result = run_backtest(
-            paths, record.config, loaded, collector, batch_rows=batch_rows, progress=progress
+            paths,
+            record.config,
+            loaded,
+            collector,
+            batch_rows=batch_rows,
+            progress=progress,
+            snapshots=snapshots,
         )
     except StrategyError as failure:
         if wanted:
@@ -165,6 +179,7 @@ def verify_run(
         divergence = first_divergence(recorded, replayed_part)
     else:
         divergence = first_divergence(recorded, replayed)
+    notes += _state_notes(record, kept, again)
     replayed_hash = collector.hash.head()
     same = divergence is None and (not finished or (stored == wanted == replayed_hash))
     if divergence is not None:
@@ -180,6 +195,23 @@ def verify_run(
         divergence=divergence,
         notes=notes,
     )
+
+
+def _state_notes(record: RunRecord, kept: list[Snapshot], again: list[Snapshot]) -> list[str]:
+    """What is to be known of the states beside the decisions: that they part, and in what first."""
+    notes = []
+    if record.began_at:
+        notes.append(f"the run began at snapshot {record.began_at}; the replay began at its first row")
+    if record.code and record.code != code_fingerprint():
+        return notes  # another engine may keep more, or less
+    places = {(one.rows, one.ended): one for one in again}
+    pairs = [(one, places[one.rows, one.ended]) for one in kept if (one.rows, one.ended) in places]
+    found = compare_snapshots(pairs)
+    for name, parting in (("the engine's state", found.engine), ("the strategy's fields", found.strategy)):
+        if parting is not None:
+            more = f", and {len(parting.parts) - 1} more" if len(parting.parts) > 1 else ""
+            notes.append(f"{name}: {parting.when}: {parting.parts[0] if parting.parts else ''}{more}")
+    return notes
 
 
 def _input_notes(record: RunRecord, result: Backtest) -> list[str]:
