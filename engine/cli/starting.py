@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from engine.cli.common import warn
 from engine.cli.options import run_config, run_strategy
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def start_of(
     `options` get the run's interval of snapshots, where they say none.
     """
     from engine.report.continuing import check_config, check_inputs, check_strategy, find_start
-    from engine.report.runs import strategy_reference
+    from engine.report.runs import code_fingerprint, strategy_reference
     from engine.strategy.loader import load_strategy
 
     start = find_start(options["from_snapshot"])
@@ -50,6 +51,8 @@ def start_of(
         loaded = load_strategy(reference, table=start.record.strategy.parameters)
     check_strategy(start, loaded, changed=options["changed_strategy"])
     check_inputs(start, paths)
+    if start.record.code and start.record.code != code_fingerprint():
+        warn("the engine's code is not that of the run")
     if "snapshot_every" not in given:
         options["snapshot_every"] = start.record.snapshot_every or "0"
     return start, config, loaded

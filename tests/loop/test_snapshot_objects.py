@@ -20,6 +20,7 @@ import engine
 from engine.loop.snapshots.again import fill
 from engine.loop.snapshots.objects import Unfit, strategy_bytes
 from engine.loop.snapshots.taking import outside_changed, outside_of
+from engine.model.errors import StrategyError
 from engine.model.instruments import Instrument
 from engine.strategy.api import Strategy, Trade
 
@@ -195,8 +196,8 @@ def test_two_fields_that_hold_one_list_hold_one_list_again() -> None:
 
 def test_what_is_there_is_filled_and_not_replaced() -> None:
     """Compiled code and other fields may hold the very same list, array or object."""
-    fresh = [[0.0], np.zeros(2), Bag(), {"a": Bag()}]
-    parts = [fresh[0], fresh[1], fresh[2], fresh[3]["a"]]  # type: ignore[call-overload]
+    fresh: list[Any] = [[0.0], np.zeros(2), Bag(), {"a": Bag()}]
+    parts = [fresh[0], fresh[1], fresh[2], fresh[3]["a"]]
     found = again([[1.0], np.ones(2), Bag({"b": 2.0}), {"a": Bag({"c": 3.0})}], fresh=fresh)
     assert found is fresh
     assert [found[0], found[2], found[3]["a"]] == [[1.0], Bag({"b": 2.0}), Bag({"c": 3.0})]
@@ -291,6 +292,14 @@ def test_a_strategy_may_keep_its_state_itself() -> None:
         one.on_trade(None, None)
     fill(other, strategy_bytes(one, []), [], None)
     assert (other.taken, next(other.iterator)) == (4, 4)
+
+
+def test_a_restore_that_fails_says_where() -> None:
+    """The author's own error, in one sentence."""
+    one, other = Own(), Own()
+    one.taken = 99
+    with pytest.raises(StrategyError, match=r"^restore\(\) failed: StopIteration: $"):
+        fill(other, strategy_bytes(one, []), [], None)
 
 
 class Counting(Strategy):

@@ -146,9 +146,11 @@ def test_a_limit_stops_reading_early(tmp_path: Path) -> None:
     class Counting(LogReader):
         """Counts the batches that are taken from it."""
 
-        def batches(self, prefetch: int = 0, join_rows: int = JOIN_ROWS) -> Iterator[Batch]:
+        def batches(
+            self, prefetch: int = 0, join_rows: int = JOIN_ROWS, first_seq: int = 0
+        ) -> Iterator[Batch]:
             nonlocal read
-            for batch in super().batches(min(prefetch, 0), join_rows):
+            for batch in super().batches(min(prefetch, 0), join_rows, first_seq):
                 read += 1
                 yield batch
 

@@ -14,8 +14,9 @@ import msgspec
 import numpy as np
 
 from engine.loop.snapshots.names import find
-from engine.model.errors import StrategyError
+from engine.model.errors import EngineError, StrategyError
 from engine.model.instruments import Instrument
+from engine.strategy.loader import explain_failure
 
 _MISSING = object()
 T = TypeVar("T")
@@ -235,7 +236,17 @@ def fill(strategy: Any, content: bytes, instruments: Sequence[Instrument], conte
     """
     kind, form = msgspec.msgpack.decode(content)
     reader = Reader(strategy, instruments, context)
-    if kind == "own":
-        strategy.restore(reader.read(form))
-    else:
-        reader.read(form, strategy)
+    own = kind == "own"
+    try:
+        if own:
+            strategy.restore(reader.read(form))
+        else:
+            reader.read(form, strategy)
+    except EngineError:
+        raise
+    except Exception as error:  # noqa: BLE001  whatever an author's classes may raise
+        what = "restore() failed" if own else "the strategy cannot have the fields that it had"
+        raise StrategyError(
+            f"{what}: {explain_failure(error)}",
+            hint="a run goes on from a snapshot with the strategy that it was made with",
+        ) from error

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from engine.execution.state import ITEM_TIMER, SIDES_EACH
-from engine.loop.snapshots.fields import LEFT_OF_ORDER, LISTS, ONLY_WHILE, SLOTS, kept_fields, rows_of
+from engine.loop.snapshots.fields import LEFT_OF_ORDER, LISTS, ONLY_WHILE, SLOTS, kept_fields, layout, rows_of
 from engine.loop.snapshots.sides import side_of
 from engine.model.kinds import Flag
 from engine.model.words import text_of
@@ -87,6 +87,7 @@ def surroundings(runner: Runner) -> dict[str, Any]:
     """What else a run needs to go on: where it stands in its input, and what a report will say of it."""
     clock = runner.venue_clock.kept() if runner.venue_clock is not None else {}
     return {
+        "layout": layout(),
         "rows": runner.told,
         "messages": runner.messages - sum(int((batch.flags & _LAST).sum()) for batch, _ in runner.waiting),
         "first_ts": runner.first_ts,

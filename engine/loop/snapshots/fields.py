@@ -8,6 +8,7 @@ reference to a slot is never state: it is kept as the number of the order or tim
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -151,6 +152,12 @@ def kept_fields(record: str) -> tuple[str, ...]:
         return ()
     names = RECORDS[record].names or ()
     return tuple(name for name in names if name not in left_out and not name.startswith("pad"))
+
+
+def layout() -> str:
+    """What tells one engine's fields from another's: a state can only be put back where it is the same."""
+    names = ";".join(f"{record}={','.join(kept_fields(record))}" for record in RECORDS)
+    return blake2b(names.encode(), digest_size=8).hexdigest()
 
 
 def rows_of(record: str, array: Any) -> list[dict[str, Any]]:

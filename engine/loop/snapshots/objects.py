@@ -27,7 +27,9 @@ import numpy as np
 from engine.loop.context import LoopContext
 from engine.loop.random import SeededRandom
 from engine.loop.snapshots.names import name_of
+from engine.model.errors import EngineError, StrategyError
 from engine.model.instruments import Instrument
+from engine.strategy.loader import explain_failure
 
 MAX_DEPTH = 200
 _LARGEST = 2**63
@@ -223,7 +225,13 @@ def strategy_bytes(strategy: Any, instruments: Iterable[Instrument]) -> bytes:
     """
     writer = Writer(strategy, instruments)
     if has_hooks(strategy):
-        return _pack(["own", writer.write(strategy.snapshot(), "what snapshot() returns")])
+        try:
+            state = strategy.snapshot()
+        except EngineError:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever an author's method may raise
+            raise StrategyError(f"snapshot() failed: {explain_failure(error)}") from error
+        return _pack(["own", writer.write(state, "what snapshot() returns")])
     return _pack(["fields", writer.write(strategy, "self")])
 
 

@@ -11,7 +11,9 @@ import numpy.typing as npt
 from engine.execution.state import EQUITY
 from engine.log.snapshots import Snapshot
 from engine.loop.snapshots.again import fill
+from engine.loop.snapshots.fields import layout
 from engine.loop.snapshots.putting import put_engine
+from engine.model.errors import InputError
 
 if TYPE_CHECKING:
     from engine.loop.run import Runner
@@ -35,9 +37,15 @@ class Resume:
     def put_back(self, runner: Runner) -> list[dict[str, Any]]:
         """Bring a fresh runner there; what was kept of its inputs.
 
-        Raises StrategyError when the strategy cannot have the fields that it had.
+        Raises StrategyError when the strategy cannot have the fields that it had, InputError when another
+        engine took the snapshot.
         """
         rest = msgspec.msgpack.decode(self.snapshot.rest)
+        if rest["layout"] != layout():
+            raise InputError(
+                "the snapshot was taken by an engine that keeps other fields",
+                hint="run it from its beginning, or go on with the engine that it was run with",
+            )
         put_engine(runner, msgspec.msgpack.decode(self.snapshot.engine), rest)
         runner.keeper.begin_equity(self._equity)
         strategy, instruments, context = runner.strategy, runner.registry.instruments, runner.context
