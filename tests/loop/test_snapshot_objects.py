@@ -17,10 +17,12 @@ import numpy as np
 import pytest
 
 import engine
+from engine.log.snapshots import Snapshot
 from engine.loop.snapshots.again import fill
 from engine.loop.snapshots.objects import Unfit, strategy_bytes
+from engine.loop.snapshots.resuming import Resume
 from engine.loop.snapshots.taking import outside_changed, outside_of
-from engine.model.errors import StrategyError
+from engine.model.errors import InputError, StrategyError
 from engine.model.instruments import Instrument
 from engine.strategy.api import Strategy, Trade
 
@@ -319,3 +321,11 @@ def test_state_outside_of_the_instance_is_noticed() -> None:
     assert not outside_changed(strategy, before)
     strategy.on_trade(None, None)
     assert outside_changed(strategy, before).startswith("Counting.seen, which stands outside of the instance")
+
+
+def test_a_snapshot_of_other_fields_is_refused() -> None:
+    """An engine that keeps more, or less, does not guess."""
+    rest = msgspec.msgpack.encode({"layout": "another"})
+    kept = Snapshot(0, 0, 0, 0, False, "", "", "", b"", b"", b"", rest, b"")
+    with pytest.raises(InputError, match="by an engine that keeps other fields"):
+        Resume(kept).put_back(None)  # type: ignore[arg-type]  # it does not come to a runner

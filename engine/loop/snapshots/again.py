@@ -244,7 +244,7 @@ def fill(strategy: Any, content: bytes, instruments: Sequence[Instrument], conte
             reader.read(form, strategy)
     except EngineError:
         raise
-    except Exception as error:  # noqa: BLE001  whatever an author's classes may raise
+    except Exception as error:
         what = "restore() failed" if own else "the strategy cannot have the fields that it had"
         raise StrategyError(
             f"{what}: {explain_failure(error)}",

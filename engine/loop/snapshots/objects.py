@@ -229,7 +229,7 @@ def strategy_bytes(strategy: Any, instruments: Iterable[Instrument]) -> bytes:
             state = strategy.snapshot()
         except EngineError:
             raise
-        except Exception as error:  # noqa: BLE001  whatever an author's method may raise
+        except Exception as error:
             raise StrategyError(f"snapshot() failed: {explain_failure(error)}") from error
         return _pack(["own", writer.write(state, "what snapshot() returns")])
     return _pack(["fields", writer.write(strategy, "self")])
