@@ -94,7 +94,14 @@ def test_one_that_slips_through_is_caught_by_verify(log: Path, tmp_path: Path) -
     found = verified.json
     assert not found["same"]
     assert found["replayed_hash"] != found["recorded_hash"]
-    assert found["notes"] == []  # the code, the strategy and the log are those of the run
+    # The code, the strategy and the log are those of the run; only the states are others.
+    assert {note.partition(":")[0] for note in found["notes"]} <= {
+        "the engine's state",
+        "the strategy's fields",
+    }
+    assert found["notes"][0].startswith(
+        "the engine's state: different from the first snapshot on, at the end"
+    )
     divergence = found["divergence"]
     assert divergence["fields"] == ["size"]
     assert divergence["decision"] <= 10  # within the first trade's orders
