@@ -10,8 +10,8 @@ rows. What the message did to the book is
 
 A line becomes one message. Of an execution by order it is the trade and then what it has left: a run lets the
 trade meet the orders as they stood before. By price an execution is two messages: the trade, then the book
-after it, without a `ts_venue` of its own. A book that carried the trade's own time would say that it shows the
-trade already, and so the next ones of the same instant: such trades move no queue.
+after it, without a `ts_venue` of its own. A book that carried the trade's own time would say that it shows
+the trade already, and so the next ones of the same instant: such trades move no queue.
 """
 
 from __future__ import annotations

@@ -93,23 +93,10 @@ class Memory:
         state = self.state[0]
         for name in ("order_free", "item_free", "link_head", "link_tail"):
             state[name] = -1
-        latency, own_clock = config.latency, config.clock == "venue"
-        state["own_clock"] = own_clock
         state["here"] = self.address
         place(state)
-        state["told"], state["matches"] = 1, not own_clock
-        state["seen"] = state["offset"] = SIDES_EACH // 2 if own_clock else 0
-        state["feed_latency"] = 0 if own_clock else latency.feed_ns
-        state["entry_latency"], state["response_latency"] = latency.entry_ns, latency.response_ns
-        self._latencies = np.array(latency.table, np.int64).reshape(-1)  # kept alive for the kernels
-        state["latency_table"], state["latency_rows"] = self._latencies.ctypes.data, len(latency.table)
-        state["account_type"] = ACCOUNTS.index(config.account.type)
-        state["leverage_millionths"] = config.account.leverage_millionths
-        slippage.begin(state, config.slippage_rate, config.seed, drawn=config.slippage_drawn)
-        state["collar_millionths"] = config.risk.collar_millionths
-        for name in RULES:
-            state[name] = getattr(config.rules, name)
-        state["queue_model"] = QUEUES.index(config.rules.queue)
+        self._latencies = np.array(config.latency.table, np.int64).reshape(-1)  # alive for the kernels
+        self._settle(config)
         state["sample_ns"] = sample_ns
         state["next_sample"] = _FAR
         state["cause_seq"], state["message_number"] = -1, 1
@@ -120,6 +107,24 @@ class Memory:
         self.grow_orders()
         self.grow_items(64)
         self.grow_deliveries(4096)
+
+    def _settle(self, config: RunConfig) -> None:
+        """What the configuration decides, into the state record."""
+        state = self.state[0]
+        latency, own_clock = config.latency, config.clock == "venue"
+        state["own_clock"] = own_clock
+        state["told"], state["matches"] = 1, not own_clock
+        state["seen"] = state["offset"] = SIDES_EACH // 2 if own_clock else 0
+        state["feed_latency"] = 0 if own_clock else latency.feed_ns
+        state["entry_latency"], state["response_latency"] = latency.entry_ns, latency.response_ns
+        state["latency_table"], state["latency_rows"] = self._latencies.ctypes.data, len(latency.table)
+        state["account_type"] = ACCOUNTS.index(config.account.type)
+        state["leverage_millionths"] = config.account.leverage_millionths
+        slippage.begin(state, config.slippage_rate, config.seed, drawn=config.slippage_drawn)
+        state["collar_millionths"] = config.risk.collar_millionths
+        for name in RULES:
+            state[name] = getattr(config.rules, name)
+        state["queue_model"] = QUEUES.index(config.rules.queue)
 
     # --- input ---
 

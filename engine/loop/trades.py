@@ -1,6 +1,6 @@
 """A message's trades, one by one, through the stops and then the orders of ours that rest.
 
-They run after the message's own rows of the book, whose last time says whether the book shows a trade already.
+They run after the message's own rows of the book, whose last time says whether it shows a trade already.
 A book by order is the exception: there its rows say what the trades have left, order by order, and so the
 trades come first; one that brings its rows along cannot be late, whatever both are stamped. Stops that such a
 trade triggers take from the book that it has left, and so they wait for its rows.

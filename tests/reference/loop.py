@@ -398,7 +398,7 @@ class Twin:
         self._trades(rows, markets, matches=matches, ordered=False)
 
     def _trades(self, rows: Sequence[Row], markets: list[Market], *, matches: bool, ordered: bool) -> None:
-        """Of books by order, where they come before the rows that say what they have left; or of the others."""
+        """Of books by order, where they come before the rows that say what is left; or of the others."""
         for row in rows:
             if row.kind == Kind.TRADE and not row.flags & _NEVER_MATCH and not self._is_double(row):
                 index = self._file_numbers[row.instrument]
