@@ -42,9 +42,14 @@ class NotedJournal(Journal):
         super().__init__(path)
         self.causes: list[int] = []
 
-    def append(self, records: npt.NDArray[np.void], keys: Sequence[str]) -> None:
+    def append(
+        self,
+        records: npt.NDArray[np.void],
+        keys: Sequence[str],
+        terms: npt.NDArray[np.void] | None = None,
+    ) -> None:
         """Take decided records, and note the orders among them."""
-        super().append(records, keys)
+        super().append(records, keys, terms)
         self.causes += records["cause_seq"][records["kind"] == int(JournalKind.SUBMIT)].tolist()
 
 
