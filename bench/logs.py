@@ -1,10 +1,10 @@
 """How do the workloads look as logs of this engine?
 
-Each becomes one sealed file: trades are messages of one row, quotes of two, W3's steps stay whole
-messages. Repeated, a workload goes on where it ended: later in time, with a new snapshot of the book, so
-that a log of any length can be made.
+Each becomes one sealed file: trades are messages of one row, quotes of two, bars of four, W3's steps stay
+whole messages. Repeated, a workload goes on where it ended: later in time, with a new snapshot of the book,
+so that a log of any length can be made.
 
-    python -m bench.logs [w1 w2 w3]
+    python -m bench.logs [w1 w2 w3 w4]
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ from bench.workloads import BUYER, W3_TRADE, workload
 from engine.log.schema import LogHeader
 from engine.log.seal import seal
 from engine.log.writer import LogWriter
-from engine.model.kinds import ASK, BID, Flag, InstrumentData, Kind, SourceData, encode_canonical
+from engine.model.kinds import ASK, BID, BarData, Flag, InstrumentData, Kind, SourceData, encode_canonical
 from engine.model.rows import ROW
 
 ROWS_PER_BATCH = 65_536
 LAST, SNAPSHOT, CLEAR = int(Flag.LAST), int(Flag.SNAPSHOT), int(Flag.CLEAR)
-TICK = {"w1": ("0.01", 2), "w2": ("0.01", 2), "w3": ("0.1", 1)}
-CHANNELS = {"w1": ("trade",), "w2": ("trade", "quote"), "w3": ("trade", "book")}
+TICK = {"w1": ("0.01", 2), "w2": ("0.01", 2), "w3": ("0.1", 1), "w4": ("0.01", 2)}
+CHANNELS = {"w1": ("trade",), "w2": ("trade", "quote"), "w3": ("trade", "book"), "w4": ("bar",)}
+BAR_NS = 60_000_000_000
+BAR_TEXT = encode_canonical(BarData(interval_ns=BAR_NS))
 
 Columns = dict[str, npt.NDArray[Any]]
 Packed = npt.NDArray[np.void]
@@ -83,7 +85,7 @@ def write_log(name: str, path: Path, rows: int = 0) -> None:
         writer.flush()
         last_ts = first_ts
         for chunk in _chunks(packed, rows):
-            writer.rows.extend(chunk, [], [])
+            writer.rows.extend(chunk, [BAR_TEXT] * int((chunk["data_length"] > 0).sum()), [])
             writer.flush()
             last_ts = int(chunk["ts"][-1])
         writer.close(reason="end of workload", ts=last_ts + 1)
@@ -114,10 +116,11 @@ def _chunks(packed: Packed, rows: int) -> Iterator[Packed]:
 def packed_rows(name: str) -> Packed:
     """A workload's rows as the log's records."""
     folder = workload(name)
-    file = {"w1": "w1_trades.parquet", "w2": "w2_l1.parquet", "w3": "w3_l2.parquet"}[name]
+    files = {"w1": "w1_trades.parquet", "w2": "w2_l1.parquet", "w3": "w3_l2.parquet", "w4": "w4_bars.parquet"}
+    file = files[name]
     table = pq.read_table(folder / file)
     columns: Columns = {each: table[each].to_numpy() for each in table.column_names}
-    return {"w1": _w1, "w2": _w2, "w3": _w3}[name](columns)
+    return {"w1": _w1, "w2": _w2, "w3": _w3, "w4": _w4}[name](columns)
 
 
 def _records(columns: Columns, price_scale: int, price: str = "price", size: str = "size") -> Packed:
@@ -172,6 +175,23 @@ def _w3(columns: Columns) -> Packed:
     return rows
 
 
+def _w4(columns: Columns) -> Packed:
+    rows = np.zeros(4 * len(columns["ts"]), ROW)
+    rows["ts"] = np.repeat(columns["ts"], 4)
+    rows["ts_venue"] = rows["ts"] - BAR_NS
+    rows["kind"] = int(Kind.BAR)
+    rows["flags"] = int(Flag.FINAL | Flag.IMPORTED)
+    rows["flags"][3::4] |= LAST
+    rows["source"] = rows["instrument"] = 1
+    for i, name in enumerate(("open", "high", "low", "close")):
+        rows["part"][i::4] = i + 1
+        rows["price"][i::4] = np.rint(columns[name] * 100)
+    rows["size"][3::4] = np.rint(columns["volume"] * 1000)
+    rows["wire_length"] = rows["data_length"] = -1
+    rows["data_length"][0::4] = len(BAR_TEXT)
+    return rows
+
+
 if __name__ == "__main__":
-    for each in sys.argv[1:] or ("w1", "w2", "w3"):
+    for each in sys.argv[1:] or ("w1", "w2", "w3", "w4"):
         log_of(each)

@@ -144,6 +144,7 @@ class RunConfig(msgspec.Struct, frozen=True):
 
     behaviour: int = BEHAVIOUR_VERSION
     latency: Latency = Latency()
+    bar_latency: bool = False  # it was asked for: it holds for orders on bars as well, which else have none
     fees: Fees = Fees()
     account: Account = Account()
     risk: Risk = Risk()

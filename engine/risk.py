@@ -22,7 +22,6 @@ from engine.execution.state import (
     ACCOUNT_CASH,
     ACCOUNT_MARGIN,
     FEE_IN_NAMED,
-    MATCH_BARS,
     MATCH_NONE,
     STOP_MARK,
     assets_at,
@@ -31,7 +30,7 @@ from engine.execution.state import (
 from engine.model import jit
 
 FIRST_RISK_REASON = int(Reason.HALTED)  # reasons from here on are ours, those before it the venue's
-R_HALTED, R_NOT_TRADABLE, R_BAR_ONLY = int(Reason.HALTED), int(Reason.NOT_TRADABLE), int(Reason.BAR_ONLY)
+R_HALTED, R_NOT_TRADABLE = int(Reason.HALTED), int(Reason.NOT_TRADABLE)
 R_SIZE_INCREMENT, R_PRICE_INCREMENT = int(Reason.SIZE_INCREMENT), int(Reason.PRICE_INCREMENT)
 R_MIN_SIZE, R_MAX_SIZE, R_MIN_NOTIONAL = (
     int(Reason.MIN_SIZE),
@@ -150,8 +149,6 @@ def check_terms(
     record = instruments_at(s.instruments, s.instrument_count)[index]
     if s.trading_state != 0:
         return R_HALTED
-    if record.match_on == MATCH_BARS:
-        return R_BAR_ONLY
     if not record.tradable or record.match_on == MATCH_NONE:
         return R_NOT_TRADABLE
     if size % record.lot != 0:

@@ -120,10 +120,10 @@ def test_the_flag_table_is_the_enumeration() -> None:
 
 
 def test_orders_names_every_fill_reason() -> None:
-    """docs/orders.md explains each reason that a fill can have, but for bars, which never fill yet."""
+    """docs/orders.md explains each reason that a fill can have."""
     page = (ROOT / "docs" / "orders.md").read_text(encoding="utf-8")
     missing = [reason.name for reason in FILL_REASONS if f"`{reason.name}`" not in page]
-    assert missing == ["BAR"]
+    assert missing == []
 
 
 def test_the_rule_table_is_the_record() -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_STRATEGY = "ema_cross"
+DEFAULT_LATENCY = "20ms"
 
 _RUN_OPTIONS = [
     click.option(
@@ -22,7 +23,10 @@ _RUN_OPTIONS = [
     click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a strategy parameter."),
     click.option("--config", "config_file", metavar="FILE", help="TOML file of parameters: fast = 20."),
     click.option(
-        "--latency", default="20ms", show_default=True, help="All three latencies, or feed,entry,response."
+        "--latency",
+        default=None,
+        metavar="DURATION",
+        help="All three latencies, or feed,entry,response [20ms; on bars none, unless it is given].",
     ),
     click.option(
         "--latency-table",
@@ -160,16 +164,15 @@ def run_config(options: dict[str, Any], *, with_commands: bool) -> RunConfig:
     from engine.model.errors import UsageError
     from engine.profiles import load_profile
 
-    parts = [p.strip() for p in options["latency"].split(",")]
+    latency = options["latency"] or DEFAULT_LATENCY
+    parts = [p.strip() for p in latency.split(",")]
     if len(parts) not in (1, 3):
-        raise UsageError(
-            f"--latency {options['latency']}: one duration, or three", hint="--latency 5ms,10ms,10ms"
-        )
+        raise UsageError(f"--latency {latency}: one duration, or three", hint="--latency 5ms,10ms,10ms")
     feed, entry, response = (
         parse_duration(p, "--latency") for p in (parts * 3 if len(parts) == 1 else parts)
     )
     if max(feed, entry, response) > MAX_LATENCY_NS:
-        raise UsageError(f"--latency {options['latency']}: an hour is the most", hint="--latency 20ms")
+        raise UsageError(f"--latency {latency}: an hour is the most", hint="--latency 20ms")
     if not 0 <= options["seed"] < 2**63:
         raise UsageError(f"--seed {options['seed']}: must be between 0 and 2^63")
     profile = load_profile(options["profile"])
@@ -187,6 +190,7 @@ def run_config(options: dict[str, Any], *, with_commands: bool) -> RunConfig:
         table = parse_latency_table(text, f"--latency-table {file}")
     config = RunConfig(
         latency=Latency(feed, entry, response, table),
+        bar_latency=options["latency"] is not None or options["latency_table"] is not None,
         **_clock(options),
         profile=profile.name,
         fees=_fees(options, profile.fees),

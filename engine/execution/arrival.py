@@ -1,6 +1,6 @@
 """Orders at the venue, from arrival to rest: waiting, arming, triggering, taking, resting, leaving.
 
-    travelling --> waiting     the book is in doubt
+    travelling --> waiting     the book is in doubt, or the next bar has not begun (engine.execution.bars)
                --> held        a bracket's child whose entry has not filled yet
                --> armed       a stop before its trigger
                --> working     in the book, or done at once
@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.execution.agenda import push
+from engine.execution.bar_list import SAME_CLOSE_NS, leave_bars, wait_for_bar
 from engine.execution.codes import (
     E_ACCEPTED,
     E_CANCEL_REJECTED,
@@ -47,6 +48,7 @@ from engine.execution.matching import available_within, can_pay, collar_of, has_
 from engine.execution.resting import rest, unrest
 from engine.execution.state import (
     ITEM_EXPIRY,
+    MATCH_BARS,
     MATCH_BOOK,
     MATCH_TRADES,
     RANK_ARRIVAL,
@@ -84,8 +86,12 @@ def arrive(s: Any, slot: int) -> None:
     """An order reaches the venue."""
     orders = orders_at(s.orders, s.order_capacity)
     order = orders[slot]
+    instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
     if order.expires > 0:
         due = order.expires + s.feed_latency
+        if instrument.match_on == MATCH_BARS:
+            # A bar that ends with the order's time is still its own; it comes a moment after its end.
+            due = order.expires + SAME_CLOSE_NS + 1
         if due <= s.now:
             finish(s, slot, E_EXPIRED, R_TIME)
             return
@@ -122,7 +128,9 @@ def start(s: Any, slot: int) -> None:
     """An order begins to work."""
     order = orders_at(s.orders, s.order_capacity)[slot]
     instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
-    if instrument.match_on == MATCH_BOOK and market_of(s, order.instrument).book_bad:
+    if instrument.match_on == MATCH_BARS:
+        wait_for_bar(s, slot)
+    elif instrument.match_on == MATCH_BOOK and market_of(s, order.instrument).book_bad:
         wait(s, slot)
     elif order.kind >= K_STOP and not order.triggered:
         await_trigger(s, slot)
@@ -322,7 +330,9 @@ def stop_waiting(s: Any, slot: int) -> None:
 def leave(s: Any, slot: int) -> None:
     """Take an order out of wherever it is at the venue; its end is the caller's to say."""
     order = orders_at(s.orders, s.order_capacity)[slot]
-    if order.venue_state == VENUE_WAITING:
+    if order.since != 0:
+        leave_bars(s, slot)
+    elif order.venue_state == VENUE_WAITING:
         stop_waiting(s, slot)
     elif order.venue_state == VENUE_ARMED:
         disarm(s, slot)

@@ -19,6 +19,7 @@ T_GTC, T_IOC, T_FOK = int(TimeInForce.GTC), int(TimeInForce.IOC), int(TimeInForc
 T_GTD, T_DAY = int(TimeInForce.GTD), int(TimeInForce.DAY)
 R_NONE, R_TAKER, R_CROSSED, R_THROUGH = 0, int(Reason.TAKER), int(Reason.CROSSED), int(Reason.THROUGH)
 R_QUEUE, R_RESYNC = int(Reason.QUEUE), int(Reason.RESYNC)
+R_BAR = int(Reason.BAR)
 R_REQUESTED, R_NO_LIQUIDITY, R_EMPTY = (
     int(Reason.REQUESTED),
     int(Reason.NO_LIQUIDITY),

@@ -53,8 +53,8 @@ def seen_side_of(s: Any, instrument: int, sign: int) -> Any:
 @jit.helper
 def report(s: Any, slot: int, event: int, reason: int) -> Any:
     """Put a report on the agenda; due when it can have reached us."""
-    item = push(s, heard_at(s), RANK_REPORT, ITEM_REPORT)
     order = orders_at(s.orders, s.order_capacity)[slot]
+    item = push(s, heard_at(s, order.instrument), RANK_REPORT, ITEM_REPORT)
     item.slot = slot
     item.generation = order.generation
     item.total = order.venue_size

@@ -9,6 +9,9 @@ Each is constant, or read off a table of recorded orders (sent, at the venue, an
 by a straight line, before the first and after the last as theirs. Rows are looked up by the time sent for
 an entry, by the time at the venue for a response (hftbacktest's interpolated order latency does the same).
 
+Where only bars are known, nothing of this is asked for unless a run says so (`bar_latency`): an order that is
+decided at a close is there at the next open, and what a bar did is known with the bar.
+
 Without a clock of the venue's own, what we act on is `feed` old when we get it: an order meets the market
 that much later, and of the answer's way the feed's has been counted already.
 """
@@ -17,7 +20,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.execution.state import int64_at
+from engine.execution.state import MATCH_BARS, instruments_at, int64_at
 from engine.model import jit
 
 
@@ -45,9 +48,19 @@ def _interpolated(s: Any, time: int, start: int) -> int:
     return int(int(float(y2 - y1) / float(x2 - x1) * float(time - x1)) + y1)
 
 
+@jit.inlined
+def _at_once(s: Any, instrument: int) -> bool:
+    """Whether what concerns an instrument travels in no time."""
+    if s.bar_latency != 0:
+        return False
+    return bool(instruments_at(s.instruments, s.instrument_count)[instrument].match_on == MATCH_BARS)
+
+
 @jit.helper
-def arrival(s: Any) -> int:
-    """When what is sent now arrives at the venue."""
+def arrival(s: Any, instrument: int) -> int:
+    """When what is sent now about an instrument arrives at the venue."""
+    if _at_once(s, instrument):
+        return int(s.now)
     entry = s.entry_latency if s.latency_rows == 0 else _interpolated(s, s.now, 0)
     due = s.now + s.feed_latency + entry
     due = max(due, s.last_arrival)
@@ -56,8 +69,10 @@ def arrival(s: Any) -> int:
 
 
 @jit.helper
-def heard_at(s: Any) -> int:
-    """When we hear of what happens at the venue now."""
+def heard_at(s: Any, instrument: int) -> int:
+    """When we hear of what happens at the venue now to an order of an instrument."""
+    if _at_once(s, instrument):
+        return int(s.now)
     response = s.response_latency if s.latency_rows == 0 else _interpolated(s, s.now, 1)
     due = s.now
     if response > s.feed_latency:

@@ -114,6 +114,15 @@ def limited_price(s: Any, instrument: Any, last: int, side: int, limit_key: int)
 @jit.helper
 def affordable_fill(s: Any, slot: int, price: int, size: int) -> int:
     """Fill as taker; in a cash account only what the venue's own account can pay for. 0, or a Reason."""
+    most = affordable(s, slot, price, size)
+    if most > 0 and not fill(s, slot, price, most, R_TAKER, 0):
+        return R_OVERFLOW
+    return R_FUNDS if most < size else 0
+
+
+@jit.helper
+def affordable(s: Any, slot: int, price: int, size: int) -> int:
+    """How much of `size` an order can take at `price`: all, but in a cash account what that can pay for."""
     order = orders_at(s.orders, s.order_capacity)[slot]
     instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
     most = size
@@ -123,7 +132,7 @@ def affordable_fill(s: Any, slot: int, price: int, size: int) -> int:
                 most = venue_owned(instrument)
                 most -= most % instrument.lot
             if most > 0 and not sale_pays(instrument, price, most, instrument.taker_rate, free_cash(s, slot)):
-                return R_FUNDS
+                return 0
         else:
             free = free_cash(s, slot)
             if not _costs_at_most(instrument, price, size, free):
@@ -136,9 +145,7 @@ def affordable_fill(s: Any, slot: int, price: int, size: int) -> int:
                     else:
                         high = middle - 1
                 most = low * instrument.lot
-    if most > 0 and not fill(s, slot, price, most, R_TAKER, 0):
-        return R_OVERFLOW
-    return R_FUNDS if most < size else 0
+    return int(most)
 
 
 @jit.helper

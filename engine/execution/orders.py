@@ -151,7 +151,7 @@ class Reason(IntEnum):
     NO_REFERENCE_PRICE = 38
     POSITION_CAP = 39
     CASH = 40
-    BAR_ONLY = 41
+    BAR_ONLY = 41  # of runs before orders on bars
     OVERFLOW = 42
     NOT_FINITE = 43
     TIME_PASSED = 44

@@ -30,6 +30,7 @@ _STREAM = [f"column_{name}" for name in COLUMNS] + [
     "known_until",  # before this time all its rows are known
     "last_time",  # of the rows given to it so far
     "here",  # address of this record
+    "seqs",  # address of the rows' numbers in the log; 0: they follow each other from first_seq on
 ]
 STREAM = np.dtype([(name, "<i8") for name in _STREAM])
 STATE = np.dtype(
@@ -226,6 +227,11 @@ STATE = np.dtype(
             "leverage_millionths",  # of a margin account
             "out_fee_asset",
             "told_fee_asset",
+            # bars
+            "bar_latency",  # 1: orders on bars have the latencies of all others; else none
+            "bar_begun",  # while a bar meets orders: when it began; else 0
+            "bar_orders",  # on the lists of instruments that are matched on bars
+            "bars_matched",  # last row of the message whose bars have met them; the batch's own count
         )
     ]
 )
@@ -287,6 +293,8 @@ INSTRUMENT = np.dtype(
             "fee_price",  # its price when it was last looked at
             "fee_base",  # fees in units of 1e-8 of the base asset, as reported
             "venue_fee_base",
+            "bar_head",  # orders that meet bars, oldest first
+            "bar_tail",
         )
     ]
 )
@@ -361,6 +369,7 @@ ORDER = np.dtype(
             "matched_message",
             "blind",
             "hidden",
+            "since",  # of an order on bars: when it arrived, 0: it is on no list
         )
     ]
     + [("queue_front", "<f8"), ("queue_traded", "<f8")]

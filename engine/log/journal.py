@@ -236,7 +236,7 @@ class Journal:
         # pa.array() would look at each column's type again and again.
         for name, kind in _COLUMNS:
             if name == "instrument":
-                columns.append(_strings([keys[i] for i in records["instrument"].tolist()]))
+                columns.append(_named(keys, records["instrument"]))
             elif name == "terms":
                 columns.append(_sparse_strings(records, terms or {}))
             elif name == "text":
@@ -336,6 +336,17 @@ def _strings(texts: Sequence[str | None]) -> pa.Array:
     mask = None if there.all() else pa.py_buffer(np.packbits(there, bitorder="little"))
     buffers = [mask, pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
     return pa.Array.from_buffers(pa.string(), len(encoded), buffers)
+
+
+def _named(keys: Sequence[str], numbers: npt.NDArray[np.integer[Any]]) -> pa.Array:
+    """A column of keys by their numbers; of many, without an object for each."""
+    first = int(numbers[0])
+    if len(numbers) <= _TEMPLATE_ROWS or not (numbers == first).all():
+        return _strings([keys[i] for i in numbers.tolist()])
+    name, count = keys[first].encode(), len(numbers)
+    offsets = np.arange(0, (count + 1) * len(name), len(name), dtype=np.int32)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(name * count)]
+    return pa.Array.from_buffers(pa.string(), count, buffers)
 
 
 class _Template:

@@ -19,6 +19,7 @@ from engine.loop.keeping import Keeper
 from engine.loop.memory import FIELD, Memory
 from engine.loop.ordering import Ordering
 from engine.loop.random import SeededRandom
+from engine.loop.series import Series
 from engine.model.errors import UsageError
 from engine.model.instruments import Instrument, Registry
 from engine.model.units import POWERS_OF_TEN
@@ -49,6 +50,8 @@ class LoopContext(Ordering):
         super().__init__(memory, registry, keeper, catch_up)
         self._log_line = log_line
         self._random = SeededRandom(seed, memory)
+        self.series = Series(memory)
+        self.asks_bars = False  # whether on_start runs, of a strategy that has an on_bar
         self._settled: dict[Instrument, tuple[float, float | None]] = {}  # targets that need nothing
         self._levels_buffer = np.zeros(0, np.int64)
         self._quote_buffer = np.zeros(4, np.int64)
@@ -58,6 +61,21 @@ class LoopContext(Ordering):
     def random(self) -> SeededRandom:
         """Seeded chance."""
         return self._random
+
+    def bars(self, instrument: Instrument | str, every: str) -> int:
+        """Have bars made of the trades; the series' number."""
+        if not self.asks_bars:
+            raise UsageError(
+                f'bars("{every}"): only in on_start, of a strategy that has an on_bar',
+                hint="ask for all bars there, and keep their numbers",
+            )
+        who = self.resolve(instrument)
+        if not {"trade", "aggtrade"} & set(who.channels):
+            raise UsageError(
+                f'bars("{every}"): the log has no trades of {who.key} to make them of',
+                hint="bars that the log has come to on_bar by themselves",
+            )
+        return self.series.ask(who, every)
 
     # --- target ---
 

@@ -142,6 +142,7 @@ def submit(
     order.group = s.next_group
     order.allowance = 0
     order.asked_size = 0
+    order.since = 0
     order.instrument = instrument
     order.next = -1
     order.previous = -1
@@ -204,7 +205,7 @@ def submit(
     record_terms(s, slot)
     if order.parent == 0:
         recount(s, slot)
-    item = push(s, arrival(s), RANK_ARRIVAL, ITEM_ORDER)
+    item = push(s, arrival(s, instrument), RANK_ARRIVAL, ITEM_ORDER)
     item.slot = slot
     item.generation = order.generation
     return int(slot)
@@ -269,7 +270,7 @@ def amend(address: int, slot: int, size: int, price: int, stop: int, refusal: in
         order.asked_size = size
     order.amendments += 1
     recount(s, slot)
-    item = push(s, arrival(s), RANK_ARRIVAL, ITEM_AMEND)
+    item = push(s, arrival(s, order.instrument), RANK_ARRIVAL, ITEM_AMEND)
     item.slot = slot
     item.generation = order.generation
     item.size = size
@@ -296,7 +297,7 @@ def cancel(address: int, slot: int) -> int:
         return 1
     order.state = state
     record(s, J_CANCEL, slot)
-    item = push(s, arrival(s), RANK_ARRIVAL, ITEM_CANCEL)
+    item = push(s, arrival(s, order.instrument), RANK_ARRIVAL, ITEM_CANCEL)
     item.slot = slot
     item.generation = order.generation
     return 0

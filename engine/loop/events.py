@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from engine.log.schema import Batch
 from engine.loop.codes import H_BAR, H_BOOK, H_QUOTE, H_TRADE
@@ -43,13 +44,14 @@ class Columns(NamedTuple):
 class _Reader:
     """Reads columns of the rows of some deliveries, as lists of Python values."""
 
-    def __init__(self, batch: Batch, rows: Places, instruments: Sequence[Instrument]) -> None:
+    def __init__(self, batch: Batch, rows: Places, instruments: Sequence[Instrument], apart: int = 1) -> None:
         self.batch = batch
         self._instruments = instruments
-        # Deliveries of rows that follow each other, as in a log of trades: slices cost nothing.
+        # Deliveries of rows that follow each other, as in a log of trades, or of every fourth one, as in a
+        # log of bars (never closer): slices cost nothing.
         first, last = int(rows[0]), int(rows[-1])
-        dense = last - first == len(rows) - 1
-        self._rows: Places | slice = slice(first, last + 1) if dense else rows
+        step = apart if last - first == apart * (len(rows) - 1) else 0
+        self._rows: Places | slice = slice(first, last + 1, step) if step else rows
         numbers = batch.instrument[self._rows]
         one = int(numbers[0])
         self._numbers: npt.NDArray[np.uint32] | int = one if (numbers == one).all() else numbers
@@ -62,12 +64,12 @@ class _Reader:
         values: list[int] = column[self._rows].tolist()
         return values
 
-    def stamps(self) -> list[int | None]:
-        """Venue times, None where there is none."""
+    def stamps(self, missing: int | None = None) -> list[Any]:
+        """Venue times, `missing` where there is none."""
         stamps = self.batch.ts_venue[self._rows]
         values: list[int | None] = stamps.tolist()
         if int(stamps.min()) == NULL_TIME:
-            return [None if value == NULL_TIME else value for value in values]
+            return [missing if value == NULL_TIME else value for value in values]
         return values
 
     def prices(self) -> list[float]:
@@ -95,9 +97,45 @@ class _Reader:
         return scaled
 
 
-def bar_interval(text: bytes) -> int:
-    """What a BAR row's data says of its interval, ns."""
-    return _bar_decoder.decode(text).interval_ns
+def bar_intervals(batch: Batch, rows: Places) -> npt.NDArray[np.int64]:
+    """The intervals of the bars whose OPEN rows these are, ns; 0 where nothing is said of it."""
+    one = _same_text(batch.data, rows)
+    found = np.full(len(rows), 0 if one is None else _bar_decoder.decode(one).interval_ns, np.int64)
+    if batch.data is not None and one is None:
+        texts = batch.data.take(pa.array(rows))
+        if pa.types.is_dictionary(texts.type):
+            texts = texts.cast(pa.string())
+        coded = texts.dictionary_encode()
+        # One log has a few intervals: each text is read once.
+        known = [_bar_decoder.decode(text).interval_ns for text in coded.dictionary.to_pylist()]
+        if known and not coded.null_count:
+            found[:] = np.array(known)[coded.indices.to_numpy(zero_copy_only=False)]
+        elif known:
+            there = np.flatnonzero(coded.is_valid().to_numpy(zero_copy_only=False))
+            found[there] = np.array(known)[coded.indices.drop_null().to_numpy(zero_copy_only=False)]
+    ours = batch.source[rows] == 0  # see engine.loop.made_bars
+    if ours.any():
+        found[ours] = batch.id[rows[ours] + 1]
+    return found
+
+
+def _same_text(texts: pa.Array | None, rows: Places) -> bytes | None:
+    """The text of all these rows, if it is one and no row between them has another; None: look at each."""
+    if texts is None or not pa.types.is_string(texts.type):
+        return None
+    _, ends, content = texts.buffers()
+    if ends is None or content is None:
+        return None
+    offsets = np.frombuffer(ends, np.int32)[texts.offset :]
+    begin = offsets[rows]
+    lengths = offsets[rows + 1] - begin
+    length = int(lengths[0])
+    start, stop = int(begin[0]), int(begin[-1]) + length
+    if not length or stop - start != length * len(rows) or (lengths != length).any():
+        return None
+    joined = bytes(memoryview(content)[start:stop])
+    first = joined[:length]
+    return first if joined == first * len(rows) else None
 
 
 def columns_of(batch: Batch, deliveries: npt.NDArray[np.void], instruments: Sequence[Instrument]) -> Columns:
@@ -176,16 +214,21 @@ def _books(batch: Batch, deliveries: npt.NDArray[np.void], instruments: Sequence
 
 def _bars(batch: Batch, deliveries: npt.NDArray[np.void], instruments: Sequence[Instrument]) -> Columns:
     rows = deliveries["first"]
-    parts = [_Reader(batch, rows + i, instruments) for i in range(4)]
+    parts = [_Reader(batch, rows + i, instruments, apart=4) for i in range(4)]
     opening, closing = parts[0], parts[3]
-    intervals = []
-    for row in rows.tolist():
-        text = batch.data_at(row)
-        intervals.append(bar_interval(text) if text else 0)
-    values: list[list[Any]] = [[0 if ts is None else ts for ts in opening.stamps()], intervals]
+    starts = opening.stamps(missing=0)
+    series = np.where(batch.source[rows] == 0, batch.id[rows], 0)
+    values: list[list[Any]] = [starts, _listed(bar_intervals(batch, rows))]
     values += [part.prices() for part in parts]
     values += [closing.sizes(), closing.integers(batch.id), opening.integers(batch.ts)]
-    return Columns(Bar, opening.who, [*values, opening.integers(batch.flags)])
+    values += [opening.integers(batch.flags), _listed(series)]
+    return Columns(Bar, opening.who, values)
+
+
+def _listed(values: npt.NDArray[Any]) -> list[int]:
+    """As integers; of one number all over, one object."""
+    first = values.item(0)
+    return [first] * len(values) if (values == first).all() else values.tolist()
 
 
 _READERS = {H_TRADE: _trades, H_QUOTE: _quotes, H_BOOK: _books, H_BAR: _bars}

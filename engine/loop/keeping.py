@@ -143,5 +143,4 @@ class Keeper:
     def drain_equity(self) -> None:
         """Take the equity's samples out of the kernels' memory."""
         count = self._memory.get("equity_count")
-        self._samples.append(self._memory.equity[:count].copy())
-        self._memory.set("equity_count", 0)
+        self._samples.append(self._memory.take_equity(count))

@@ -25,6 +25,7 @@ from engine.execution.state import (
     uint16_at,
     uint32_at,
 )
+from engine.loop.bar_rows import NOTHING, first_to_match, match_bars
 from engine.loop.codes import (
     AGGREGATE,
     BAR,
@@ -50,6 +51,7 @@ from engine.loop.codes import (
     NEED_VENUE,
     NEVER,
     NEWS,
+    OPEN,
     QUOTE,
     REVISED,
     SESSION,
@@ -62,9 +64,11 @@ from engine.loop.plain import run_plain
 from engine.loop.steps import (
     message_end,
     room_for,
+    room_for_bars,
     run_item,
     step,
 )
+from engine.loop.valuing import sample_equity
 from engine.model import jit
 from engine.model.units import NULL_TIME
 
@@ -79,6 +83,7 @@ def index(address: int) -> int:
     numbers = uint32_at(s.column_instrument, n)
     sides = int8_at(s.column_side, n)
     sources = uint16_at(s.column_source, n)
+    parts = uint8_at(s.column_part, n)
     instruments = instruments_at(s.instruments, s.instrument_count)
     out = deliveries_at(s.deliveries, s.delivery_capacity)
     wanted = False
@@ -126,9 +131,12 @@ def index(address: int) -> int:
                 if (instruments[numbers[j]].want >> H_QUOTE) & 1 and not flags[j] & IGNORED:
                     handler = H_QUOTE
             elif kind == BAR:
-                while j < end and kinds[j + 1] == BAR and numbers[j + 1] == numbers[j]:
+                while (
+                    j < end and kinds[j + 1] == BAR and numbers[j + 1] == numbers[j] and parts[j + 1] != OPEN
+                ):
                     j += 1
-                if (instruments[numbers[j]].want >> H_BAR) & 1 and flags[j] & (FINAL | REVISED):
+                told = j == first + 3 and flags[j] & (FINAL | REVISED) and not flags[j] & IGNORED
+                if (instruments[numbers[j]].want >> H_BAR) & 1 and told:
                     handler = H_BAR
             elif kind == NEWS:
                 handler = H_NEWS
@@ -150,6 +158,7 @@ def index(address: int) -> int:
         i = end + 1
     s.delivery_count = count
     s.delivery_next = 0
+    s.bars_matched = -1
     return count if count > s.delivery_capacity else 0
 
 
@@ -252,11 +261,20 @@ def advance(address: int, stop: int) -> int:
                 continue
         if not more:
             return NEED_ROWS
+        if s.bar_orders > 0 and s.row > s.bars_matched and not catching_up:
+            row = first_to_match(s, told)
+            if row != NOTHING:
+                code = room_for_bars(s)
+                if code:
+                    return code
+                if times[s.row] >= s.next_sample:
+                    sample_equity(s, times[s.row])
+                s.now = times[s.row]
+                match_bars(s, told, row)
+                continue  # what it has done to our orders is heard before the bar
         if s.row < before:
             came = s.row
-            horizon = s.next_sample
-            if s.agenda_count > 0 and first_due(s) < horizon:
-                horizon = first_due(s)
+            horizon = first_due(s) if s.agenda_count > 0 else NEVER
             code = run_plain(s, told, before, horizon, address if s.strategy != 0 and not s.own_clock else 0)
             if code != 0:
                 return code

@@ -13,17 +13,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from engine.log.schema import Batch
 from engine.loop import operations
 from engine.loop.codes import FIRST_SPECIAL
-from engine.loop.events import bar_interval
+from engine.loop.events import bar_intervals
 from engine.loop.keeping import Keeper
 from engine.loop.memory import FIELD, Memory
 from engine.model.errors import StrategyError
 from engine.model.instruments import Instrument, Registry
-from engine.model.kinds import Kind
+from engine.model.kinds import Kind, Part
 from engine.model.words import UNKNOWN, text_of
 from engine.strategy.api import Strategy
 from engine.strategy.compiled.arithmetic import TOO_LARGE
@@ -74,7 +73,9 @@ class Machine:
         if len(self._intervals) < batch.count:
             self._intervals = np.zeros(2 * batch.count, np.int64)
             self._memory.set("column_interval", int(self._intervals.ctypes.data))
-        self._intervals[: batch.count] = _intervals_of(batch)
+        rows = np.flatnonzero((batch.kind == int(Kind.BAR)) & (batch.part == int(Part.OPEN)))
+        if len(rows):
+            self._intervals[rows] = bar_intervals(batch, rows)
 
     def redefine(self, before: Instrument, after: Instrument) -> None:
         """An instrument has a new definition; StrategyError where the two forms would see it differently.
@@ -179,16 +180,3 @@ class Machine:
 def _float_of(word: int) -> float:
     value: float = struct.unpack("<d", struct.pack("<q", word))[0]
     return value
-
-
-def _intervals_of(batch: Batch) -> npt.NDArray[np.int64]:
-    """The interval of the bar that begins in each row, 0 where none does."""
-    found = np.zeros(batch.count, np.int64)
-    known: dict[bytes, int] = {}
-    for row in np.flatnonzero(batch.kind == int(Kind.BAR)).tolist():
-        text = batch.data_at(row)
-        if text:
-            if text not in known:
-                known[text] = bar_interval(text)
-            found[row] = known[text]
-    return found

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from engine.config import ACCOUNTS, QUEUES, Rules, RunConfig, check_config
 from engine.execution import slippage
@@ -54,6 +55,7 @@ FIELD = {name: i for i, name in enumerate(STATE.names or ())}
 INSTRUMENT_FIELD = {name: i for i, name in enumerate(INSTRUMENT.names or ())}
 INSTRUMENT_WIDTH = len(INSTRUMENT_FIELD)
 
+_SEQS = FIELD["seqs"]
 SMALL_ROWS = 256
 _FAR = 2**62
 RULES = tuple(name for name in Rules.__struct_fields__ if name not in ("queue", "stop_source"))
@@ -64,7 +66,9 @@ _STOP_SOURCES = {"last": STOP_LAST, "bid_ask": STOP_BID_ASK, "mark": STOP_MARK}
 class Memory:
     """All arrays of one run. `scalars[FIELD["now"]]` reads a field of the state record."""
 
-    def __init__(self, config: RunConfig, *, sample_ns: int = SECOND_NS) -> None:
+    def __init__(  # noqa: PLR0915  one line a field
+        self, config: RunConfig, *, sample_ns: int = SECOND_NS
+    ) -> None:
         self.config = check_config(config)
         self.state = np.zeros(1, STATE)
         self.address = int(self.state.ctypes.data)
@@ -118,6 +122,7 @@ class Memory:
         state["feed_latency"] = 0 if own_clock else latency.feed_ns
         state["entry_latency"], state["response_latency"] = latency.entry_ns, latency.response_ns
         state["latency_table"], state["latency_rows"] = self._latencies.ctypes.data, len(latency.table)
+        state["bar_latency"] = config.bar_latency
         state["account_type"] = ACCOUNTS.index(config.account.type)
         state["leverage_millionths"] = config.account.leverage_millionths
         slippage.begin(state, config.slippage_rate, config.seed, drawn=config.slippage_drawn)
@@ -135,6 +140,7 @@ class Memory:
         has thousands of them a second.
         """
         count = batch.count
+        self.scalars[_SEQS] = 0
         if count <= SMALL_ROWS:
             for name, home in zip(COLUMNS, self._small, strict=True):
                 home[:count] = getattr(batch, name)
@@ -173,6 +179,7 @@ class Memory:
         record["waiting_head"] = record["waiting_tail"] = -1
         record["stop_head"] = record["stop_tail"] = -1
         record["watch_above"], record["watch_below"] = NEVER_ABOVE, NEVER_BELOW
+        record["bar_head"] = record["bar_tail"] = -1
         self.markets = np.append(self.markets, np.zeros(2, MARKET))
         self.markets[-2:]["depth_ts_venue"] = OVERFLOW
         self.tables.add_instrument()
@@ -342,6 +349,15 @@ class Memory:
         state = self.state[0]
         state["deliveries"] = self.deliveries.ctypes.data
         state["delivery_capacity"] = len(self.deliveries)
+
+    def take_equity(self, count: int) -> npt.NDArray[np.void]:
+        """The samples of the equity so far, which leave; there is room for as many again."""
+        taken = self.equity[:count]
+        self.equity = np.empty(len(self.equity), EQUITY)
+        state = self.state[0]
+        state["equity"] = self.equity.ctypes.data
+        state["equity_count"] = 0
+        return taken
 
     # --- reads ---
 

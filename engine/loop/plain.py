@@ -15,6 +15,7 @@ from engine.execution.codes import R_CROSSED
 from engine.execution.matching import is_shown, match_crossed, match_trade
 from engine.execution.resting import set_best, set_level
 from engine.execution.state import (
+    MATCH_BARS,
     MATCH_BOOK,
     MATCH_QUOTES,
     SIDES_EACH,
@@ -31,9 +32,11 @@ from engine.execution.state import (
     uint32_at,
 )
 from engine.execution.stops import concerns_stops
-from engine.loop.codes import BOOK, DELIVER, FIRST_SPECIAL, LAST, NEVER, NOT_PLAIN, QUOTE, TRADE
+from engine.loop.bar_rows import is_final, seq_at
+from engine.loop.codes import BAR, BOOK, DELIVER, FIRST_SPECIAL, LAST, NEVER, NOT_PLAIN, QUOTE, TRADE
 from engine.loop.handing import hand, has_room
 from engine.loop.plain_orders import plain_orders
+from engine.loop.valuing import sample_equity
 from engine.market.book import LOWEST_KEY, bit_at_or_below, has_bit, key_of, settle, sides_at, slot_of
 from engine.model import jit
 from engine.model.units import NULL_TIME
@@ -118,6 +121,8 @@ def quote_side(s: Any, side: Any, key: int, size: int) -> None:
 def plain(state: int, stream: int, stop: int, horizon: int, address: int) -> int:
     """Apply a stream's plain messages that end before row `stop` and lie before the time `horizon`.
 
+    Equity is sampled on the way: all that it is made of stands in the records.
+
     With the address of the state, a compiled strategy is handed what is for it on the way, until it does
     something; DELIVER or FAILED_HANDLER when that could not be done here. The caller has made sure that
     agenda and notes have room for one message.
@@ -151,8 +156,12 @@ def plain(state: int, stream: int, stop: int, horizon: int, address: int) -> int
         ts = times[row]
         if ts >= horizon:
             break
+        if v.told and ts >= s.next_sample:
+            if s.equity_count == s.equity_capacity:
+                break
+            sample_equity(s, ts)
         kind = kinds[row]
-        if kind != BOOK and kind != TRADE and kind != QUOTE:
+        if kind != BOOK and kind != TRADE and kind != QUOTE and kind != BAR:
             break
         number = int(numbers[row])
         instrument = instruments[number]
@@ -264,6 +273,22 @@ def plain(state: int, stream: int, stop: int, horizon: int, address: int) -> int
                         s.now = ts
                         match_trade(s, number, -sign, price, sizes[i], shown_already, stamps[i], 0)
                         matched = True
+        elif kind == BAR:
+            end = row + 3
+            if not v.told or end >= stop or not (flags[end] & LAST or end == n - 1):
+                break
+            plain = True
+            for i in range(row + 1, end + 1):
+                plain = plain and kinds[i] == BAR and numbers[i] == number and not flags[i - 1] & LAST
+            if not plain:
+                break
+            if instrument.match_on == MATCH_BARS:
+                if instrument.bar_head >= 0 and row > s.bars_matched:
+                    break  # it meets orders of ours first
+                if is_final(v, row):
+                    market.last_price = prices[end]
+                    markets[2 * number].last_price = prices[end]
+            now = ts
         else:
             if not flags[row] & LAST and row < n - 1:
                 end = row + 1
@@ -301,7 +326,7 @@ def plain(state: int, stream: int, stop: int, horizon: int, address: int) -> int
         if end == following:
             s.now = now
             v.row = row
-            s.cause_seq = v.first_seq + end
+            s.cause_seq = seq_at(v, end)
             s.trigger = 0
             s.trigger_id = 0
             before = s.creation
@@ -328,7 +353,7 @@ def plain(state: int, stream: int, stop: int, horizon: int, address: int) -> int
         s.now = now
         v.row = row
         if v.told:
-            s.cause_seq = v.first_seq + row - 1
+            s.cause_seq = seq_at(v, row - 1)
     return 0
 
 

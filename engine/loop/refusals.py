@@ -53,7 +53,7 @@ def _float_words(who: Instrument, refusal: Any) -> str:
     return f"{what} {float(refusal['value'])!r}: {problem}"
 
 
-def _limit_words(  # noqa: C901, PLR0912, PLR0915  one branch a limit
+def _limit_words(  # noqa: C901, PLR0912  one branch a limit
     memory: Memory, who: Instrument, reason: Reason, refusal: Any
 ) -> str:
     side, size, price = (int(refusal[name]) for name in ("side", "size", "price"))
@@ -76,8 +76,6 @@ def _limit_words(  # noqa: C901, PLR0912, PLR0915  one branch a limit
         said = f"no session of {who.key} is known that ends after now: its log has no such SESSION rows"
     elif reason == Reason.NO_TRIGGER_PRICE:
         said = f"stops look at mark prices here, and none of {who.key} has come"
-    elif reason == Reason.BAR_ONLY:
-        said = f"the log has only bars of {who.key}, and this version fills nothing on bars"
     elif reason == Reason.PRICE_INCREMENT:
         said = f"a price of it is no positive multiple of {level(who.tick)}"
         if price % who.tick or price < 0:

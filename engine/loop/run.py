@@ -43,6 +43,7 @@ from engine.loop.context import LoopContext
 from engine.loop.keeping import Keeper
 from engine.loop.machine import Machine
 from engine.loop.memory import FIELD, Memory
+from engine.loop.series import Woven
 from engine.loop.special import SpecialRows, clock_row
 from engine.loop.venue_clock import VenueClock
 from engine.model.instruments import Registry
@@ -59,6 +60,7 @@ _REFERENCE = (int(Kind.SOURCE), int(Kind.INSTRUMENT))
 _ROW, _ROWS, _NEXT, _COUNT = FIELD["row"], FIELD["rows"], FIELD["delivery_next"], FIELD["delivery_count"]
 _FIRST_SEQ, _FILE, _CAUSE = FIELD["first_seq"], FIELD["file"], FIELD["cause_seq"]
 _VENUE_ITEMS, _LIVE, _AGENDA = FIELD["venue_items"], FIELD["live_orders"], FIELD["agenda_count"]
+_SEQS = FIELD["seqs"]
 _TRIGGER, _TRIGGER_ID = FIELD["trigger"], FIELD["trigger_id"]
 _OUT_FIRST, _OUT_LAST, _OUT_WORD = FIELD["out_first"], FIELD["out_last"], FIELD["out_word"]
 _NOW, _INSTANT, _CALLS = FIELD["now"], FIELD["instant"], FIELD["instant_calls"]
@@ -159,15 +161,13 @@ class Runner:
         self._pump()
 
     def _feed(self, batch: Batch, file: int) -> None:
-        self._batch = batch
         self._file = file
         self.told += batch.count
         self.places[file] = batch.first_seq + batch.count
         memory = self.memory
-        memory.take_columns(batch)
         scalars = memory.scalars
-        scalars[_ROWS] = batch.count
-        scalars[_ROW] = 0
+        batch = self._take_rows(batch)
+        self._batch = batch
         scalars[_FIRST_SEQ] = batch.first_seq
         scalars[_FILE] = file
         need = kernels.index(memory.address)
@@ -181,6 +181,22 @@ class Runner:
         self.memory.tables.forget()
         with watched():
             self._run()
+
+    def _take_rows(self, batch: Batch) -> Batch:
+        """Let the kernels see these rows, and the bars that they finish where the strategy asked for some."""
+        memory, scalars = self.memory, self.memory.scalars
+        memory.take_columns(batch)
+        scalars[_ROWS] = batch.count
+        scalars[_ROW] = 0
+        series = self.context.series
+        if series.count:
+            woven = series.weave(batch)
+            if isinstance(woven, Woven):
+                memory.take_columns(woven)
+                scalars[_ROWS] = woven.count
+                scalars[_SEQS] = woven.seqs.ctypes.data
+                return woven
+        return batch
 
     def _pump(self) -> None:
         """With a clock of the venue's own: run as far as the venues' rows have come."""
@@ -205,7 +221,10 @@ class Runner:
     def next_due(self) -> int | None:
         """When something falls due next, ns; None when nothing does. For whoever writes CLOCK rows."""
         due = kernels.next_due(self.memory.address)
-        return None if due == NULL_TIME else due
+        bar = self.context.series.due()
+        if due == NULL_TIME:
+            return bar
+        return due if bar is None else min(due, bar)
 
     def define(self, data: InstrumentData, ts: int, *, interrupted: bool = False) -> int:
         """Take an instrument's definition just before its row of time `ts` is fed; its run-wide index.
@@ -225,6 +244,7 @@ class Runner:
             self.venue_clock.define(instrument)
         if before is not None:
             self.context.redefine(instrument)
+            self.context.series.redefine(before, instrument)
             if self._machine is not None:
                 self._machine.redefine(before, instrument)
             self.ledger.rescale(instrument.index, 10 ** (instrument.size_decimals - before.size_decimals))
@@ -269,11 +289,11 @@ class Runner:
         due = self.next_due()
         if self.started and due is not None and due <= ts:
             with watched():
-                self.memory.take_columns(clock_row(ts))
                 scalars = self.memory.scalars
-                scalars[_ROWS] = 1
-                scalars[_ROW] = 0
                 scalars[_FIRST_SEQ] = scalars[_CAUSE]  # no row of the log: the last cause stays
+                self._batch = self._take_rows(clock_row(ts, scalars[_CAUSE]))
+                if self._machine is not None:
+                    self._machine.take(self._batch)
                 kernels.index(self.memory.address)
                 self._chunk = None
                 self._run()
@@ -461,7 +481,9 @@ class Runner:
         self.memory.fee_plans.check_prices(self.context.visible)
         self._charges.begin(now)
         self._trigger(_START, 0)
+        self.context.asks_bars = self._caller.handler("on_bar") is not None
         self._caller.once("on_start")
+        self.context.asks_bars = False
         if self.snapshots is not None:
             self.snapshots.begin(self)
         self._compile()

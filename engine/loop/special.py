@@ -13,6 +13,7 @@ from engine.loop.caller import Caller
 from engine.loop.charges import Charges
 from engine.loop.codes import H_NEWS, H_STATUS, IGNORED
 from engine.loop.memory import Memory
+from engine.loop.series import seq_of
 from engine.model.errors import InputError, UsageError
 from engine.model.instruments import Instrument, Registry
 from engine.model.kinds import (
@@ -81,7 +82,7 @@ class SpecialRows:
             self._read(code, row)
         except msgspec.DecodeError as error:  # never a strategy's own: those are StrategyErrors by now
             raise InputError(
-                f"row {self._batch.first_seq + row} of the run's log {self._file + 1}: the data of this "
+                f"row {seq_of(self._batch, row)} of the run's log {self._file + 1}: the data of this "
                 f"{kind_name(int(self._batch.kind[row]))} row cannot be read: {error}",
                 hint="engine log check says whether the log is what was written",
             ) from None
@@ -218,8 +219,8 @@ class SpecialRows:
         self._context.cancel_all()
 
 
-def clock_row(ts: int) -> Batch:
-    """A batch of one CLOCK row."""
+def clock_row(ts: int, seq: int) -> Batch:
+    """A batch of one CLOCK row, which goes by that number."""
     rows = RowBuffer(1)
     rows.append(ts, Kind.CLOCK, flags=Flag.LAST)
-    return batch_of_buffer(rows, 0)
+    return batch_of_buffer(rows, seq)

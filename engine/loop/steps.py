@@ -29,7 +29,6 @@ from engine.execution.state import (
     ITEM_EXPIRY,
     ITEM_ORDER,
     ITEM_TIMER,
-    MATCH_BARS,
     MATCH_BOOK,
     MATCH_QUOTES,
     SIDES_EACH,
@@ -48,6 +47,7 @@ from engine.execution.state import (
     uint16_at,
     uint32_at,
 )
+from engine.loop.bar_rows import mark, seq_at
 from engine.loop.codes import (
     BAR,
     BOOK,
@@ -56,7 +56,6 @@ from engine.loop.codes import (
     CLEAR,
     DRAIN_EQUITY,
     END,
-    FINAL,
     GROW_ITEMS,
     GROW_LEVELS,
     GROW_NOTES,
@@ -140,6 +139,16 @@ def room_for(s: Any, trades: int) -> int:
         s.out_need = notes
         return GROW_NOTES
     return 0
+
+
+@jit.inlined
+def room_for_bars(s: Any) -> int:
+    """0 when there is room for what bars can do to an order: accept, trigger, resize, fill and end it."""
+    need = 8 * s.live_orders + 64
+    if s.item_free_count < need:
+        s.out_need = need
+        return GROW_ITEMS
+    return DRAIN_EQUITY if s.equity_count == s.equity_capacity else 0
 
 
 @jit.helper
@@ -240,11 +249,8 @@ def apply_message(s: Any, v: Any, first: int, last: int) -> None:
                     several = several or touched >= 0
                     touched = number
                     market.touched = 1
-        elif kind == BAR:
-            if flags[i] & FINAL:
-                number = np_int(numbers[i])
-                if instruments[number].match_on == MATCH_BARS:
-                    markets[2 * number + place].last_price = prices[i]
+        elif kind == BAR and v.told:
+            mark(s, v, i)
     if touched >= 0:
         if several:
             for number in range(s.instrument_count):
@@ -289,7 +295,7 @@ def apply(state: int, stream: int, end: int) -> int:
     s.now = time
     apply_message(s, v, first, end)
     if v.told:
-        s.cause_seq = v.first_seq + end
+        s.cause_seq = seq_at(v, end)
     v.row = end + 1
     return 0
 

@@ -8,7 +8,8 @@ order, and beside them the times they happened at:
     not stamped   ts - feed latency
     and never before the venue's row above; a message happens when its last row does
 
-A venue's rows are the market rows of its instruments. A STATUS row that says that a book lacks something
+A venue's rows are the trades, quotes and depth of its instruments. A bar is known to nobody until it is over;
+it meets orders when it is received (`loop.bar_rows`). A STATUS row that says that a book lacks something
 comes to its venue as rows without a stamp, after its message, that put the book in doubt.
 
 How far ahead rows are read is bounded by the look-ahead, hence memory is. Stamps that were held back to
@@ -107,7 +108,7 @@ class VenueClock:
     def take(self, batch: Batch, file: int) -> None:
         """Rows have come: keep them for the venues they are of."""
         doubts = self._doubts(batch, file)
-        market = (batch.kind <= int(Kind.BAR)) & (batch.instrument < len(self._groups))
+        market = (batch.kind < int(Kind.BAR)) & (batch.instrument < len(self._groups))
         groups = np.full(batch.count, -1, np.int64)
         groups[market] = self._groups[batch.instrument[market]]
         for number, venue in enumerate(self._venues):

@@ -16,6 +16,7 @@ import numpy as np
 
 from engine.config import slippage_text
 from engine.execution.money import MONEY_DECIMALS
+from engine.execution.state import MATCH_BARS
 from engine.loop.run import Runner
 from engine.model.errors import InternalError
 from engine.model.instruments import Instrument
@@ -69,6 +70,7 @@ class Summary(msgspec.Struct, kw_only=True):
     fills_by_reason: dict[str, int] = {}
     ends_by_reason: dict[str, int] = {}
     latency_ms: dict[str, float] = {}
+    bars_at_once: bool = False  # orders on instruments that have only bars had no latency
     latency_rows: int = 0  # recorded orders that entry and response were read off; 0: they are constant
     profile: str = ""
     fee_asset: str = ""  # "quote", "received", or a name; those of venues beside it
@@ -180,6 +182,11 @@ def summarise(runner: Runner, *, seconds: float, strategy: str) -> Summary:
             for name in (("feed",) if config.latency.table else ("feed", "entry", "response"))
         },
         latency_rows=len(config.latency.table),
+        bars_at_once=not config.bar_latency
+        and any(
+            runner.memory.of_instrument(i.index, "match_on") == MATCH_BARS
+            for i in runner.registry.instruments
+        ),
         profile=config.profile,
         queue=_queue(runner),
         fee_asset=", ".join(
@@ -381,7 +388,8 @@ def table(summary: Summary) -> str:
             "latency",
             ", ".join(f"{name} {value:g} ms" for name, value in s.latency_ms.items())
             + " (assumed)"
-            + (f", entry and response of {s.latency_rows:,} recorded orders" if s.latency_rows else ""),
+            + (f", entry and response of {s.latency_rows:,} recorded orders" if s.latency_rows else "")
+            + (", none on bars" if s.bars_at_once else ""),
         ),
         ("venue", f"profile {s.profile}, queue {s.queue}, clock {s.clock}, slippage {s.slippage}"),
         ("span", f"{s.first} to {s.last}"),

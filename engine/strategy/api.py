@@ -148,7 +148,10 @@ class Book(msgspec.Struct, frozen=True, gc=False):
 
 
 class Bar(msgspec.Struct, frozen=True, gc=False):
-    """A finished bar over [start, end); `volume` in base units, `trades` how many made it."""
+    """A finished bar over [start, end); `volume` in base units, `trades` how many made it.
+
+    series   0 for a bar of the log; else it was made of trades, and this is what `ctx.bars` answered
+    """
 
     instrument: Instrument
     start: int
@@ -161,6 +164,7 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
     trades: int
     ts: int
     flags: int
+    series: int = 0
 
     @property
     def end(self) -> int:
@@ -317,6 +321,14 @@ class Context(Protocol):
 
     def instrument(self, name: str) -> Instrument:
         """By key ("BTCUSDT.binance") or by a symbol that only one venue has. Call it in on_start."""
+
+    def bars(self, instrument: Instrument, every: str) -> int:
+        """Have bars made of the trades; on_bar gets them. Call it in on_start. Returns the series' number.
+
+        `every` is a time ("1m"), a number of trades ("500t"), an amount of base units ("10v") or of money
+        traded ("100000d"). `bar.series` says which series a bar is of. No order fills on such bars.
+        """
+        ...
 
     def market(self, instrument: Instrument, size: float) -> int:
         """Buy (size > 0) or sell (size < 0) at what the market offers; returns the order's number."""

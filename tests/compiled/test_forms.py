@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import engine
 from engine.config import Account, Fees, Latency, Risk, RunConfig
 from engine.model.kinds import InstrumentData
 from engine.model.units import MILLISECOND_NS
@@ -69,6 +70,28 @@ def both(
         assert getattr(outcome.runner.ledger, name) == getattr(expected.runner.ledger, name)
     assert (outcome.runner.keeper.equity_curve() == expected.runner.keeper.equity_curve()).all()
     return outcome
+
+
+@engine.compiled
+class Asking(Everything):
+    """The same, with bars made of the trades."""
+
+    def on_start(self, ctx: Any) -> None:
+        """Ask for some of each."""
+        super().on_start(ctx)
+        for who in ctx.instruments:
+            if "trade" in who.channels:
+                self.digest += ctx.bars(who, "50ms") + ctx.bars(who, "3t")
+                self.digest += ctx.bars(who, "0.02v") + ctx.bars(who, "60d")
+
+
+@pytest.mark.parametrize("batch_rows", [1, 7, 64, 65_536])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_bars_of_the_log_and_bars_made_of_trades_agree(name: str, batch_rows: int) -> None:
+    """Orders on bars, and series of all kinds: whatever the batches, both forms decide and see the same."""
+    messages = RandomMarket(7).messages(700)
+    outcome = both(lambda: Asking(activity=0.3), messages, CONFIGS[name], batch_rows=batch_rows)
+    assert name == "cash" or any(d.reason == "bar" for d in outcome.journal)
 
 
 @pytest.mark.parametrize("seed", range(1, 4), ids=lambda s: f"seed{s}")

@@ -19,6 +19,7 @@ from tests.helpers.logs import definitions, make_log
 from tests.helpers.played import SAMPLE
 from tests.helpers.two_venues import two_venues
 from tests.reference.markets import ALL, BOOKED, QUOTED, RandomMarket
+from tests.reference.scenario import BARS, bar
 
 BENCH = Path(__file__).parent.parent.parent / "bench" / "strategies"
 # Those that have no compiled form, with why.
@@ -47,12 +48,17 @@ def run(name: str, log: Path, *, compiled: bool, batch_rows: int = 0) -> tuple[s
 
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: Path(name).stem)
 def test_both_forms_give_one_hash_on_the_sample(name: str, tmp_path: Path) -> None:
-    """An hour of trades, quotes and books; where it takes two venues, of those."""
+    """An hour of trades, quotes and books; where it takes two venues or bars, of those."""
     if name in INTERPRETED_ONLY:
         with pytest.raises(StrategyError, match=INTERPRETED_ONLY[name]):
             run(name, SAMPLE, compiled=True)
         return
     log = two_venues(tmp_path / "venues.arrow") if name == "arbitrage" else SAMPLE
+    if Path(name).stem == "bar_cross":
+        closes = [100 + 9 * abs(n % 300 - 150) // 150 for n in range(900)]
+        bars = [bar(60 * n, price, price + 1, price - 1, price) for n, price in enumerate(closes)]
+        head = definitions([msgspec.structs.replace(BARS, size_decimals=2, size_increment="0.01")])
+        log = make_log(tmp_path / "bars.arrow", [*head, *bars], with_definitions=False)
     expected = run(name, log, compiled=False)
     assert run(name, log, compiled=True) == expected
     assert run(name, log, compiled=True, batch_rows=1000) == expected

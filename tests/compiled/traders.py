@@ -100,6 +100,7 @@ class Everything(engine.Strategy):
         self.see(bar.high - bar.low)
         self.see(bar.open + bar.close * bar.volume)
         self.see((bar.end - bar.start) // 1_000_000)
+        self.see(bar.series)
         self.see(bar.trades)
         if bar.final and not bar.revised:
             self.digest += 5

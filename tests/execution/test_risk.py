@@ -189,14 +189,6 @@ def test_orders_that_reduce_pass_the_cap_but_not_together_through_zero() -> None
 # --- what can be traded at all ---
 
 
-def test_bars_alone_fill_nothing_in_this_version() -> None:
-    """Delivered, but an order on them is refused."""
-    bars = whole("bar")
-    outcome, script = run([clock(0)], {1: lambda ctx, it: ctx.market(it, 1)}, instruments=[bars])
-    assert [d.reason for d in outcome.journal] == ["bar_only"]
-    assert "only bars of XY.binance" in script.words[1]
-
-
 @pytest.mark.parametrize(
     ("data", "words"),
     [

@@ -58,6 +58,9 @@ class TwinContext:
     def instrument(self, name: str) -> Instrument:
         return next(i for i in self._twin.visible if name in (i.key, i.symbol))
 
+    def bars(self, instrument: Instrument, every: str) -> int:
+        return self._twin.series.ask(instrument, every)
+
     # --- orders ---
 
     def market(self, instrument: Instrument, size: float) -> int:

@@ -19,15 +19,18 @@ from engine.execution.state import JournalKind
 from engine.model.instruments import Instrument, Registry
 from engine.model.kinds import Flag, InstrumentData, Kind, NewsData, StatusData
 from engine.model.units import NULL_TIME, parse_decimal
-from engine.strategy.api import BookUpdate, Fill, News, OrderUpdate, Quote, Status, Strategy, Trade
+from engine.strategy.api import Bar, News, Status, Strategy
 from tests.helpers.logs import Message, Row
 from tests.reference import risk
+from tests.reference.bars import executing
 from tests.reference.book import Market
 from tests.reference.context import TwinContext
+from tests.reference.events import event_of, fill_of, update_of
 from tests.reference.market_rows import apply_depth, brings_book
 from tests.reference.order_book import OrderedMarket
 from tests.reference.orders import FINAL, Order
 from tests.reference.rows import groups, match_on, stamp_of
+from tests.reference.series import Series
 from tests.reference.venue import Execution, Purse, Venue
 from tests.reference.venue_times import VenueStep, VenueTimes, doubts, steps
 
@@ -119,6 +122,7 @@ class Twin:
             self._report,
         )
         self.context = TwinContext(self)
+        self.series = Series()
         self.agenda: list[tuple[int, int, int, Callable[[], None]]] = []
         self._creation = 0
         self._numbers = 0
@@ -150,6 +154,10 @@ class Twin:
             if message.rows[0].kind == Kind.END:
                 self._work_until(self.now)
                 continue
+            while (due := self.series.first_due(message.ts)) is not None:
+                self._tell_made(self.series.over(due))
+            self._work_until(message.ts)
+            self._meet_bars(message, seq + len(message.rows) - 1)
             for rows in steps(message.rows, row_by_row=self.config.rules.row_by_row):
                 self._work_until(message.ts)
                 self.now = message.ts
@@ -160,6 +168,8 @@ class Twin:
             self._trigger = (0, 0)
             self._deliver(message)
             self._work_until(message.ts)
+            for bar in self._made(message):
+                self._tell_made(bar)
         self._halted = True
         self._trigger = (4, 0)
         self._handle("on_stop")
@@ -179,6 +189,31 @@ class Twin:
                 self._happen(self._at_venues.pop(0))
             else:
                 return
+
+    def _made(self, message: Message) -> list[Bar]:
+        """Bars that a message's trades finish."""
+        bars = []
+        for row in message.rows:
+            if row.kind == Kind.TRADE and not row.flags & _NEVER_MATCH and not self._is_double(row):
+                who = self.instruments[self._file_numbers[row.instrument]]
+                bars += self.series.trade(who, message.ts, row.price, row.size)
+        return bars
+
+    def _tell_made(self, bar: Bar) -> None:
+        """A bar made of trades is a message of its own."""
+        self._work_until(bar.ts)
+        self.now = bar.ts
+        self._trigger = (0, 0)
+        self._handle("on_bar", bar)
+        self._work_until(bar.ts)
+
+    def _meet_bars(self, message: Message, seq: int) -> None:
+        """Bars meet our orders, and we hear of it, before they are told."""
+        for bar in executing(message.rows):
+            index = self._file_numbers[bar.instrument]
+            if self.markets[index].match_on == "bar" and self.venue.on_bars.has_orders(index):
+                self.now, self._cause = message.ts, seq
+                self.venue.on_bars.bar(index, bar)
 
     def _happen(self, step: VenueStep) -> None:
         """Rows meet our orders."""
@@ -267,11 +302,22 @@ class Twin:
         order.counted = order.size
         order.lock = risk.lock(self.config, who, market, order.side, order.size, order.price, order.kind)
         account.locked += order.lock
-        self._push(self._arrival(), ARRIVAL, lambda: self.venue.arrive(order))
+        self._push(self._arrival(index), ARRIVAL, lambda: self._arrive(order))
         return order.number
 
-    def _arrival(self) -> int:
+    def _arrive(self, order: Order) -> None:
+        if self.markets[order.instrument].match_on == "bar":
+            self.venue.on_bars.arrive(order, self.now)
+        else:
+            self.venue.arrive(order)
+
+    def _at_once(self, index: int) -> bool:
+        return self.markets[index].match_on == "bar" and not self.config.bar_latency
+
+    def _arrival(self, index: int) -> int:
         latency = self.config.latency
+        if self._at_once(index):
+            return self.now
         return self.now + latency.entry_ns + (0 if self.own_clock else latency.feed_ns)
 
     def _open(self, index: int, side: int) -> int:
@@ -290,13 +336,15 @@ class Twin:
             if order.state not in FINAL:
                 self.venue.arrive_cancel(order)
 
-        self._push(self._arrival(), ARRIVAL, arrive)
+        self._push(self._arrival(order.instrument), ARRIVAL, arrive)
 
     # --- reports ---
 
     def _report(self, order: Order, event: Event, reason: Reason, fill: Execution | None) -> None:
         latency = self.config.latency
         delay = latency.response_ns if self.own_clock else max(0, latency.response_ns - latency.feed_ns)
+        if self._at_once(order.instrument):
+            delay = 0
         size = order.size
         self._push(self.now + delay, REPORT, lambda: self._hear(order, event, reason, fill, size))
 
@@ -332,40 +380,12 @@ class Twin:
             order.lock = order.counted = 0
             del self.live[order.number]
         self.context.before_report(order, reason)
-        sizes, prices = 10**who.size_decimals, 10**who.price_decimals
         if fill is not None:
-            self._handle(
-                "on_fill",
-                Fill(
-                    order.number,
-                    who,
-                    order.side,
-                    fill.price / prices,
-                    fill.size / sizes,
-                    fill.fee / 1e8,
-                    fill.maker,
-                    reason.name,
-                    self.positions[index] / sizes,
-                    self.now,
-                    fill.asset,
-                ),
-            )
+            self._handle("on_fill", fill_of(order, who, fill, reason, self.positions[index], self.now))
         word = "accepted" if event == Event.ACCEPTED else order.state if order.state in FINAL else ""
         if word:
-            self._handle(
-                "on_order",
-                OrderUpdate(
-                    order.number,
-                    who,
-                    word,
-                    order.side,
-                    order.known_size / sizes,
-                    order.filled / sizes,
-                    order.price / prices if order.price else None,
-                    reason_name(reason) if reason and fill is None else "",
-                    self.now,
-                ),
-            )
+            why = reason_name(reason) if reason and fill is None else ""
+            self._handle("on_order", update_of(order, who, word, why, self.now))
         self.context.after_report(order)
 
     # --- messages ---
@@ -412,6 +432,10 @@ class Twin:
                     own = ordered and brings_book(rows, row, market)
                     stamp = stamp_of(row)
                     self.venue.trade(index, row.side, row.price, row.size, stamp, own=own)
+        for bar in executing(rows):
+            market = markets[self._file_numbers[bar.instrument]]
+            if market.match_on == "bar":
+                market.last = bar.close
 
     def _note_quotes(self, rows: Sequence[Row]) -> None:
         """What the strategy reads as the quote."""
@@ -447,44 +471,12 @@ class Twin:
                 ),
             )
             return
-        if kind not in (Kind.TRADE, Kind.QUOTE, Kind.BOOK) or last.flags & _NOT_DELIVERED:
+        if kind not in (Kind.TRADE, Kind.QUOTE, Kind.BOOK, Kind.BAR) or last.flags & _NOT_DELIVERED:
             return
         who = self.instruments[self._file_numbers[first.instrument]]
-        if who not in self.visible:
-            return
-        prices, sizes = 10**who.price_decimals, 10**who.size_decimals
-        if kind == Kind.BOOK:
-            if not last.flags & Flag.MAYBE_BAD_BOOK:
-                self._handle("on_book", BookUpdate(who, ts, stamp_of(last), last.id, int(last.flags)))
-        elif kind == Kind.QUOTE:
-            self._handle(
-                "on_quote",
-                Quote(
-                    who,
-                    first.price / prices,
-                    first.size / sizes,
-                    last.price / prices,
-                    last.size / sizes,
-                    ts,
-                    stamp_of(first),
-                    first.id,
-                    int(first.flags),
-                ),
-            )
-        elif not self._is_double(first):
-            self._handle(
-                "on_trade",
-                Trade(
-                    who,
-                    first.price / prices,
-                    first.size / sizes,
-                    first.side,
-                    ts,
-                    stamp_of(first),
-                    first.id,
-                    int(first.flags),
-                ),
-            )
+        told = event_of(kind, who, rows, ts)
+        if who in self.visible and told is not None and not self._is_double(first):
+            self._handle(f"on_{kind.name.lower()}", told)
 
     def _status(self, row: Row, ts: int) -> None:
         data = msgspec.json.decode(row.data or b"{}", type=StatusData)

@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from engine.model.kinds import (
+    BarData,
     Flag,
     InstrumentData,
     Kind,
     NewsData,
+    Part,
     StatusData,
     encode_canonical,
 )
@@ -122,7 +124,7 @@ class RandomMarket:
             return [Row(Kind.NEWS, ts_venue=self._stamp(), data=encode_canonical(data))]
         if dice < 0.065:
             return self._gap(number)
-        possible = [name for name in ("trade", "aggtrade", "quote", "book") if name in channels]
+        possible = [name for name in ("trade", "aggtrade", "quote", "book", "bar") if name in channels]
         if not possible:
             return [Row(Kind.CONTROL, instrument=0)]
         self.mid[number] += TICK * chance.choice((-1, 0, 0, 0, 0, 1))
@@ -132,6 +134,8 @@ class RandomMarket:
             return self._book(number)
         if name == "quote":
             return self._quote(number)
+        if name == "bar":
+            return self._bar(number)
         return [self._trade(number, name) for _ in range(chance.choice((1, 1, 1, 2, 4)))]
 
     def _stamp(self) -> int:
@@ -155,6 +159,32 @@ class RandomMarket:
             size=self._size(),
             id=self.id,
         )
+
+    def _bar(self, number: int) -> list[Row]:
+        chance = self.chance
+        flags = chance.choice((Flag.FINAL,) * 8 + (Flag(0), Flag.REVISED, Flag.FINAL | Flag.REVISED))
+        # Most begin where orders may have arrived a moment ago; a few before, or nobody knows when.
+        begun = self.ts - chance.choice((0, 0, 1_000, 3_000_000, 20_000_000, 400_000_000))
+        prices = [self.mid[number] + TICK * chance.randrange(-3, 4) for _ in range(4)]
+        low, *_, high = sorted(prices)
+        data = encode_canonical(BarData(chance.choice((1_000_000_000, 60_000_000_000))))
+        four = ((Part.OPEN, prices[0]), (Part.HIGH, high), (Part.LOW, low), (Part.CLOSE, prices[1]))
+        if chance.random() < 0.05:
+            begun = NULL_TIME
+        return [
+            Row(
+                Kind.BAR,
+                ts_venue=begun,
+                part=part,
+                flags=flags,
+                instrument=number,
+                price=price,
+                size=self._size() if part == Part.CLOSE else 0,
+                id=chance.randrange(1, 9) if part == Part.CLOSE else 0,
+                data=data if part == Part.OPEN and chance.random() < 0.8 else None,
+            )
+            for part, price in four
+        ]
 
     def _quote(self, number: int) -> list[Row]:
         chance = self.chance

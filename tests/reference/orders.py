@@ -33,6 +33,7 @@ class Order:
     matched_message: int = 0
     joined_stamp: int | None = None
     venue_lock: int = 0
+    since: int = 0  # on bars: when it arrived
     # as heard
     state: str = "submitted"
     filled: int = 0

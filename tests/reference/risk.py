@@ -60,8 +60,6 @@ def check(  # noqa: C901, PLR0911, PLR0912  one line a limit, in the order of th
     """Why the order may not leave, or None."""
     if halted:
         return Reason.HALTED
-    if market.match_on == "bar":
-        return Reason.BAR_ONLY
     if who.status != "TRADING" or not market.match_on:
         return Reason.NOT_TRADABLE
     if size % who.lot:

@@ -16,7 +16,7 @@ from typing import Any
 
 from engine.config import Account, Fees, Latency, Risk, Rules, RunConfig
 from engine.model.instruments import Instrument
-from engine.model.kinds import Flag, InstrumentData, Kind, StatusData, encode_canonical
+from engine.model.kinds import BarData, Flag, InstrumentData, Kind, Part, StatusData, encode_canonical
 from engine.model.units import NULL_TIME, SECOND_NS
 from engine.strategy.api import Strategy
 from tests.helpers.logs import Message, Row, at
@@ -71,6 +71,7 @@ def whole(*channels: str, **changes: Any) -> InstrumentData:
 DEPTH = whole("trade", "book")
 QUOTES = whole("trade", "quote")
 TRADES = whole("trade")
+BARS = whole("bar")
 
 
 def book(
@@ -108,6 +109,44 @@ def trades(seconds: float, *prints: tuple[int, int, int], stamp: int = NULL_TIME
         tuple(
             Row(Kind.TRADE, stamp, 1, 0, flags, instrument=1, side=side, price=price, size=size)
             for side, price, size in prints
+        ),
+    )
+
+
+def bar(
+    seconds: float,
+    opened: int,
+    high: int,
+    low: int,
+    close: int,
+    *,
+    start: float | None = None,
+    interval: float = 60,
+    volume: int = 1,
+    flags: int = Flag.FINAL,
+    instrument: int = 1,
+    source: int = 1,
+) -> Message:
+    """A bar that is known at `seconds`; it began an interval earlier, unless said otherwise."""
+    begun = at(seconds - interval if start is None else start)
+    data = encode_canonical(BarData(round(interval * SECOND_NS)))
+    prices = ((Part.OPEN, opened), (Part.HIGH, high), (Part.LOW, low), (Part.CLOSE, close))
+    return Message(
+        at(seconds),
+        tuple(
+            Row(
+                Kind.BAR,
+                begun,
+                source,
+                part,
+                flags,
+                instrument,
+                price=price,
+                size=volume if part == Part.CLOSE else 0,
+                id=volume if part == Part.CLOSE else 0,
+                data=data if part == Part.OPEN else None,
+            )
+            for part, price in prices
         ),
     )
 

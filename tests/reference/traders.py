@@ -20,13 +20,20 @@ class RandomTrader(Strategy):
     """Orders, cancels, targets, timers and reads, at random."""
 
     def __init__(
-        self, seed: int, *, activity: float = 0.3, reads: float = 0.3, patient: bool = False
+        self,
+        seed: int,
+        *,
+        activity: float = 0.3,
+        reads: float = 0.3,
+        patient: bool = False,
+        series: tuple[str, ...] = (),
     ) -> None:
         super().__init__()
         self.chance = random.Random(seed)
         self.activity = activity
         self.reads = reads
         self.patient = patient  # rests at and behind the best prices instead of taking
+        self.series = series  # of bars that it may ask for
         self.trace: list[str] = []
         self.orders = 0
 
@@ -36,6 +43,10 @@ class RandomTrader(Strategy):
         self._see(ctx, "start", [str(i) for i in ctx.instruments])
         ctx.every("700ms", "pulse")
         ctx.at(0, "past")
+        for instrument in ctx.instruments:
+            if self.series and self.chance.random() < 0.8 and {"trade", "aggtrade"} & {*instrument.channels}:
+                for every in self.chance.sample(self.series, 2):
+                    self._see(ctx, every, ctx.bars(instrument, every))
         for instrument in ctx.instruments:
             self._act(ctx, instrument)
 
@@ -47,6 +58,9 @@ class RandomTrader(Strategy):
 
     def on_book(self, ctx: Any, update: Any) -> None:
         self._event(ctx, update)
+
+    def on_bar(self, ctx: Any, bar: Any) -> None:
+        self._event(ctx, bar)
 
     def on_news(self, ctx: Any, news: Any) -> None:
         self._see(ctx, "news", news.headline)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from engine.execution.orders import Event, Reason
 from tests.reference import money, queues
+from tests.reference.bars import OnBars
 from tests.reference.book import Market
 from tests.reference.order_book import OrderedMarket
 from tests.reference.orders import Order
@@ -71,6 +72,7 @@ class Venue:
         self.waiting: list[list[Order]] = [[] for _ in instruments]
         self.resting: list[Order] = []
         self.report = report
+        self.on_bars = OnBars(self)
 
     # --- money ---
 
@@ -99,7 +101,8 @@ class Venue:
         purse = self.purses[order.instrument]
         return purse.cash - purse.locked
 
-    def _fill(self, order: Order, what: Execution, reason: Reason) -> None:
+    def fill(self, order: Order, what: Execution, reason: Reason) -> None:
+        """One execution: money, position, the report."""
         purse = self.purses[order.instrument]
         order.done += what.size
         purse.cash -= what.notional * order.side + what.in_quote
@@ -111,7 +114,8 @@ class Venue:
         event = Event.FILL_ALL if order.open == 0 else Event.FILL
         self.report(order, event, reason, what)
 
-    def _end(self, order: Order, event: Event, reason: Reason) -> None:
+    def end(self, order: Order, event: Event, reason: Reason) -> None:
+        """The order is over without a (further) fill."""
         self._leave(order)
         order.at_venue = "done"
         self.report(order, event, reason, None)
@@ -136,53 +140,59 @@ class Venue:
         if order.reduce_only:
             reducible = -self.positions[order.instrument] * order.side
             if reducible <= 0:
-                self._end(order, Event.REJECTED, Reason.REDUCE_ONLY)
+                self.end(order, Event.REJECTED, Reason.REDUCE_ONLY)
                 return
             order.size = min(order.size, reducible)
         best = market.last if market.match_on == "trade" else market.sides[-order.side].best() or 0
         if order.kind == "market":
             if not best:
-                self._end(order, Event.REJECTED, Reason.EMPTY_SIDE)
+                self.end(order, Event.REJECTED, Reason.EMPTY_SIDE)
                 return
             self.report(order, Event.ACCEPTED, Reason.NONE, None)
             why = self._take(order, None)
             if order.open:
-                self._end(order, Event.CANCELLED, why or Reason.NO_LIQUIDITY)
+                self.end(order, Event.CANCELLED, why or Reason.NO_LIQUIDITY)
             return
         matches = best != 0 and best * order.side <= order.price * order.side
         if matches and order.post_only:
             event = Event.EXPIRED if self.rules.post_only_expires else Event.REJECTED
-            self._end(order, event, Reason.POST_ONLY_WOULD_MATCH)
+            self.end(order, event, Reason.POST_ONLY_WOULD_MATCH)
             return
         if order.tif == "fok":
             plan = self._plan(order, order.price) if matches else []
             if sum(size for _, size in plan) < order.size:
-                self._end(order, Event.EXPIRED, Reason.FOK_UNFILLABLE)
+                self.end(order, Event.EXPIRED, Reason.FOK_UNFILLABLE)
                 return
             if not self._can_pay(order, plan):
-                self._end(order, Event.EXPIRED, Reason.INSUFFICIENT_FUNDS)
+                self.end(order, Event.EXPIRED, Reason.INSUFFICIENT_FUNDS)
                 return
         self.report(order, Event.ACCEPTED, Reason.NONE, None)
         if matches:
             why = self._take(order, order.price)
             if why:
-                self._end(order, Event.CANCELLED, why)
+                self.end(order, Event.CANCELLED, why)
                 return
         if order.open == 0:
             return
         if order.tif == "ioc":
             event = Event.EXPIRED if self.rules.remainder_expires else Event.CANCELLED
-            self._end(order, event, Reason.IOC_REMAINDER)
+            self.end(order, event, Reason.IOC_REMAINDER)
             return
         self._rest(order)
 
-    def _rest(self, order: Order) -> None:
+    def hold_back(self, order: Order) -> bool:
+        """What an order to come to rest may cost; without as much it is over."""
         lock = self.lock(order, order.open)
         if lock and lock > self._free(order):
-            self._end(order, Event.CANCELLED, Reason.INSUFFICIENT_FUNDS)
-            return
+            self.end(order, Event.CANCELLED, Reason.INSUFFICIENT_FUNDS)
+            return False
         order.venue_lock = lock
         self.purses[order.instrument].locked += lock
+        return True
+
+    def _rest(self, order: Order) -> None:
+        if not self.hold_back(order):
+            return
         order.at_venue = "resting"
         self.resting.append(order)
         self.markets[order.instrument].sides[order.side].add(order)
@@ -234,18 +244,19 @@ class Venue:
         levels = market.sides[-order.side].levels
         shown = set(levels)
         for price, size in self._plan(order, limit):
-            affordable = self._affordable(order, price, size)
+            affordable = self.affordable(order, price, size)
             if affordable:
                 what = self.execution(order, price, affordable, maker=False)
                 taken = market.match_on != "trade" and price in shown and levels[price].left
                 if taken and self.rules.consume and not self.rules.whole_fills:
                     levels[price].consumed += affordable
-                self._fill(order, what, Reason.TAKER)
+                self.fill(order, what, Reason.TAKER)
             if affordable < size:
                 return Reason.INSUFFICIENT_FUNDS
         return None
 
-    def _affordable(self, order: Order, price: int, size: int) -> int:
+    def affordable(self, order: Order, price: int, size: int) -> int:
+        """How much of a size the account can pay for."""
         if not self.cash_account:
             return size
         if order.side < 0:
@@ -284,27 +295,29 @@ class Venue:
         if order.at_venue == "done":
             self.report(order, Event.CANCEL_REJECTED, Reason.UNKNOWN_ORDER, None)
             return
+        self.on_bars.cancel(order)
         if order.at_venue == "waiting":
             self.waiting[order.instrument].remove(order)
-        self._end(order, Event.CANCELLED, Reason.REQUESTED)
+        self.end(order, Event.CANCELLED, Reason.REQUESTED)
 
     # --- the market moves ---
 
-    def _make(self, order: Order, size: int, reason: Reason) -> None:
-        what = self.execution(order, order.price, size, maker=True)
+    def make(self, order: Order, size: int, reason: Reason, price: int = 0) -> None:
+        """Fill a resting order, at its own price unless another is given."""
+        what = self.execution(order, price or order.price, size, maker=True)
         if self.cash_account and order.side < 0 and self._lacks(order, what):
-            self._end(order, Event.CANCELLED, Reason.INSUFFICIENT_FUNDS)
+            self.end(order, Event.CANCELLED, Reason.INSUFFICIENT_FUNDS)
             return
         if self.cash_account and order.side > 0:
             cost = what.notional + what.in_quote
             if cost > self._free(order) + order.venue_lock:
-                self._end(order, Event.CANCELLED, Reason.INSUFFICIENT_FUNDS)
+                self.end(order, Event.CANCELLED, Reason.INSUFFICIENT_FUNDS)
                 return
             left = order.open - size
             keep = max(0, min(self.lock(order, left), order.venue_lock - cost)) if left else 0
             self.purses[order.instrument].locked -= order.venue_lock - keep
             order.venue_lock = keep
-        self._fill(order, what, reason)
+        self.fill(order, what, reason)
 
     def after_book(self, index: int, reason: Reason) -> None:  # noqa: C901  levels within orders within levels
         """A message changed this book: what crosses fills, then what waited arrives."""
@@ -329,7 +342,7 @@ class Venue:
                             level.consumed += part
                         got += part
                     if got:
-                        self._make(order, got, reason)
+                        self.make(order, got, reason)
         waiting, self.waiting[index] = self.waiting[index], []
         for order in waiting:
             self.arrive(order)
@@ -353,7 +366,7 @@ class Venue:
                 if remaining and part:
                     if rules.share_trades:
                         remaining = max(0, remaining - part)
-                    self._make(order, part, Reason.THROUGH)
+                    self.make(order, part, Reason.THROUGH)
         shown = False
         by_order = isinstance(market, OrderedMarket)
         if rules.set_apart_late and market.match_on == "book" and not own:
@@ -374,4 +387,4 @@ class Venue:
                 part = order.open if rules.whole_fills else min(beyond, order.open)
                 if rules.share_trades:
                     ours += part
-                self._make(order, part, Reason.QUEUE)
+                self.make(order, part, Reason.QUEUE)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engine.model.kinds import Flag, Kind, StatusData
+from engine.model.kinds import Flag, Kind, Part, StatusData
 from engine.model.units import NULL_TIME
 from tests.helpers.logs import Message, Row
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from engine.config import RunConfig
     from engine.model.instruments import Instrument
 
-_MARKET = (Kind.TRADE, Kind.QUOTE, Kind.BOOK, Kind.BAR)
+_MARKET = (Kind.TRADE, Kind.QUOTE, Kind.BOOK)
 
 
 @dataclass
@@ -35,14 +35,17 @@ class VenueStep:
 
 
 def steps(rows: Sequence[Row], *, row_by_row: bool) -> list[list[Row]]:
-    """A message as what is applied together: all of it, or row by row until a snapshot begins."""
+    """A message as what is applied together: all of it, or row by row (a bar at once) up to a snapshot."""
     if not row_by_row:
         return [list(rows)]
     made: list[list[Row]] = []
     for i, row in enumerate(rows):
         if row.flags & Flag.SNAPSHOT:
             return [*made, list(rows[i:])]
-        made.append([row])
+        if row.kind == Kind.BAR and row.part != Part.OPEN and made:
+            made[-1].append(row)
+        else:
+            made.append([row])
     return made
 
 

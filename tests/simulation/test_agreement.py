@@ -16,7 +16,16 @@ from engine.profiles import load_profile, profile_names
 from tests.helpers.logs import Message
 from tests.reference.drive import first_difference, run_engine, run_twin
 from tests.reference.loop import Decision
-from tests.reference.markets import AGGREGATED, ALL, BOOKED, ELSEWHERE, QUOTED, TRADED, RandomMarket
+from tests.reference.markets import (
+    AGGREGATED,
+    ALL,
+    BARRED,
+    BOOKED,
+    ELSEWHERE,
+    QUOTED,
+    TRADED,
+    RandomMarket,
+)
 from tests.reference.traders import Gambler, RandomTrader
 
 MS = MILLISECOND_NS
@@ -123,6 +132,43 @@ def test_resting_orders_agree_on_depth(name: str, seed: int) -> None:
 def test_orders_agree_without_depth(data: InstrumentData, name: str, seed: int) -> None:
     """Quotes, trades or aggregates alone."""
     assert len(check(seed, CONFIGS[name], 500, patient=seed % 2 == 0, instruments=(data,))) > 100
+
+
+BAR_CONFIGS = {
+    **CONFIGS,
+    "asked latency": RunConfig(latency=SHORT, bar_latency=True, risk=WIDE),
+    "venue clock": RunConfig(latency=SHORT, clock="venue", risk=WIDE),
+    "venue clock, asked": RunConfig(latency=SHORT, clock="venue", bar_latency=True, risk=WIDE),
+    "rules": RunConfig(
+        risk=WIDE, rules=Rules(row_by_row=True, post_only_expires=True, remainder_expires=True)
+    ),
+}
+
+
+@pytest.mark.parametrize("seed", range(24, 26), ids=lambda s: f"seed{s}")
+@pytest.mark.parametrize("name", BAR_CONFIGS)
+def test_orders_on_bars_agree(name: str, seed: int) -> None:
+    """Two instruments with bars alone, and one with trades between them."""
+    other = msgspec.structs.replace(BARRED, key="BARRED.kraken", symbol="OTHER", venue="kraken")
+    instruments = (BARRED, TRADED, other)
+    for activity in (0.05, 0.3):
+        decisions = check(seed, BAR_CONFIGS[name], 500, activity=activity, instruments=instruments)
+        assert any(d.reason == "bar" for d in decisions)
+
+
+SERIES = ("1ms", "50ms", "1s", "1t", "3t", "20t", "0.01v", "0.1v", "31.5d", "2000d")
+
+
+@pytest.mark.parametrize(("batch_rows", "chunk"), [(1, 1), (7, 3), (64, 1024), (65_536, 1024)])
+@pytest.mark.parametrize("activity", [0.0, 0.03, 0.3])
+@pytest.mark.parametrize("name", ["default latency", "zero latency", "venue clock"])
+def test_bars_made_of_trades_agree_in_both_gears(
+    name: str, activity: float, batch_rows: int, chunk: int
+) -> None:
+    """The same bars at the same time, whatever is working and however the rows come."""
+    messages = RandomMarket(26).messages(300)
+    make = partial(RandomTrader, 26, activity=activity, series=SERIES)
+    compare(messages, make, BAR_CONFIGS[name], ALL, batch_rows=batch_rows, chunk=chunk)
 
 
 @pytest.mark.parametrize("seed", range(31, 34), ids=lambda s: f"seed{s}")

@@ -79,6 +79,7 @@ class FakeContext:
         self._books: dict[Instrument, Book] = {}
         self._working: list[OpenOrder] = []
         self._number = 0
+        self.series: list[tuple[Instrument, str]] = []  # of bars that were asked for
 
     # What a test does.
 
@@ -120,6 +121,10 @@ class FakeContext:
 
     def instrument(self, name: str) -> Instrument:
         return next(i for i in self.instruments if name in (i.key, i.symbol))
+
+    def bars(self, instrument: Instrument, every: str) -> int:
+        self.series.append((instrument, every))
+        return len(self.series)
 
     def market(self, instrument: Instrument, size: float) -> int:
         self._number += 1

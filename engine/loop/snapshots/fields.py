@@ -58,12 +58,13 @@ LEFT_OUT: dict[str, dict[str, tuple[str, ...]]] = {
             *("own_clock", "feed_latency", "entry_latency", "response_latency", "latency_rows", "seen"),
             *("account_type", "collar_millionths", "queue_model", "queue_power", "row_by_row", "consume"),
             *("share_trades", "set_apart_late", "unseen_is_empty", "whole_through", "whole_fills"),
-            *("post_only_expires", "remainder_expires", "stop_must_wait", "sample_ns"),
+            *("post_only_expires", "remainder_expires", "stop_must_wait", "sample_ns", "bar_latency"),
         ),
         "the strategy's handlers": ("quiet_accepts", "strategy_handlers"),
         "within a step": (
             *(*_OUT, "message_trades", "trigger", "trigger_id", "link_head", "link_tail"),
             *("next_stop", "next_trail", "next_expires", "next_parent", "next_group"),
+            *("bar_begun", "bars_matched", "seqs"),
         ),
     },
     "INSTRUMENT": {
@@ -75,7 +76,7 @@ LEFT_OUT: dict[str, dict[str, tuple[str, ...]]] = {
         "the configuration": ("maker_rate", "taker_rate", "slippage_ticks", "position_cap"),
         "the strategy's handlers": ("want",),
         "references, kept as what they mean": (
-            *("asset", "waiting_head", "waiting_tail", "stop_head", "stop_tail"),
+            *("asset", "waiting_head", "waiting_tail", "stop_head", "stop_tail", "bar_head", "bar_tail"),
         ),
     },
     "MARKET": {},

@@ -113,6 +113,9 @@ class Contexts(Orders):
 
     _ctx_now = _ctx_random = _ctx_instruments
 
+    def _ctx_bars(self, node: ast.Call) -> Value:
+        self.refuse(node, "ctx.bars()", "ask for bars in on_start: self.minutes = ctx.bars(...)")
+
     # --- timers ---
 
     def _name(self, value: Value, node: ast.AST) -> str:

@@ -291,7 +291,7 @@ BOOK_UPDATE = Struct(
 )
 BAR = Struct(
     "Bar",
-    11,
+    12,
     (
         ("instrument", 0, "instrument"),
         ("start", 1, "int"),
@@ -304,6 +304,7 @@ BAR = Struct(
         ("trades", 8, "int"),
         ("ts", 9, "int"),
         ("flags", 10, "int"),
+        ("series", 11, "int"),
         ("end", 0, "bar_end"),
         ("final", 10, "final"),
         ("revised", 10, "revised"),

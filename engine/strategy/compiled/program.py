@@ -39,6 +39,7 @@ _PASSES = 40
 _COLUMN_TYPES = {
     "ts": ("i64", 8, ""),
     "ts_venue": ("i64", 8, ""),
+    "source": ("i16", 2, "zext"),
     "kind": ("i8", 1, "zext"),
     "flags": ("i16", 2, "zext"),
     "instrument": ("i32", 4, "zext"),
@@ -265,6 +266,7 @@ def _bar(code: Code) -> list[str]:
     rows = ["%a", *(code.make(f"add i64 %a, {i}") for i in (1, 2, 3))]
     stamp = _column(code, "ts_venue", "%a")
     none = code.make(f"icmp eq i64 {stamp}, {NULL_TIME}")
+    ours = code.make(f"icmp eq i64 {_column(code, 'source', '%a')}, 0")  # see engine.loop.made_bars
     interval = "0"  # reading it costs a pass over the texts of all bars
     if code.program.wants_intervals:
         base = code.state("column_interval", PTR)
@@ -276,6 +278,7 @@ def _bar(code: Code) -> list[str]:
         *(_column(code, "price", row) for row in rows),
         *_columns(code, rows[3], "size", "id"),
         *_columns(code, "%a", "ts", "flags"),
+        code.select(ours, "i64", _column(code, "id", "%a"), "0"),
     ]
 
 
