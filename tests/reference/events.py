@@ -60,6 +60,7 @@ def fill_of(order: Order, who: Instrument, fill: Execution, reason: Reason, posi
         reason.name,
         position / sizes,
         ts,
+        fill.asset,
     )
 
 
