@@ -66,9 +66,7 @@ _STOP_SOURCES = {"last": STOP_LAST, "bid_ask": STOP_BID_ASK, "mark": STOP_MARK}
 class Memory:
     """All arrays of one run. `scalars[FIELD["now"]]` reads a field of the state record."""
 
-    def __init__(  # noqa: PLR0915  one line a field
-        self, config: RunConfig, *, sample_ns: int = SECOND_NS
-    ) -> None:
+    def __init__(self, config: RunConfig, *, sample_ns: int = SECOND_NS) -> None:
         self.config = check_config(config)
         self.state = np.zeros(1, STATE)
         self.address = int(self.state.ctypes.data)
