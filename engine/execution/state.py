@@ -208,6 +208,7 @@ STATE = np.dtype(
             "told_order_size",
             "told_maker",
             "told_order_price",
+            "special_row",  # where the next message begins that Python has to read a row of
             "fail_a",  # what a failure of a compiled handler was about
             "fail_b",
             # books by order

@@ -1,6 +1,5 @@
 """The loop's kernels: the entry points that Python calls with the address of the state.
 
-    index     which rows of a batch will be delivered, to which handler
     advance   messages and agenda, in their order, until Python is wanted; or messages only, up to a row:
               while nothing is working and nothing due, Python runs ahead on the columns and brings the
               state up to date when somebody looks at it
@@ -16,50 +15,24 @@ from typing import Any
 from engine.execution.agenda import first_due
 from engine.execution.state import (
     deliveries_at,
-    instruments_at,
-    int8_at,
     int64_at,
     state_at,
     stream_at,
     uint8_at,
     uint16_at,
-    uint32_at,
 )
 from engine.loop.bar_rows import NOTHING, first_to_match, match_bars
 from engine.loop.codes import (
-    AGGREGATE,
-    BAR,
-    BOOK,
-    COMMAND,
-    CORPORATE,
     DELIVER,
     DRAIN_JOURNAL,
     END,
-    FINAL,
-    H_BAR,
-    H_BOOK,
-    H_ENGINE,
-    H_NEWS,
-    H_QUOTE,
-    H_STATUS,
-    H_TRADE,
-    IGNORED,
-    INSTRUMENT,
     LAST,
-    MAYBE_BAD,
     NEED_ROWS,
     NEED_VENUE,
     NEVER,
-    NEWS,
-    OPEN,
-    QUOTE,
-    REVISED,
-    SESSION,
     SNAPSHOT,
-    SOURCE,
-    STATUS,
-    TRADE,
 )
+from engine.loop.listing import list_whole, next_special
 from engine.loop.plain import run_plain
 from engine.loop.steps import (
     message_end,
@@ -71,95 +44,6 @@ from engine.loop.steps import (
 from engine.loop.valuing import sample_equity
 from engine.model import jit
 from engine.model.units import NULL_TIME
-
-
-@jit.entry("int64(int64)")
-def index(address: int) -> int:
-    """Fill the delivery list for this batch; returns 0, or the capacity it needs."""
-    s = state_at(address, 1)[0]
-    n = s.rows
-    kinds = uint8_at(s.column_kind, n)
-    flags = uint16_at(s.column_flags, n)
-    numbers = uint32_at(s.column_instrument, n)
-    sides = int8_at(s.column_side, n)
-    sources = uint16_at(s.column_source, n)
-    parts = uint8_at(s.column_part, n)
-    instruments = instruments_at(s.instruments, s.instrument_count)
-    out = deliveries_at(s.deliveries, s.delivery_capacity)
-    wanted = False
-    for k in range(s.instrument_count):
-        wanted = wanted or instruments[k].want != 0
-    count = 0
-    i = 0
-    while i < n:
-        if not wanted:
-            # Nothing of the market is: look for the few other rows, and for where their messages begin.
-            j = i
-            while j < n and kinds[j] < NEWS:
-                j += 1
-            if j == n:
-                break
-            i = j
-            while i > 0 and not flags[i - 1] & LAST:
-                i -= 1
-        end = i
-        while end < n - 1 and not flags[end] & LAST:
-            end += 1
-        j = i
-        while j <= end:
-            kind = kinds[j]
-            handler = 0
-            first = j
-            if kind == TRADE:
-                instrument = instruments[numbers[j]]
-                if (
-                    (instrument.want >> H_TRADE) & 1
-                    and not flags[j] & IGNORED
-                    and not (flags[j] & AGGREGATE and instrument.has_trades)
-                ):
-                    handler = H_TRADE
-            elif kind == BOOK:
-                while j < end and kinds[j + 1] == BOOK and numbers[j + 1] == numbers[j]:
-                    j += 1
-                # Source 0 is the engine itself, which only restates a book at the head of a segment.
-                told = sources[j] != 0 and not flags[j] & (IGNORED | MAYBE_BAD)
-                if (instruments[numbers[j]].want >> H_BOOK) & 1 and told:
-                    handler = H_BOOK
-            elif kind == QUOTE:
-                if j < end and kinds[j + 1] == QUOTE and numbers[j + 1] == numbers[j] and sides[j] > 0:
-                    j += 1
-                if (instruments[numbers[j]].want >> H_QUOTE) & 1 and not flags[j] & IGNORED:
-                    handler = H_QUOTE
-            elif kind == BAR:
-                while (
-                    j < end and kinds[j + 1] == BAR and numbers[j + 1] == numbers[j] and parts[j + 1] != OPEN
-                ):
-                    j += 1
-                told = j == first + 3 and flags[j] & (FINAL | REVISED) and not flags[j] & IGNORED
-                if (instruments[numbers[j]].want >> H_BAR) & 1 and told:
-                    handler = H_BAR
-            elif kind == NEWS:
-                handler = H_NEWS
-            elif kind == STATUS:
-                handler = H_STATUS
-            elif kind == INSTRUMENT or kind == SOURCE or kind == COMMAND or kind == SESSION:
-                handler = H_ENGINE
-            if kind == CORPORATE:
-                handler = H_ENGINE
-            if handler:
-                if count < s.delivery_capacity:
-                    entry = out[count]
-                    entry.handler = handler
-                    entry.first = first
-                    entry.last = j
-                    entry.end = end
-                count += 1
-            j += 1
-        i = end + 1
-    s.delivery_count = count
-    s.delivery_next = 0
-    s.bars_matched = -1
-    return count if count > s.delivery_capacity else 0
 
 
 @jit.helper
@@ -225,6 +109,7 @@ def advance(address: int, stop: int) -> int:
     times = int64_at(s.column_time, n)
     kinds = uint8_at(s.column_kind, n)
     catching_up = stop >= 0
+    inline = s.strategy != 0 and not s.own_clock  # a compiled strategy is handed its events as rows go by
     deliveries = deliveries_at(s.deliveries, s.delivery_capacity)
     while True:
         if catching_up and s.row >= stop:
@@ -237,7 +122,9 @@ def advance(address: int, stop: int) -> int:
         before = n
         if catching_up:
             before = stop
-        elif s.delivery_next < s.delivery_count and (s.strategy == 0 or s.own_clock):
+        elif inline:
+            before = min(before, s.special_row)
+        elif s.delivery_next < s.delivery_count:
             before = deliveries[s.delivery_next].first
         if s.own_clock and not catching_up and n > 0:
             # Whatever the venues do until we can act again; what they tell us comes back by the agenda.
@@ -275,7 +162,7 @@ def advance(address: int, stop: int) -> int:
         if s.row < before:
             came = s.row
             horizon = first_due(s) if s.agenda_count > 0 else NEVER
-            code = run_plain(s, told, before, horizon, address if s.strategy != 0 and not s.own_clock else 0)
+            code = run_plain(s, told, before, horizon, address if inline else 0)
             if code != 0:
                 return code
             if s.row > came:
@@ -286,10 +173,16 @@ def advance(address: int, stop: int) -> int:
         code = room_for(s, s.message_trades)
         if code:
             return code
+        first = s.row
         code = step(s, told, end)
         if code:
             return code
-        if not catching_up and s.delivery_next < s.delivery_count:
+        if inline:
+            if end >= s.special_row:
+                s.special_row = next_special(s, end + 1)
+            if list_whole(s, first, end) > 0:
+                return DELIVER
+        elif not catching_up and s.delivery_next < s.delivery_count:
             if deliveries[s.delivery_next].end == end:
                 s.out_first = s.delivery_next
                 d = s.delivery_next + 1

@@ -33,8 +33,9 @@ from engine.execution.state import (
 )
 from engine.execution.stops import concerns_stops
 from engine.loop.bar_rows import is_final, seq_at
-from engine.loop.codes import BAR, BOOK, DELIVER, FIRST_SPECIAL, LAST, NEVER, NOT_PLAIN, QUOTE, TRADE
+from engine.loop.codes import BAR, BOOK, DELIVER, H_TRADE, LAST, NOT_PLAIN, QUOTE, TRADE
 from engine.loop.handing import hand, has_room
+from engine.loop.listing import list_whole
 from engine.loop.plain_orders import plain_orders
 from engine.loop.valuing import sample_equity
 from engine.market.book import LOWEST_KEY, bit_at_or_below, has_bit, key_of, settle, sides_at, slot_of
@@ -145,9 +146,11 @@ def plain(state: int, stream: int, stop: int, horizon: int, address: int) -> int
     offset = v.offset
     matches = v.matches
     deliveries = deliveries_at(s.deliveries, s.delivery_capacity)
-    following = NEVER  # last row of the next message that is for the strategy
-    if address != 0 and s.delivery_next < s.delivery_count:
-        following = deliveries[s.delivery_next].end
+    trades_wanted = address != 0 and (s.strategy_handlers >> H_TRADE) & 1 != 0
+    created = s.creation
+    if address != 0:
+        s.trigger = 0
+        s.trigger_id = 0
     row_by_row = s.row_by_row
     row = v.row
     began = row
@@ -173,6 +176,30 @@ def plain(state: int, stream: int, stop: int, horizon: int, address: int) -> int
             break
         matched = False
         end = row
+        if kind == TRADE and resting == 0 and flags[row] & (NOT_PLAIN | LAST) == LAST:
+            # Most messages of a log of trades: one that meets nothing of ours.
+            price = prices[row]
+            if matches and concerns_stops(instrument, price):
+                break
+            market.last_price = price
+            now = ts
+            row += 1
+            if trades_wanted and (instrument.want >> H_TRADE) & 1:
+                s.now = now
+                s.cause_seq = seq_at(v, end)
+                if s.stopped != 0 or not has_room(s):
+                    v.row = row
+                    list_whole(s, end, end)
+                    return DELIVER
+                code = hand(s, address, H_TRADE, end, end)
+                if code != 0:
+                    v.row = row
+                    list_whole(s, end, end)
+                    return code
+                if s.creation != created:
+                    v.row = row
+                    return 0  # it has done something, which may be due at once
+            continue
         orders_end = -1
         if instrument.by_order and kind != QUOTE:
             orders_end = plain_orders(s, v, row, stop, resting)
@@ -323,29 +350,19 @@ def plain(state: int, stream: int, stop: int, horizon: int, address: int) -> int
                 match_crossed(s, number, R_CROSSED)
                 matched = True
         row = end + 1
-        if end == following:
+        if address != 0 and instrument.want != 0 and list_whole(s, end, end) > 0:
             s.now = now
             v.row = row
             s.cause_seq = seq_at(v, end)
-            s.trigger = 0
-            s.trigger_id = 0
-            before = s.creation
-            d = s.delivery_next
-            while d < s.delivery_count and deliveries[d].end == end:
-                d += 1
-            s.out_first = s.delivery_next
-            s.out_last = d
-            s.delivery_next = d
-            following = deliveries[d].end if d < s.delivery_count else NEVER
             while s.out_first < s.out_last:
                 delivery = deliveries[s.out_first]
-                if delivery.handler >= FIRST_SPECIAL or s.stopped != 0 or not has_room(s):
+                if s.stopped != 0 or not has_room(s):
                     return DELIVER
                 code = hand(s, address, delivery.handler, delivery.first, delivery.last)
                 if code != 0:
                     return code
                 s.out_first += 1
-            if s.creation != before:
+            if s.creation != created:
                 return 0  # it has done something, which may be due at once
         if matched:
             break

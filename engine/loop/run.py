@@ -23,7 +23,7 @@ import numpy as np
 from engine.config import RunConfig
 from engine.log.journal import Journal
 from engine.log.schema import Batch
-from engine.loop import dispatch, kernels
+from engine.loop import dispatch, kernels, listing
 from engine.loop.caller import Caller, watched
 from engine.loop.charges import Charges
 from engine.loop.chunk import Chunk
@@ -170,10 +170,10 @@ class Runner:
         self._batch = batch
         scalars[_FIRST_SEQ] = batch.first_seq
         scalars[_FILE] = file
-        need = kernels.index(memory.address)
+        need = listing.index(memory.address)
         if need:
             memory.grow_deliveries(need)
-            kernels.index(memory.address)
+            listing.index(memory.address)
         self._chunk = None
         self.special.take(batch, file)
         if self._machine is not None:
@@ -294,7 +294,7 @@ class Runner:
                 self._batch = self._take_rows(clock_row(ts, scalars[_CAUSE]))
                 if self._machine is not None:
                     self._machine.take(self._batch)
-                kernels.index(self.memory.address)
+                listing.index(self.memory.address)
                 self._chunk = None
                 self._run()
 
@@ -367,6 +367,7 @@ class Runner:
             if code == NEED_VENUE:
                 self._wants_venue = self.memory.get("out_slot")
                 return
+            self._chunk = None  # the list of deliveries is another one for each message
             if code == DELIVER:
                 number = scalars[_OUT_FIRST]
                 self._deliver(number)

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from engine.execution.fills import seen_market_of
 from engine.execution.matching import best_price
 from engine.execution.state import assets_at, equity_at, instruments_at
 from engine.model import jit
+
+_SCALES = np.cumprod(np.array([1.0] + [10.0] * 40))  # 10**n, as multiplying makes it
 
 
 @jit.helper
@@ -25,11 +29,7 @@ def equity_now(s: Any) -> float:
     for i in range(s.instrument_count):
         instrument = instruments_at(s.instruments, s.instrument_count)[i]
         if instrument.position != 0 and instrument.asset == 0:
-            price = mark_now(s, i)
-            scale = 1.0
-            for _ in range(instrument.decimals):
-                scale *= 10.0
-            total += float(instrument.position) * price / scale
+            total += float(instrument.position) * mark_now(s, i) / _SCALES[instrument.decimals]
         if instrument.fee_base != 0 and instrument.asset == 0:
             total -= float(instrument.fee_base) / 1e8 * unit_price(s, i)
     return total
@@ -48,10 +48,8 @@ def mark_now(s: Any, index: int) -> float:
 @jit.helper
 def unit_price(s: Any, index: int) -> float:
     """The same as a price of one base unit."""
-    scale = 1.0
-    for _ in range(instruments_at(s.instruments, s.instrument_count)[index].price_decimals):
-        scale *= 10.0
-    return mark_now(s, index) / scale
+    decimals = instruments_at(s.instruments, s.instrument_count)[index].price_decimals
+    return float(mark_now(s, index) / _SCALES[decimals])
 
 
 @jit.helper
@@ -72,4 +70,7 @@ def sample_equity(s: Any, ts: int) -> None:
     s.equity_count += 1
     entry.ts = s.next_sample
     entry.equity = equity_now(s)
-    s.next_sample += ((ts - s.next_sample) // s.sample_ns + 1) * s.sample_ns
+    if ts - s.next_sample < s.sample_ns:  # where rows are far apart, a division for each would be felt
+        s.next_sample += s.sample_ns
+    else:
+        s.next_sample += ((ts - s.next_sample) // s.sample_ns + 1) * s.sample_ns
