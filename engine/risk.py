@@ -62,9 +62,11 @@ def check(
     those of a stop. `own` and `locked` are what the order itself counts for already, when it is amended.
     """
     record = instruments_at(s.instruments, s.instrument_count)[index]
-    refusal = check_terms(s, index, side, size, price, kind, stop, trail)
+    refusal = check_terms(s, index, size, price, kind, stop, trail)
     if refusal != 0:
         return int(refusal)
+    if kind == K_LIMIT and beyond_collar(s, price, side, reference_price(s, index)):
+        return R_COLLAR
     pending = (record.open_buy if side > 0 else record.open_sell) - own
     if size > MAX_BALANCE - pending:
         return R_OVERFLOW
@@ -142,9 +144,7 @@ def buying_power(s: Any) -> int:
 
 
 @jit.helper
-def check_terms(
-    s: Any, index: int, side: int, size: int, price: int, kind: int, stop: int, trail: int
-) -> int:
+def check_terms(s: Any, index: int, size: int, price: int, kind: int, stop: int, trail: int) -> int:
     """The limits that look at the order alone; all that a bracket's child has to pass, which only reduces."""
     record = instruments_at(s.instruments, s.instrument_count)[index]
     if s.trading_state != 0:
@@ -169,7 +169,7 @@ def check_terms(
     reference = reference_price(s, index)
     if reference == 0:
         return R_NO_REFERENCE
-    if kind >= K_STOP and record.stop_source == STOP_MARK and record.mark == 0:
+    if kind >= K_STOP and record.stop_source == STOP_MARK and seen_market_of(s, index).mark == 0:
         return R_NO_TRIGGER_PRICE
     worth = price
     if not limited:
@@ -179,17 +179,23 @@ def check_terms(
         return R_OVERFLOW
     if worth < record.min_notional:
         return R_MIN_NOTIONAL
-    if kind == K_LIMIT and s.collar_millionths > 0:
-        # On the aggressive side only: far passive orders harm nobody. A stop's limit waits for its trigger.
-        beyond = (price - reference) * side
-        if beyond > 0 and beyond > collar_of(s, reference):
-            return R_COLLAR
     if record.fee_mode >= FEE_IN_NAMED:
         if record.fee_priced_by < 0 or reference_price(s, record.fee_priced_by) == 0:
             return R_NO_FEE_PRICE
         if record.fee_price == 0:
             record.fee_price = reference_price(s, record.fee_priced_by)
     return 0
+
+
+@jit.helper
+def beyond_collar(s: Any, price: int, side: int, reference: int) -> bool:
+    """Whether a limit lies beyond the collar around a price.
+
+    On the aggressive side only: far passive orders harm nobody. A stop's limit waits for its trigger, and a
+    bracket's target is measured against its entry.
+    """
+    beyond = (price - reference) * side
+    return bool(s.collar_millionths > 0 and beyond > 0 and beyond > collar_of(s, reference))
 
 
 @jit.helper

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.execution.arrival import leave, start
+from engine.execution.arrival import leave, start, would_trigger
 from engine.execution.codes import (
     E_AMEND_REJECTED,
     E_CANCELLED,
@@ -17,6 +17,7 @@ from engine.execution.codes import (
     R_POST_ONLY,
     R_REQUESTED,
     R_UNKNOWN,
+    R_WOULD_TRIGGER,
 )
 from engine.execution.fills import finish, free_cash, report, resting_cost, unlock
 from engine.execution.links import tell_amended
@@ -47,15 +48,17 @@ def _affords(s: Any, slot: int, price: int, size: int) -> bool:
 
 @jit.helper
 def arrive_amend(s: Any, slot: int, generation: int, size: int, price: int, stop: int) -> None:
-    """An amendment reaches the venue: the order's size (filled parts included), limit and stop, or 0."""
+    """An amendment reaches the venue: the order's size (filled parts included), limit, stop (0: as it is)."""
     order = orders_at(s.orders, s.order_capacity)[slot]
     if order.generation != generation:
         return  # the order's end has been reported already
     if order.venue_state == VENUE_DONE or order.venue_state == VENUE_TRAVELLING:
         report(s, slot, E_AMEND_REJECTED, R_UNKNOWN)
         return
-    if order.parent > 0 and order.venue_state != VENUE_HELD:
-        size = order.venue_size  # a child's size is its entry's affair
+    if stop == 0:
+        stop = order.venue_stop
+    if order.linked and order.venue_state != VENUE_HELD:
+        size = order.venue_size  # which follows the fills of those that it is linked to
     if size <= order.venue_filled and order.venue_state != VENUE_HELD:
         leave(s, slot)
         finish(s, slot, E_CANCELLED, R_REQUESTED)
@@ -74,6 +77,9 @@ def arrive_amend(s: Any, slot: int, generation: int, size: int, price: int, stop
         order.venue_stop = stop
         _hold_less(s, slot)
         tell_amended(s, slot, R_REQUESTED)
+        return
+    if order.venue_state == VENUE_ARMED and s.stop_must_wait and would_trigger(s, slot, stop):
+        report(s, slot, E_AMEND_REJECTED, R_WOULD_TRIGGER)
         return
     before = order.price
     order.price = price

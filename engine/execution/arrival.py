@@ -177,6 +177,15 @@ def enter_market(state: int, slot: int) -> int:
         if empty:
             refuse(s, slot, R_EMPTY)
             return 0
+        if order.tif == T_FOK:
+            left = order.venue_size - order.venue_filled
+            limitless = instrument.match_on != MATCH_BOOK or s.whole_fills
+            if not limitless and available_within(s, opposite, LOWEST_KEY, left) < left:
+                finish(s, slot, E_EXPIRED, R_FOK)
+                return 0
+            if not can_pay(s, slot, LOWEST_KEY):
+                finish(s, slot, E_EXPIRED, R_FUNDS)
+                return 0
         accept(s, slot)
         ended = take(s, slot, LOWEST_KEY)
         if order.venue_filled < order.venue_size:
@@ -240,6 +249,17 @@ def await_trigger(s: Any, slot: int) -> None:
         return
     accept(s, slot)
     arm(s, slot)
+
+
+@jit.helper
+def would_trigger(s: Any, slot: int, stop: int) -> bool:
+    """Whether an armed order with its stop there would trigger now; under a bad book it waits in any case."""
+    order = orders_at(s.orders, s.order_capacity)[slot]
+    instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
+    if instrument.match_on == MATCH_BOOK and market_of(s, order.instrument).book_bad:
+        return False
+    price = source_price(s, order.instrument, order.side)
+    return bool(price > 0 and stop > 0 and (price - stop) * order.side >= 0)
 
 
 @jit.helper

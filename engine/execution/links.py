@@ -14,8 +14,8 @@ from __future__ import annotations
 from typing import Any
 
 from engine.execution.arrival import arrive, leave, partner_filled, start
-from engine.execution.codes import E_AMENDED, E_CANCELLED, R_LINKED, R_PARENT
-from engine.execution.fills import finish, report, resting_cost, unlock
+from engine.execution.codes import E_AMENDED, E_CANCELLED, R_FUNDS, R_LINKED, R_PARENT
+from engine.execution.fills import finish, lock, report, resting_cost, unlock
 from engine.execution.resting import rest, unrest
 from engine.execution.state import (
     VENUE_DONE,
@@ -54,6 +54,7 @@ def resize(s: Any, slot: int) -> None:
     if size <= order.venue_filled:
         if order.venue_state != VENUE_HELD:
             leave(s, slot)
+            unlock(s, slot, 0)
         order.venue_state = VENUE_HELD
         order.reduced = 0
         if order.parent_over:
@@ -72,6 +73,10 @@ def resize(s: Any, slot: int) -> None:
     order.venue_size = size
     if grown and order.resting:
         unrest(s, slot)
+        unlock(s, slot, 0)
+        if not lock(s, slot):
+            finish(s, slot, E_CANCELLED, R_FUNDS)
+            return
         rest(s, slot)
     tell_size(s, slot, R_PARENT if grown else R_LINKED)
 
@@ -127,7 +132,9 @@ def settle_links(state: int) -> int:
         other = orders[partner]
         if other.venue_state == VENUE_DONE or other.venue_state == VENUE_TRAVELLING:
             continue  # an arrival looks for itself
-        if order.parent > 0 and not (over and order.venue_filled < order.venue_size):
+        # One that only waits for its entry to fill more has filled all of its size; its end is no fill's.
+        ended_early = over and (order.venue_filled < order.venue_size or not order.parent_over)
+        if order.parent > 0 and not ended_early:
             resize(s, partner)
         elif over:
             leave(s, partner)

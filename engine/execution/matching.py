@@ -184,6 +184,14 @@ def can_pay(s: Any, slot: int, limit_key: int) -> bool:
             free -= cost
             wanted -= size
         key = next_shown(side, key)
+    if instrument.match_on == MATCH_QUOTES and not has_limit(order) and wanted > 0:
+        high = s.slippage_high
+        low = s.slippage_low
+        worse = slipped_price(s, instrument, -best_key(side), 1)
+        s.slippage_high = high
+        s.slippage_low = low
+        cost = cost_to_buy(instrument, worse, wanted, rate)
+        return bool(cost != OVERFLOW and cost <= free)
     return True
 
 

@@ -89,7 +89,8 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.WORKING, Event.AMEND_REJECTED): State.WORKING,
     # Risk may refuse an amendment before the venue has said anything of the order.
     (State.SUBMITTED, Event.AMEND_REJECTED): State.SUBMITTED,
-    (State.SUBMITTED, Event.AMENDED): State.SUBMITTED,  # while it waits for a book that is in doubt
+    # Orders that the venue holds back, or that wait for a snapshot, are amended before they are accepted.
+    (State.SUBMITTED, Event.AMENDED): State.SUBMITTED,
     # While a cancel travels, everything else may still arrive.
     (State.CANCELLING, Event.ACCEPTED): State.CANCELLING,
     (State.CANCELLING, Event.REJECTED): State.REJECTED,

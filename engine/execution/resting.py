@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.execution.codes import E_CANCELLED, R_FUNDS, R_OVERFLOW
 from engine.execution.fees import cost_to_buy, sale_pays
-from engine.execution.fills import fill, finish, free_cash, resting_cost, side_of, unlock
+from engine.execution.fills import fill, finish, free_cash, resting_cost, side_of, unlock, venue_owned
 from engine.execution.money import OVERFLOW
 from engine.execution.order_queue import join
 from engine.execution.queues import begin, on_depth, resynchronise
@@ -140,8 +140,8 @@ def make(s: Any, slot: int, size: int, reason: int) -> None:
     """Fill a resting order at its own limit; what cannot be counted, or paid, is cancelled."""
     order = orders_at(s.orders, s.order_capacity)[slot]
     refusal = R_OVERFLOW
+    instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
     if s.account_type == 1 and order.side > 0:
-        instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
         cost = cost_to_buy(instrument, order.price, size, instrument.maker_rate)
         # Parts are rounded each by itself: they may cost a hair more than was held back for the whole.
         if cost > free_cash(s, slot) + order.venue_locked:
@@ -153,8 +153,10 @@ def make(s: Any, slot: int, size: int, reason: int) -> None:
                 keep = order.venue_locked - cost
             unlock(s, slot, keep if keep > 0 else 0)
     elif s.account_type == 1:
-        instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
-        if not sale_pays(instrument, order.price, size, instrument.maker_rate, free_cash(s, slot)):
+        # A bracket's exits do not count before they are accepted: what they are to sell may be sold by then.
+        if venue_owned(instrument) < size or not sale_pays(
+            instrument, order.price, size, instrument.maker_rate, free_cash(s, slot)
+        ):
             refusal = R_FUNDS
     if refusal == R_FUNDS or not fill(s, slot, order.price, size, reason, 1):
         finish(s, slot, E_CANCELLED, refusal)

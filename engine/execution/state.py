@@ -276,7 +276,6 @@ INSTRUMENT = np.dtype(
             "stop_tail",
             "watch_above",  # a price of the source from here on concerns one of them,
             "watch_below",  # or from here down
-            "mark",  # price of the last MARK row, 0: none
             "sessions",  # address of int64[2 * session_count]: opens, closes, by time
             "session_count",
             "by_order",  # 1: its BOOK rows state orders, not levels
@@ -310,6 +309,7 @@ MARKET = np.dtype(
             "book_bad",
             "resynchronise",  # the snapshot being applied ends a bad period
             "touched",  # by the message: 1, or 2 by a snapshot
+            "mark",  # price of the last MARK row, 0: none
         )
     ]
 )
@@ -371,6 +371,7 @@ ORDER = np.dtype(
             "blind",
             "hidden",
             "since",  # of an order on bars: when it arrived, 0: it is on no list
+            "known_price",  # limit as reported last; `price` is the venue's
         )
     ]
     + [("queue_front", "<f8"), ("queue_traded", "<f8")]

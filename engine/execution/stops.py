@@ -37,7 +37,7 @@ def source_price(s: Any, index: int, side: int) -> int:
     if instrument.stop_source == STOP_LAST:
         return int(market_of(s, index).last_price)
     if instrument.stop_source == STOP_MARK:
-        return int(instrument.mark)
+        return int(market_of(s, index).mark)
     if instrument.stop_source == STOP_BID_ASK:
         best = best_key(side_of(s, index, -side))
         return int(best * -side) if best != LOWEST_KEY else 0

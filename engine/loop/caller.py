@@ -138,7 +138,8 @@ class Caller:
         if event in _FILLS and self._on_fill is not None:
             self.call(self._on_fill, self._fill(report))
         own = state == _REFUSED or (event == _AMEND_REJECTED and reason >= _FIRST_OWN_REASON)
-        words = context.refusals.pop(number, "") if own else ""
+        # Of one order several amendments may be refused at one instant.
+        words = context.refusals.get(number, "") if own else ""
         if self._on_order is not None:
             update = self._update(report, price, words)
             if update.state:

@@ -207,8 +207,7 @@ class Charges:
             if before > 0:
                 after = before * denominator // numerator
                 market["last_price"] = max(after - after % who.tick, who.tick)
-        record = memory.instruments[who.index]
-        record["mark"] = int(record["mark"]) * denominator // numerator
+            market["mark"] = int(market["mark"]) * denominator // numerator
         wish = memory.tables.wishes[who.index]
         for name in ("known", "settled", "failed", "due", "unfit_known"):
             wish[name] = 0

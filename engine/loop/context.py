@@ -152,7 +152,7 @@ class LoopContext(Ordering):
             order = memory.orders[slot]
             who = self._registry.instruments[int(order["instrument"])]
             sizes = POWERS_OF_TEN[who.size_decimals]
-            price, stop = int(order["price"]), int(order["stop"])
+            price, stop = int(order["known_price"]), int(order["stop"])
             found.append(
                 OpenOrder(
                     int(order["number"]),

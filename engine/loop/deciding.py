@@ -126,6 +126,7 @@ def submit(
         s.stop_orders += 1
     order.number = s.order_number
     order.price = price
+    order.known_price = price
     order.size = size
     order.venue_size = size
     order.venue_filled = 0
@@ -182,7 +183,7 @@ def submit(
     own = 0
     if refusal == 0:
         if order.parent > 0:
-            refusal = check_terms(s, instrument, side, size, price, kind, order.stop, order.trail)
+            refusal = check_terms(s, instrument, size, price, kind, order.stop, order.trail)
         else:
             pair = order.group > 0 and order.group != order.number  # only the first of a pair counts
             own = size if pair else 0
@@ -215,7 +216,8 @@ def submit(
 def amend(address: int, slot: int, size: int, price: int, stop: int, refusal: int) -> int:
     """Send an amendment of the live order in `slot`; 0, 1 when it is too late, or -DRAIN_… to be retried.
 
-    Size (what is filled included), limit and stop as they shall be; `refusal`: a Reason found before, or 0.
+    Size (what is filled included) and limit as they shall be; `stop` 0 leaves it where the venue has it,
+    which for one that trails is not known here. `refusal`: a Reason found before, or 0.
     """
     s = state_at(address, 1)[0]
     if s.journal_count + 2 > s.journal_capacity:
@@ -228,13 +230,16 @@ def amend(address: int, slot: int, size: int, price: int, stop: int, refusal: in
         return 1
     s.out_reason = refusal
     left = size - order.filled
+    if left <= 0 and order.linked:
+        left = order.size  # a bracket's child that is done, but may work again
+    trigger = stop if stop > 0 else order.stop
     if refusal == 0 and order.linked and size != order.size:
         refusal = R_LINKED_SIZE
         s.out_reason = refusal
     elif refusal == 0 and left > 0:
-        costs = price if price > 0 else stop
+        costs = price if price > 0 else trigger
         if order.counted == 0 and order.linked:  # counted with its partner or, a child, not at all
-            refusal = check_terms(s, order.instrument, order.side, left, price, order.kind, stop, order.trail)
+            refusal = check_terms(s, order.instrument, left, price, order.kind, trigger, order.trail)
         else:
             refusal = check(
                 s,
@@ -243,7 +248,7 @@ def amend(address: int, slot: int, size: int, price: int, stop: int, refusal: in
                 left,
                 price,
                 order.kind,
-                stop,
+                trigger,
                 order.trail,
                 order.counted,
                 order.locked,
@@ -252,9 +257,9 @@ def amend(address: int, slot: int, size: int, price: int, stop: int, refusal: in
     entry = record(s, J_AMEND if refusal == 0 else J_AMEND_REJECTED, slot)
     entry.price = price
     entry.size = size
-    if stop != order.stop:
+    if trigger != order.stop:
         before = order.stop
-        order.stop = stop
+        order.stop = trigger
         record_terms(s, slot)
         order.stop = before
     if refusal != 0:

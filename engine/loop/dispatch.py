@@ -71,7 +71,7 @@ def _tell(s: Any, address: int) -> int:
     s.told_order_size = s.out_order_size
     s.told_maker = s.out_maker
     s.told_fee_asset = s.out_fee_asset
-    s.told_order_price = orders_at(s.orders, s.order_capacity)[s.out_slot].price
+    s.told_order_price = orders_at(s.orders, s.order_capacity)[s.out_slot].known_price
     event = s.out_event
     instrument = s.out_instrument
     final = s.out_state >= FIRST_FINAL

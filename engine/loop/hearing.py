@@ -61,7 +61,7 @@ def count_open(instrument: Any, order: Any, size: int) -> None:
 @jit.inlined
 def lock_price(order: Any) -> int:
     """What an order is taken to cost a unit: its limit, else its stop; 0: what the market asks."""
-    return int(order.price if order.price > 0 else order.stop)
+    return int(order.known_price if order.known_price > 0 else order.stop)
 
 
 @jit.helper
@@ -108,9 +108,11 @@ def hear(s: Any, item: Any) -> int:
     instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
     asset = assets_at(s.assets, s.asset_count)[instrument.asset]
     order.state = state
-    # The end of an order whose partner has used it up says nothing new of its size.
-    if event != EV_REFUSED and not (
-        event == E_CANCELLED and (item.reason == R_LINKED or item.reason == R_PARENT)
+    # The end of an order whose partner has used it up says nothing new of its size, nor does our own refusal.
+    if (
+        own
+        and event != EV_REFUSED
+        and not (event == E_CANCELLED and (item.reason == R_LINKED or item.reason == R_PARENT))
     ):
         order.size = item.total
     if event == E_FILL or event == E_FILL_ALL:
@@ -136,7 +138,7 @@ def hear(s: Any, item: Any) -> int:
             asset.locked -= order.locked - lock
             order.locked = lock
     elif event == E_AMENDED:
-        order.price = item.price
+        order.known_price = item.price
         order.stop = item.id
         if item.reason == R_REQUESTED:
             order.amendments -= 1

@@ -255,11 +255,11 @@ class Memory:
             )
         price, size = 10**price_steps, 10**size_steps
         record = self.instruments[after.index]
-        _scale(record, ("quote_bid", "quote_ask", "mark"), price, after.key)
+        _scale(record, ("quote_bid", "quote_ask"), price, after.key)
         _scale(record, ("watch_above",), price, after.key, unknown=NEVER_ABOVE)
         _scale(record, ("watch_below",), price, after.key, unknown=NEVER_BELOW)
         for market in self.markets[2 * after.index : 2 * after.index + 2]:
-            _scale(market, ("last_price",), price, after.key)
+            _scale(market, ("last_price", "mark"), price, after.key)
         sizes = ("quote_bid_size", "quote_ask_size", "position", "venue_position", "open_buy", "open_sell")
         _scale(record, sizes, size, after.key)
         for k in range(SIDES_EACH * after.index, SIDES_EACH * (after.index + 1)):
@@ -272,7 +272,7 @@ class Memory:
             order = self.orders[slot]
             if order["state"] and order["instrument"] == after.index:
                 slots.add(slot)
-                _scale(order, ("price", "stop", "venue_stop", "trail"), price, after.key)
+                _scale(order, ("price", "known_price", "stop", "venue_stop", "trail"), price, after.key)
                 _scale(order, _ORDER_SIZES, size, after.key)
                 _scale(order, ("front",), size, after.key, unknown=-1)
                 _scale(order, ("ahead", "matched"), size, after.key)

@@ -138,7 +138,7 @@ def aim(address: int, instrument: int, size: float, price: float, priced: int) -
 def heard(address: int, instrument: int, number: int, event: int, state: int, reason: int) -> int:
     """A report is coming to the handlers."""
     s = state_at(address, 1)[0]
-    s.told_order_price = orders_at(s.orders, s.order_capacity)[s.out_slot].price
+    s.told_order_price = orders_at(s.orders, s.order_capacity)[s.out_slot].known_price
     target.heard(s, instrument, number, event, state, reason)
     return 0
 

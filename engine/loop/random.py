@@ -70,7 +70,8 @@ def random_float(address: int) -> float:
 def random_integer(address: int, low: int, high: int) -> int:
     """`ctx.random.integers(low, high)`; high is greater than low."""
     drawn = draw_below(state_at(address, 1)[0], np.uint64(high) - np.uint64(low))
-    return np.int64(np.uint64(low) + drawn)  # type: ignore[return-value]  # wraps into place
+    # Signed: with an unsigned number it would be a float. The sum wraps into place.
+    return low + np.int64(drawn)  # type: ignore[return-value]
 
 
 @jit.operation("float64(int64,float64,float64)")

@@ -19,7 +19,7 @@ def record(s: Any, kind: int, slot: int) -> Any:
     entry.number = s.decisions
     entry.ts = s.now
     entry.order = order.number
-    entry.price = order.price
+    entry.price = order.known_price
     entry.size = order.size
     entry.fee = 0
     entry.cause_seq = s.cause_seq

@@ -14,16 +14,25 @@ from engine.execution.codes import K_LIMIT, K_STOP, K_STOP_LIMIT, T_GTC
 from engine.execution.orders import Reason
 from engine.execution.state import assets_at, instruments_at, orders_at
 from engine.loop.codes import DRAIN_JOURNAL
-from engine.loop.deciding import cancel
+from engine.loop.deciding import cancel, note_limits
 from engine.loop.increments import FITS, NOT_FINITE, to_increments
 from engine.loop.tables import refusals_at, slot_of, tracks_at
 from engine.model import jit
-from engine.risk import R_BUYING_POWER, R_CASH, buying_power, owned_now
+from engine.risk import (
+    R_BUYING_POWER,
+    R_CASH,
+    beyond_collar,
+    buying_power,
+    check_terms,
+    owned_now,
+    reference_price,
+)
 
 FAILED = -1
 
 _NOT_FINITE = int(Reason.NOT_FINITE)
 _ENTRY_REFUSED, _LEGS_CROSSED = int(Reason.ENTRY_REFUSED), int(Reason.LEGS_CROSSED)
+_COLLAR = int(Reason.PRICE_COLLAR)
 _SIZE, _PRICE = int(Reason.SIZE_INCREMENT), int(Reason.PRICE_INCREMENT)
 
 _make_room = jit.function_at(2)
@@ -211,6 +220,53 @@ def _link(s: Any, number: int) -> None:
 
 
 @jit.helper
+def _off(s: Any, instrument: int, value: float) -> int:
+    """Why a leg cannot have this price; 0 when it can."""
+    mantissa, problem = to_price(s, instrument, value)
+    if problem != FITS:
+        return int(_refusal_of(problem, _PRICE))
+    return _PRICE if mantissa <= 0 else 0
+
+
+@jit.helper
+def _say_leg(s: Any, instrument: int, what: int, value: float) -> None:
+    """Beside the last refusal: which leg's price lay off the increments, unless it is about the size."""
+    below, problem = to_price(s, instrument, value)
+    if problem != FITS and refusals_at(s.refusals, s.refusal_capacity)[s.refusal_count - 1].what == 0:
+        _say_float(s, what, problem, below, value)
+
+
+@jit.helper
+def _leg_refusal(
+    s: Any, instrument: int, size: float, price: float, kind: int, stop: float, entry_price: float
+) -> int:
+    """What risk has against a leg whose prices are on the increments, before the first of them leaves; 0.
+
+    A limit order (a bracket's target) is measured against `entry_price`, 0: what an entry at the market pays.
+    """
+    side = 1 if size >= 0.0 else -1
+    lots, problem = to_size(s, instrument, size)
+    if problem != FITS:
+        return 0  # as with the first of them, which says so
+    limit = 0
+    trigger = 0
+    if kind == K_LIMIT or kind == K_STOP_LIMIT:
+        limit, problem = to_price(s, instrument, price)
+    if kind >= K_STOP:
+        trigger, problem = to_price(s, instrument, stop)
+    refusal = check_terms(s, instrument, lots, limit, kind, trigger, 0)
+    reference = reference_price(s, instrument)
+    if entry_price > 0.0:
+        reference, problem = to_price(s, instrument, entry_price)
+        if problem != FITS:
+            return 0  # as with the entry
+    if refusal == 0 and kind == K_LIMIT and beyond_collar(s, limit, side, reference):
+        refusal = _COLLAR
+    note_limits(s, refusal, instrument, side, lots, limit if limit > 0 else trigger, 0)
+    return int(refusal)
+
+
+@jit.helper
 def send_pair(
     s: Any,
     address: int,
@@ -231,12 +287,26 @@ def send_pair(
     refusal = _LEGS_CROSSED if (price - stop) * side >= 0.0 else 0
     first = int(s.order_number + 1)
     kind = K_STOP if isnan(stop_limit) else K_STOP_LIMIT
+    what = 0
+    wrong = stop
+    if refusal == 0:
+        what = 6
+        refusal = _off(s, instrument, stop)
+        if refusal == 0 and kind == K_STOP_LIMIT:
+            what = 7
+            wrong = stop_limit
+            refusal = _off(s, instrument, stop_limit)
+        if refusal == 0:
+            what = 0
+            refusal = _leg_refusal(s, instrument, size, stop_limit, kind, stop, 0.0)
     s.next_group = first
     if (
         send_floats(s, address, instrument, size, price, K_LIMIT, tif, options, 0.0, 0.0, expires, refusal)
         < 0
     ):
         return FAILED
+    if what != 0:
+        _say_leg(s, instrument, what, wrong)
     if _is_refused(s, first):
         refusal = _ENTRY_REFUSED
     s.next_group = first
@@ -279,29 +349,29 @@ def send_bracket(
     """
     side = 1.0 if size >= 0.0 else -1.0
     refusal = _LEGS_CROSSED if (target - stop) * side <= 0.0 else 0
+    behind = K_STOP if isnan(stop_limit) else K_STOP_LIMIT
     what = 0
-    wrong = 0.0
-    below = 0
-    found = 0
-    for i in range(2 if isnan(stop_limit) else 3):
+    wrong = target
+    for i in range(2 if behind == K_STOP else 3):
         value = target
         if i == 1:
             value = stop
         elif i == 2:
             value = stop_limit
-        mantissa, problem = to_price(s, instrument, value)
-        if refusal == 0 and (problem != FITS or mantissa <= 0):
-            refusal = _refusal_of(problem, _PRICE) if problem != FITS else _PRICE
-            if problem != FITS:
+        if refusal == 0:
+            refusal = _off(s, instrument, value)
+            if refusal != 0:
                 what = 5 + i
                 wrong = value
-                below = mantissa
-                found = problem
+    if refusal == 0:
+        refusal = _leg_refusal(s, instrument, -size, target, K_LIMIT, 0.0, price if kind == K_LIMIT else 0.0)
+    if refusal == 0:
+        refusal = _leg_refusal(s, instrument, -size, stop_limit, behind, stop, 0.0)
     entry = send_floats(s, address, instrument, size, price, kind, tif, options, 0.0, 0.0, expires, refusal)
     if entry < 0:
         return FAILED
     if what != 0:
-        _say_float(s, what, found, below, wrong)
+        _say_leg(s, instrument, what, wrong)
     refusal = _ENTRY_REFUSED if _is_refused(s, entry) else 0
     s.next_parent = entry
     s.next_group = entry + 1
@@ -309,8 +379,7 @@ def send_bracket(
         return FAILED
     s.next_parent = entry
     s.next_group = entry + 1
-    kind = K_STOP if isnan(stop_limit) else K_STOP_LIMIT
-    last = send_floats(s, address, instrument, -size, stop_limit, kind, T_GTC, 0, stop, 0.0, 0, refusal)
+    last = send_floats(s, address, instrument, -size, stop_limit, behind, T_GTC, 0, stop, 0.0, 0, refusal)
     if last < 0:
         return FAILED
     if refusal != 0:
@@ -340,8 +409,8 @@ def send_amend(s: Any, address: int, slot: int, size: float, price: float, stop:
     order = orders_at(s.orders, s.order_capacity)[slot]
     instrument = order.instrument
     lots = order.size
-    limit = order.price
-    trigger = order.stop
+    limit = order.known_price
+    trigger = 0
     refusal = 0
     what = 0
     wrong = 0.0
@@ -370,7 +439,7 @@ def send_amend(s: Any, address: int, slot: int, size: float, price: float, stop:
             what = 3
             wrong = stop
             below = trigger
-        elif order.kind < K_STOP:
+        elif order.kind < K_STOP or trigger <= 0:
             refusal = _PRICE
     if s.refusal_count == s.refusal_capacity and not make_room(s, address, -DRAIN_JOURNAL):
         return FAILED

@@ -104,7 +104,7 @@ def _pursue(s: Any, address: int, instrument: int) -> int:
         return 1
     order = orders_at(s.orders, s.order_capacity)[slot]
     pending = order.side * (order.size - order.filled)
-    same = abs(position + pending - wish.size) < record.lot and order.price == wish.price
+    same = abs(position + pending - wish.size) < record.lot and order.known_price == wish.price
     if not same:
         wish.changing = 1
         if send_cancel(s, address, slot) < 0:  # nothing happens when a cancel is on its way already

@@ -84,9 +84,9 @@ def run_trades(s: Any, v: Any, first: int, last: int, after: int) -> int:
         source = STOP_LAST
         if kinds[i] == TRADE:
             market.last_price = prices[i]
-        elif v.matches:
+        else:
             source = STOP_MARK
-            instrument.mark = prices[i]
+            market.mark = prices[i]
         if not v.matches:
             continue
         if instrument.stops > 0 and instrument.stop_source == source:

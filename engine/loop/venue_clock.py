@@ -108,7 +108,8 @@ class VenueClock:
     def take(self, batch: Batch, file: int) -> None:
         """Rows have come: keep them for the venues they are of."""
         doubts = self._doubts(batch, file)
-        market = (batch.kind < int(Kind.BAR)) & (batch.instrument < len(self._groups))
+        kinds = (batch.kind < int(Kind.BAR)) | (batch.kind == int(Kind.MARK))
+        market = kinds & (batch.instrument < len(self._groups))
         groups = np.full(batch.count, -1, np.int64)
         groups[market] = self._groups[batch.instrument[market]]
         for number, venue in enumerate(self._venues):

@@ -14,7 +14,17 @@ from engine.loop.snapshots.sides import LEVELS
 from engine.market.book import HIGHEST_KEY, UNKNOWN
 from engine.model.units import NULL_TIME, format_time, trim_decimal
 
-_PRICES = {"price", "last_price", "quote_bid", "quote_ask", "stop", "venue_stop", "trail", "mark"}
+_PRICES = {
+    "price",
+    "last_price",
+    "quote_bid",
+    "quote_ask",
+    "stop",
+    "venue_stop",
+    "trail",
+    "mark",
+    "known_price",
+}
 _SIZES = {
     *("size", "venue_size", "venue_filled", "filled", "front", "counted", "total", "position", "consumed"),
     *("venue_position", "open_buy", "open_sell", "quote_bid_size", "quote_ask_size", "allowance"),

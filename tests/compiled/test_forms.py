@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import engine
-from engine.config import Account, Fees, Latency, Risk, RunConfig
+from engine.config import Account, Fees, Latency, Risk, Rules, RunConfig
+from engine.loop.random import SeededRandom
 from engine.model.kinds import InstrumentData
 from engine.model.units import MILLISECOND_NS
 from engine.strategy.api import Strategy
-from tests.compiled.traders import Everything
+from tests.compiled.harness import Bench, load
+from tests.compiled.traders import Everything, Plans
 from tests.helpers.logs import Message
 from tests.loop.test_definitions import definition, scaled, widened
 from tests.reference.drive import Outcome, first_difference, run_engine
@@ -33,6 +36,18 @@ CONFIGS = {
     "venue clock": RunConfig(latency=Latency(0, 2 * MS, 3 * MS), risk=WIDE, clock="venue"),
     "cash": RunConfig(account=Account("cash", "2.5"), risk=Risk(collar_millionths=0)),
 }
+
+
+DRAWING = """import engine
+
+@engine.compiled
+class Drawing(engine.Strategy):
+    def on_start(self, ctx):
+        self.numbers = [0] * 20
+        self.i = 0
+
+    def on_timer(self, ctx, name):
+"""
 
 
 def fields_of(strategy: Any) -> str:
@@ -102,6 +117,36 @@ def test_a_strategy_that_does_everything_agrees(name: str, seed: int) -> None:
     outcome = both(Everything, messages, CONFIGS[name])
     assert len(outcome.journal) > 100
     assert len(outcome.lines) > 20
+
+
+@pytest.mark.parametrize("seed", range(41, 43), ids=lambda s: f"seed{s}")
+@pytest.mark.parametrize("name", CONFIGS)
+def test_plans_agree(name: str, seed: int) -> None:
+    """Stops, trailing stops, pairs, brackets, amendments and orders with an end, over marks and sessions."""
+    messages = RandomMarket(seed, extras=True).messages(500)
+    outcome = both(Plans, messages, CONFIGS[name])
+    kinds = {d.kind for d in outcome.journal}
+    assert {"triggered", "amend_rejected", "fill", "refused"} <= kinds
+
+
+@pytest.mark.parametrize(("low", "high"), [(-3, 4), (-9, -7), (2**62, 2**62 + 3), (1 - 2**63, 2**63 - 1)])
+def test_draws_of_whole_numbers_agree(low: int, high: int, tmp_path: Path) -> None:
+    """Below zero, beyond what a float64 holds, and out of nearly all that there are; seed 3."""
+    text = f"self.numbers[self.i % 20] = ctx.random.integers({low}, {high})\n        self.i += 1"
+    strategy: Any = load(tmp_path, DRAWING + f"        {text}\n")
+    strategy.on_start(None)
+    bench, random = Bench(strategy), SeededRandom(3)
+    assert [bench.timer() for _ in range(20)] == [""] * 20
+    assert strategy.numbers == [random.integers(low, high) for _ in range(20)]
+    assert len(set(strategy.numbers)) > 1
+
+
+@pytest.mark.parametrize("source", ["bid_ask", "mark"])
+def test_plans_agree_on_other_triggers(source: str) -> None:
+    """Bid and ask, and marks; busy, on one book, in small batches."""
+    config = RunConfig(latency=Latency(0, 2 * MS, 3 * MS), risk=WIDE, rules=Rules(stop_source=source))
+    messages = RandomMarket(45, (BOOKED,), extras=True).messages(400)
+    both(lambda: Plans(activity=0.6), messages, config, (BOOKED,), batch_rows=7)
 
 
 @pytest.mark.parametrize("seed", range(11, 13), ids=lambda s: f"seed{s}")

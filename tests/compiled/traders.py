@@ -269,3 +269,125 @@ class Everything(engine.Strategy):
             self.order = ctx.market(who, size + 0.00033)
         else:
             ctx.log("order", self.order, f"at {size:+.4f} of {who}", self.bid, chance.random() < 0.5)
+
+
+@engine.compiled
+class Plans(engine.Strategy):
+    """Stops, trailing stops, pairs, brackets, amendments and orders with an end, at random."""
+
+    activity: float = 0.3
+
+    def on_start(self, ctx: Any) -> None:
+        self.digest = 7
+        self.last = 0
+        self.word = ""
+        ctx.every("300ms", "pulse")
+
+    def on_trade(self, ctx: Any, trade: Any) -> None:
+        self.event(ctx, trade.instrument)
+
+    def on_quote(self, ctx: Any, quote: Any) -> None:
+        self.event(ctx, quote.instrument)
+
+    def on_book(self, ctx: Any, update: Any) -> None:
+        self.event(ctx, update.instrument)
+
+    def on_timer(self, ctx: Any, _name: str) -> None:
+        self.event(ctx, ctx.random.choice(ctx.instruments))
+
+    def on_fill(self, ctx: Any, fill: Any) -> None:
+        self.see(fill.price * fill.size)
+        if ctx.random.random() < 0.1:
+            self.amend(ctx, fill.instrument)
+
+    def on_order(self, ctx: Any, update: Any) -> None:
+        self.word = update.state
+        limit = update.price
+        self.see(update.size + (-1.0 if limit is None else limit))
+        ctx.log("order", update.order, update.state, update.reason)
+        if update.state in ("triggered", "amended"):
+            self.digest += 3
+            if ctx.random.random() < 0.1:
+                self.act(ctx, update.instrument)
+        elif update.state == "amend_rejected":
+            self.digest += 5
+
+    def on_stop(self, ctx: Any) -> None:
+        ctx.log("end", self.digest, self.last, self.word)
+
+    def see(self, value: float) -> None:
+        self.digest = folded(self.digest, value + 0.0)
+
+    def event(self, ctx: Any, who: Any) -> None:
+        if ctx.random.random() < self.activity:
+            self.act(ctx, who)
+
+    def level(self, ctx: Any, who: Any, ticks: int) -> float:
+        quote = ctx.quote(who)
+        middle = 100.0
+        if quote is not None and quote.bid and quote.ask:
+            middle = quote.mid
+        rounded: float = ctx.round_price(who, middle + 0.5 * ticks)
+        if ctx.random.random() < 0.01:
+            rounded += 0.2
+        return rounded
+
+    def amend(self, ctx: Any, who: Any) -> None:
+        chance = ctx.random
+        for order in ctx.orders(who):
+            if chance.random() < 0.6:
+                continue
+            stop = order.stop
+            self.see(-3.0 if stop is None else stop)
+            price = order.price
+            if stop is not None and chance.random() < 0.6:
+                ctx.amend(order.order, stop=self.level(ctx, who, order.side * chance.integers(-1, 4)))
+            elif price is not None and chance.random() < 0.7:
+                ctx.amend(order.order, price=self.level(ctx, who, -order.side * chance.integers(-1, 3)))
+            else:
+                ctx.amend(order.order, chance.choice(SIZES), None if chance.random() < 0.5 else price)
+
+    def act(self, ctx: Any, who: Any) -> None:
+        chance = ctx.random
+        side = 1 if chance.random() < 0.5 else -1
+        size = side * chance.choice(SIZES)
+        dice = chance.random()
+        until = ctx.now + chance.choice((0, 1_000_000, 50_000_000, 900_000_000))
+        near = self.level(ctx, who, -side * chance.integers(-1, 3))
+        far = self.level(ctx, who, side * chance.integers(1, 5))
+        further = self.level(ctx, who, side * chance.integers(2, 6))
+        if dice < 0.12:
+            self.last = ctx.stop(who, size, far)
+        elif dice < 0.2:
+            self.last = ctx.stop(who, size, far, further, reduce_only=chance.random() < 0.2)
+        elif dice < 0.25:
+            self.last = ctx.stop(who, size, far, None, "gtd", False, until)
+        elif dice < 0.33:
+            self.last = ctx.trail(who, size, 0.5 * chance.integers(0, 4))
+        elif dice < 0.38:
+            self.last = ctx.trail(who, size, 1.0, stop=far, tif="day")
+        elif dice < 0.46:
+            first, second = ctx.oco(who, size, near, far)
+            self.last = second
+            self.see(first)
+        elif dice < 0.5:
+            numbers = ctx.oco(who, size, near, far, limit=further, tif="gtd", until=until)
+            self.last = numbers[1]
+        elif dice < 0.6:
+            entry, target, stop = ctx.bracket(who, size, near, far, self.level(ctx, who, -side * 4))
+            self.see(entry + target)
+            self.last = stop
+        elif dice < 0.66:
+            low = self.level(ctx, who, -side * 3)
+            self.last = ctx.bracket(who, size, None, far, low, low)[0]
+        elif dice < 0.8:
+            self.amend(ctx, who)
+        elif dice < 0.86:
+            if self.last:
+                ctx.cancel(chance.integers(max(1, self.last - 5), self.last + 1))
+        elif dice < 0.92:
+            self.last = ctx.limit(who, size, near, tif="gtd", until=until)
+        elif dice < 0.96:
+            self.last = ctx.limit(who, size, near, "day")
+        else:
+            self.last = ctx.market(who, size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import pytest
@@ -12,10 +11,7 @@ from engine.model.errors import EngineError
 from engine.model.kinds import Kind, SessionData, encode_canonical
 from engine.model.units import MILLISECOND_NS
 from tests.helpers.logs import Message, Row, at
-from tests.reference.scenario import Deed, book, clock, run, settings, status, trades
-from tests.reference.scenario import play as play_both
-
-play = functools.partial(play_both, twin=False)
+from tests.reference.scenario import Deed, book, clock, play, run, settings, status, trades
 
 BOOK = book(0, bids={99: 5, 98: 6, 97: 1}, asks={101: 3, 102: 4, 110: 9})
 
@@ -106,14 +102,14 @@ def test_sessions_of_another_venue_end_nothing() -> None:
 
 def test_without_sessions_a_day_order_is_refused_with_words() -> None:
     """They say what the log lacks."""
-    outcome, script = run([BOOK], {1: day()}, twin=False)
+    outcome, script = run([BOOK], {1: day()})
     assert [d.reason for d in outcome.journal] == ["no_session"]
     assert "SESSION" in script.words[1]
 
 
 def test_the_end_of_a_recording_ends_no_order() -> None:
     """Nothing fires because the input is over."""
-    outcome, _ = run([BOOK], {1: until(5000)}, twin=False)
+    outcome, _ = run([BOOK], {1: until(5000)})
     assert [d.kind for d in outcome.journal] == ["submit", "accepted"]
 
 
@@ -128,5 +124,5 @@ def test_the_end_of_a_recording_ends_no_order() -> None:
 def test_an_end_that_does_not_fit_is_the_authors_mistake(more: dict[str, Any], words: str) -> None:
     """Said with the way out."""
     with pytest.raises(EngineError) as failure:
-        run([BOOK], {1: lambda ctx, it: ctx.limit(it, 4, 99, **more)}, twin=False)
+        run([BOOK], {1: lambda ctx, it: ctx.limit(it, 4, 99, **more)})
     assert words in f"{failure.value.message} {failure.value.hint}"

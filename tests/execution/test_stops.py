@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import pytest
 
 from engine.config import Account, Latency, Rules
@@ -16,6 +14,7 @@ from tests.reference.scenario import (
     Deed,
     book,
     clock,
+    play,
     quote,
     run,
     settings,
@@ -24,9 +23,6 @@ from tests.reference.scenario import (
     trades,
     whole,
 )
-from tests.reference.scenario import play as play_both
-
-play = functools.partial(play_both, twin=False)
 
 BOOK = book(0, bids={99: 5, 98: 6, 97: 1}, asks={101: 3, 102: 4, 110: 9})
 MARKED = whole("trade", "book")
@@ -142,10 +138,26 @@ def test_a_rule_says_what_triggers(source: str, messages: list[Message], expecte
     assert play([*before, *messages], {1: stop(3, 103)}, config, [MARKED]) == expected
 
 
+def test_marks_have_two_times_as_all_rows_have() -> None:
+    """The venue's clock: a mark of 103, stamped 2 and received at 3, triggers at 2."""
+    config = settings(rules=Rules(stop_source="mark"), clock="venue")
+    late = Message(at(3), (Row(Kind.MARK, ts_venue=at(2), instrument=1, price=103),))
+    market = [BOOK, trades(0, (1, 100, 1)), mark(0, 100), late]
+    assert play(market, {1: stop(3, 103), 2.5: stop(1, 103)}, config) == [
+        "2 triggered #1",
+        "2 fill #1 3@101 taker",
+        "2.5 triggered #2",
+        "2.5 fill #2 1@102 taker",
+    ]
+    assert play([BOOK, trades(0, (1, 100, 1)), late], {2.5: stop(1, 103)}, config) == [
+        "2.5 refused #1 no_trigger_price"
+    ]
+
+
 def test_without_a_mark_a_stop_on_marks_is_refused() -> None:
     """The words say what is missing."""
     config = settings(rules=Rules(stop_source="mark"))
-    outcome, script = run([BOOK, trades(0, (1, 100, 1))], {1: stop(3, 103)}, config, twin=False)
+    outcome, script = run([BOOK, trades(0, (1, 100, 1))], {1: stop(3, 103)}, config)
     assert [d.kind for d in outcome.journal] == ["refused"]
     assert "mark prices" in script.words[1]
 

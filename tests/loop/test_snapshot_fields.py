@@ -20,7 +20,7 @@ STATE_FIELDS = {
         order_number decisions trading_state next_sample timer_numbers stopped random_high random_low
         random_step_high random_step_low instant instant_calls linked_orders stop_orders""",
     "INSTRUMENT": """quote_bid quote_bid_size quote_ask quote_ask_size quote_seen position venue_position
-        open_buy open_sell resting stops watch_above watch_below mark""",
+        open_buy open_sell resting stops watch_above watch_below""",
     "MARKET": "last_price depth_ts_venue depth_id book_bad resynchronise touched",
     "ASSET": "cash venue_cash locked venue_locked fees",
     "ORDER": """number price size venue_size venue_filled filled front locked venue_locked counted

@@ -113,6 +113,7 @@ class Market:
         self.sides = {1: Side(1, rules, who), -1: Side(-1, rules, who)}
         self.bad = False
         self.last = 0
+        self.mark = 0
         self.quote: dict[int, tuple[int, int]] = {1: (0, 0), -1: (0, 0)}
         self.quote_seen = False
         self.depth_ts_venue: int | None = None

@@ -15,7 +15,7 @@ from engine.execution.orders import Reason
 from engine.loop.random import SeededRandom
 from engine.model.instruments import Instrument
 from engine.strategy.api import Book, OpenOrder, Quote
-from tests.reference import money
+from tests.reference import money, risk
 from tests.reference.orders import FINAL, Order
 
 if TYPE_CHECKING:
@@ -74,8 +74,187 @@ class TwinContext:
         tif: str = "gtc",
         post_only: bool = False,
         reduce_only: bool = False,
+        until: int | None = None,
     ) -> int:
-        return self._order(instrument, size, price, tif, post_only=post_only, reduce_only=reduce_only)
+        return self._order(
+            instrument, size, price, tif, post_only=post_only, reduce_only=reduce_only, until=until
+        )
+
+    def stop(
+        self,
+        instrument: Instrument,
+        size: float,
+        stop: float,
+        limit: float | None = None,
+        tif: str = "gtc",
+        reduce_only: bool = False,
+        until: int | None = None,
+    ) -> int:
+        kind = "stop" if limit is None else "stop_limit"
+        return self._order(
+            instrument, size, limit, tif, kind=kind, stop=stop, reduce_only=reduce_only, until=until
+        )
+
+    def trail(
+        self,
+        instrument: Instrument,
+        size: float,
+        distance: float,
+        stop: float | None = None,
+        tif: str = "gtc",
+        reduce_only: bool = False,
+        until: int | None = None,
+    ) -> int:
+        return self._order(
+            instrument,
+            size,
+            None,
+            tif,
+            kind="trailing",
+            stop=stop or 0.0,
+            distance=distance,
+            reduce_only=reduce_only,
+            until=until,
+        )
+
+    def oco(
+        self,
+        instrument: Instrument,
+        size: float,
+        price: float,
+        stop: float,
+        limit: float | None = None,
+        tif: str = "gtc",
+        until: int | None = None,
+    ) -> tuple[int, int]:
+        crossed = price >= stop if size >= 0 else price <= stop
+        kind = "stop" if limit is None else "stop_limit"
+        refusal = (
+            (Reason.LEGS_CROSSED if crossed else None)
+            or self._off(instrument, stop, limit)
+            or self._against_leg(instrument, size, limit, kind, stop)
+        )
+        group = self._twin.numbers + 1
+        first = self._order(instrument, size, price, tif, until=until, refusal=refusal, group=group)
+        if self._twin.live[first].refused:
+            refusal = Reason.ENTRY_REFUSED
+        second = self._order(
+            instrument, size, limit, tif, kind=kind, stop=stop, until=until, refusal=refusal, group=group
+        )
+        legs = self._twin.live[first], self._twin.live[second]
+        assert legs[0].refused == legs[1].refused
+        if not legs[0].refused:
+            legs[0].partner, legs[1].partner = legs[1], legs[0]
+        return first, second
+
+    def bracket(
+        self,
+        instrument: Instrument,
+        size: float,
+        price: float | None,
+        target: float,
+        stop: float,
+        limit: float | None = None,
+        tif: str = "gtc",
+        until: int | None = None,
+    ) -> tuple[int, int, int]:
+        crossed = target <= stop if size >= 0 else target >= stop
+        kind = "stop" if limit is None else "stop_limit"
+        refusal = (
+            (Reason.LEGS_CROSSED if crossed else None)
+            or self._off(instrument, target, stop, limit)
+            or self._against_leg(instrument, -size, target, "limit", 0.0, entry=price)
+            or self._against_leg(instrument, -size, limit, kind, stop)
+        )
+        first = self._order(instrument, size, price, tif, until=until, refusal=refusal)
+        entry = self._twin.live[first]
+        refusal = Reason.ENTRY_REFUSED if entry.refused else None
+        links = {"parent": first, "group": first + 1}
+        self._order(instrument, -size, target, "gtc", refusal=refusal, **links)
+        self._order(instrument, -size, limit, "gtc", kind=kind, stop=stop, refusal=refusal, **links)
+        legs = [self._twin.live[first + 1], self._twin.live[first + 2]]
+        assert all(leg.refused == entry.refused for leg in legs)
+        if not entry.refused:
+            entry.children = legs
+            legs[0].partner, legs[1].partner = legs[1], legs[0]
+            for leg in legs:
+                leg.entry = entry
+        return first, first + 1, first + 2
+
+    def _off(self, who: Instrument, *prices: float | None) -> Reason | None:
+        """What is wrong with the first of some legs' prices that is off the increments."""
+        for price in prices:
+            if price is None:
+                continue
+            ticks, wrong = increments(price, who.tick, who.price_decimals, Reason.PRICE_INCREMENT)
+            if wrong or ticks <= 0:
+                return wrong or Reason.PRICE_INCREMENT
+        return None
+
+    def _against_leg(
+        self,
+        who: Instrument,
+        size: float,
+        price: float | None,
+        kind: str,
+        stop: float,
+        *,
+        entry: float | None = None,
+    ) -> Reason | None:
+        """What risk says of a leg before the first order leaves; a limit order is measured by its entry."""
+        twin, market = self._twin, self._twin.markets[who.index]
+        lots, wrong = increments(abs(size), who.lot, who.size_decimals, Reason.SIZE_INCREMENT)
+        if wrong:
+            return None  # the first order will say so
+
+        def ticks(value: float | None) -> int:
+            return increments(value or 0.0, who.tick, who.price_decimals, Reason.PRICE_INCREMENT)[0]
+
+        refusal = risk.terms(
+            twin.config,
+            who,
+            market,
+            size=lots,
+            price=ticks(price),
+            stop=ticks(stop),
+            trail=0,
+            kind=kind,
+            halted=twin.halted,
+        )
+        if refusal or kind != "limit":
+            return refusal
+        around = risk.reference(market)
+        if entry is not None and entry > 0:
+            around, wrong = increments(entry, who.tick, who.price_decimals, Reason.PRICE_INCREMENT)
+            if wrong:
+                return None
+        far = risk.beyond_collar(twin.config, ticks(price), 1 if size >= 0 else -1, around)
+        return Reason.PRICE_COLLAR if far else None
+
+    def amend(
+        self,
+        order: int,
+        size: float | None = None,
+        price: float | None = None,
+        stop: float | None = None,
+    ) -> None:
+        live = self._twin.live.get(order)
+        if live is None:
+            return
+        who = self._twin.instruments[live.instrument]
+        lots, ticks, trigger = live.known_size, live.known_price, 0
+        refusal: Reason | None = None
+        if size is not None:
+            lots, refusal = increments(abs(size), who.lot, who.size_decimals, Reason.SIZE_INCREMENT)
+        if price is not None and not refusal:
+            ticks, refusal = increments(price, who.tick, who.price_decimals, Reason.PRICE_INCREMENT)
+            if not live.limited:
+                refusal = refusal or Reason.PRICE_INCREMENT
+        if stop is not None and not refusal:
+            trigger, refusal = increments(stop, who.tick, who.price_decimals, Reason.PRICE_INCREMENT)
+            if not live.is_stop or trigger <= 0:
+                refusal = refusal or Reason.PRICE_INCREMENT
+        self._twin.amend(live, lots, ticks, trigger, refusal)
 
     def _order(
         self,
@@ -84,19 +263,42 @@ class TwinContext:
         price: float | None,
         tif: str,
         *,
+        kind: str = "",
+        stop: float = 0.0,
+        distance: float = 0.0,
+        until: int | None = None,
+        refusal: Reason | None = None,
+        parent: int = 0,
+        group: int = 0,
         post_only: bool = False,
         reduce_only: bool = False,
     ) -> int:
-        lots, refusal = increments(abs(size), who.lot, who.size_decimals, Reason.SIZE_INCREMENT)
-        ticks = 0
-        if price is not None:
-            ticks, wrong = increments(price, who.tick, who.price_decimals, Reason.PRICE_INCREMENT)
+        lots, wrong = increments(abs(size), who.lot, who.size_decimals, Reason.SIZE_INCREMENT)
+        refusal = wrong or refusal  # a size off the increments comes before all else
+        prices = []
+        for value in (price or 0.0, stop, distance):
+            mantissa, wrong = increments(value, who.tick, who.price_decimals, Reason.PRICE_INCREMENT)
             refusal = refusal or wrong
-        kind = "market" if price is None else "limit"
-        side = 1 if size >= 0 else -1
-        return self._twin.submit(
-            Order(0, who.index, side, kind, tif, ticks, lots, post_only, reduce_only), refusal
+            prices.append(mantissa)
+        ticks, trigger, trail = prices
+        kind = kind or ("market" if price is None else "limit")
+        order = Order(
+            0,
+            who.index,
+            1 if size >= 0 else -1,
+            kind,
+            tif,
+            ticks,
+            lots,
+            post_only,
+            reduce_only,
+            trigger,
+            trail,
+            until or 0,
+            parent,
+            group,
         )
+        return self._twin.submit(order, refusal)
 
     def cancel(self, order: int) -> None:
         self._twin.cancel(order)
@@ -144,7 +346,7 @@ class TwinContext:
             )
             return
         missing = live.side * (live.known_size - live.filled)
-        same = abs(twin.positions[index] + missing - wish.size) < who.lot and live.price == wish.price
+        same = abs(twin.positions[index] + missing - wish.size) < who.lot and live.known_price == wish.price
         if not same:
             wish.changing = True
             self.cancel(live.number)
@@ -203,7 +405,9 @@ class TwinContext:
             who = self._twin.instruments[order.instrument]
             if instrument is None or who == instrument:
                 scale = 10**who.size_decimals
-                price = order.price / 10**who.price_decimals if order.price else None
+                prices = 10**who.price_decimals
+                price = order.known_price / prices if order.known_price else None
+                stop = order.known_stop / prices if order.known_stop else None
                 found.append(
                     OpenOrder(
                         order.number,
@@ -212,7 +416,7 @@ class TwinContext:
                         order.known_size / scale,
                         order.filled / scale,
                         price,
-                        None,
+                        stop,
                         order.state,
                     )
                 )

@@ -53,11 +53,20 @@ class ListedJournal(Journal):
     ) -> None:
         """Keep the records."""
         self.records_taken.append(records)
-        self.decisions += [decision_of(record, keys) for record in records]
+        texts = {int(entry["decision"]): terms_of(entry) for entry in (terms if terms is not None else ())}
+        self.decisions += [
+            decision_of(record, keys, texts.get(int(record["number"]), "")) for record in records
+        ]
         super().append(records, keys, terms)
 
 
-def decision_of(record: Any, keys: Sequence[str]) -> Decision:
+def terms_of(entry: Any) -> str:
+    """What a decision has beside its columns, as the twin writes it."""
+    names = ("stop", "trail", "expires", "parent", "group")
+    return " ".join(f"{name}={int(entry[name])}" for name in names if entry[name])
+
+
+def decision_of(record: Any, keys: Sequence[str], terms: str = "") -> Decision:
     """One record of the engine's journal in words."""
     number = {name: int(record[name]) for name in record.dtype.names}
     return Decision(
@@ -78,6 +87,7 @@ def decision_of(record: Any, keys: Sequence[str]) -> Decision:
         number["cause_seq"],
         number["trigger"],
         number["trigger_id"],
+        terms,
     )
 
 

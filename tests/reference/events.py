@@ -67,6 +67,6 @@ def fill_of(order: Order, who: Instrument, fill: Execution, reason: Reason, posi
 def update_of(order: Order, who: Instrument, state: str, why: str, ts: int) -> OrderUpdate:
     """An order's new state."""
     sizes = 10**who.size_decimals
-    price = order.price / 10**who.price_decimals if order.price else None
+    price = order.known_price / 10**who.price_decimals if order.known_price else None
     size, filled = order.known_size / sizes, order.filled / sizes
     return OrderUpdate(order.number, who, state, order.side, size, filled, price, why, ts)

@@ -8,82 +8,38 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 
 from engine.config import RunConfig
 from engine.execution.orders import TRANSITIONS, Event, Reason, State, reason_name
-from engine.execution.state import JournalKind
 from engine.model.instruments import Instrument, Registry
-from engine.model.kinds import Flag, InstrumentData, Kind, NewsData, StatusData
+from engine.model.kinds import Flag, InstrumentData, Kind, NewsData, SessionData, StatusData
 from engine.model.units import NULL_TIME, parse_decimal
 from engine.strategy.api import Bar, News, Status, Strategy
 from tests.helpers.logs import Message, Row
-from tests.reference import risk
 from tests.reference.bars import executing
 from tests.reference.book import Market
 from tests.reference.context import TwinContext
+from tests.reference.decisions import JOURNAL_KIND, WORDS, Account, Decision
 from tests.reference.events import event_of, fill_of, update_of
 from tests.reference.market_rows import apply_depth, brings_book
 from tests.reference.order_book import OrderedMarket
 from tests.reference.orders import FINAL, Order
 from tests.reference.rows import groups, match_on, stamp_of
+from tests.reference.sending import REPORT, TIMER, Sending
 from tests.reference.series import Series
 from tests.reference.venue import Execution, Purse, Venue
 from tests.reference.venue_times import VenueStep, VenueTimes, doubts, steps
 
-ARRIVAL, REPORT, ANSWER, TIMER = range(4)
 _NOT_DELIVERED = Flag.DUPLICATE | Flag.BACKFILLED | Flag.REJECTED_TICK
 _NEVER_MATCH = _NOT_DELIVERED | Flag.OUT_OF_ORDER
-_JOURNAL_KIND = {
-    Event.ACCEPTED: JournalKind.ACCEPTED,
-    Event.FILL: JournalKind.FILL,
-    Event.FILL_ALL: JournalKind.FILL,
-    Event.CANCELLED: JournalKind.CANCELLED,
-    Event.REJECTED: JournalKind.REJECTED,
-    Event.EXPIRED: JournalKind.EXPIRED,
-    Event.CANCEL_REJECTED: JournalKind.CANCEL_REJECTED,
-}
-
-
-@dataclass(frozen=True)
-class Decision:
-    """One record of the journal."""
-
-    number: int
-    ts: int
-    kind: str
-    order: int
-    instrument: str
-    side: int
-    price: int
-    size: int
-    fee: int
-    order_kind: str
-    tif: str
-    options: int
-    reason: str
-    maker: int
-    cause_seq: int
-    trigger: int
-    trigger_id: int
-
-    def __str__(self) -> str:
-        return " ".join(f"{f.name}={getattr(self, f.name)}" for f in fields(self))
 
 
 @dataclass
-class Account:
-    """One asset as the strategy knows it."""
-
-    cash: int = 0
-    locked: int = 0
-
-
-@dataclass
-class Twin:
+class Twin(Sending):
     """One run."""
 
     config: RunConfig
@@ -120,16 +76,18 @@ class Twin:
             venue_markets,
             [accounts[i.quote][1] for i in self.instruments],
             self._report,
+            self._is_over,
         )
+        self.sessions: list[SessionData] = []
         self.context = TwinContext(self)
         self.series = Series()
         self.agenda: list[tuple[int, int, int, Callable[[], None]]] = []
         self._creation = 0
-        self._numbers = 0
+        self.numbers = 0
         self._messages = 0
         self._cause = -1
         self._trigger = (0, 0)
-        self._halted = False
+        self.halted = False
         self._file_numbers = {n: n - 1 for n in range(1, len(self.instruments) + 1)}
 
     def _new_markets(self) -> list[Market]:
@@ -170,7 +128,7 @@ class Twin:
             self._work_until(message.ts)
             for bar in self._made(message):
                 self._tell_made(bar)
-        self._halted = True
+        self.halted = True
         self._trigger = (4, 0)
         self._handle("on_stop")
         return self
@@ -243,101 +201,6 @@ class Twin:
 
         self._push(due, TIMER, fire)
 
-    # --- commands ---
-
-    def _record(self, kind: int, order: Order, *, reason: int = 0, fill: Execution | None = None) -> None:
-        self.journal.append(
-            Decision(
-                len(self.journal) + 1,
-                self.now,
-                JournalKind.NAMES[kind],
-                order.number,
-                self.instruments[order.instrument].key,
-                order.side,
-                fill.price if fill else order.price,
-                fill.size if fill else order.known_size,
-                fill.fee if fill else 0,
-                order.kind,
-                order.tif,
-                order.post_only | order.reduce_only << 1,
-                reason_name(reason),
-                int(fill.maker) if fill else 0,
-                self._cause,
-                *self._trigger,
-            )
-        )
-
-    def submit(self, order: Order, refusal: Reason | None) -> int:
-        """Risk, journal, agenda; the order's number."""
-        index = order.instrument
-        account = self.purses[index]
-        who, market = self.instruments[index], self.markets[index]
-        self._numbers += 1
-        order.number = self._numbers
-        order.known_size = order.size
-        self.live[order.number] = order
-        cap = self.config.risk.position_cap
-        refusal = refusal or risk.check(
-            self.config,
-            who,
-            market,
-            side=order.side,
-            size=order.size,
-            price=order.price,
-            kind=order.kind,
-            position=self.positions[index],
-            base_fees=self.base_fees[index],
-            open_buy=self._open(index, 1),
-            open_sell=self._open(index, -1),
-            free=account.cash - account.locked,
-            cap=parse_decimal(cap, who.size_decimals) if cap else 0,
-            halted=self._halted,
-        )
-        if refusal:
-            order.at_venue = "done"
-            self._record(JournalKind.REFUSED, order, reason=refusal)
-            self._push(self.now, REPORT, lambda: self._hear(order, Event.REFUSED, refusal, None))
-            return order.number
-        self._record(JournalKind.SUBMIT, order)
-        order.counted = order.size
-        order.lock = risk.lock(self.config, who, market, order.side, order.size, order.price, order.kind)
-        account.locked += order.lock
-        self._push(self._arrival(index), ARRIVAL, lambda: self._arrive(order))
-        return order.number
-
-    def _arrive(self, order: Order) -> None:
-        if self.markets[order.instrument].match_on == "bar":
-            self.venue.on_bars.arrive(order, self.now)
-        else:
-            self.venue.arrive(order)
-
-    def _at_once(self, index: int) -> bool:
-        return self.markets[index].match_on == "bar" and not self.config.bar_latency
-
-    def _arrival(self, index: int) -> int:
-        latency = self.config.latency
-        if self._at_once(index):
-            return self.now
-        return self.now + latency.entry_ns + (0 if self.own_clock else latency.feed_ns)
-
-    def _open(self, index: int, side: int) -> int:
-        return sum(o.counted for o in self.live.values() if o.instrument == index and o.side == side)
-
-    def cancel(self, number: int) -> None:
-        """Send a cancel, unless there is nothing to cancel as far as the strategy knows."""
-        order = self.live.get(number)
-        refused = order is not None and order.state == "submitted" and order.counted == 0
-        if order is None or order.state == "cancelling" or refused:
-            return
-        order.state = "cancelling"
-        self._record(JournalKind.CANCEL, order)
-
-        def arrive() -> None:
-            if order.state not in FINAL:
-                self.venue.arrive_cancel(order)
-
-        self._push(self._arrival(order.instrument), ARRIVAL, arrive)
-
     # --- reports ---
 
     def _report(self, order: Order, event: Event, reason: Reason, fill: Execution | None) -> None:
@@ -345,15 +208,22 @@ class Twin:
         delay = latency.response_ns if self.own_clock else max(0, latency.response_ns - latency.feed_ns)
         if self._at_once(order.instrument):
             delay = 0
-        size = order.size
-        self._push(self.now + delay, REPORT, lambda: self._hear(order, event, reason, fill, size))
+        told = (order.size, order.price, order.stop)
+        self._push(self.now + delay, REPORT, lambda: self._hear(order, event, reason, fill, told))
 
-    def _hear(
-        self, order: Order, event: Event, reason: Reason, fill: Execution | None, size: int | None = None
+    def _hear(  # noqa: C901  one branch a kind of report
+        self,
+        order: Order,
+        event: Event,
+        reason: Reason,
+        fill: Execution | None,
+        told: tuple[int, int, int] | None = None,
     ) -> None:
+        """A report: `told` are the order's size, limit and stop at the venue; None: our own risk says it."""
         if order.state in FINAL:
             return
-        if size is not None:
+        size, price, stop = told or (order.known_size, order.known_price, order.known_stop)
+        if event != Event.CANCELLED or reason not in (Reason.LINKED, Reason.PARENT):
             order.known_size = size
         order.state = TRANSITIONS[State[order.state.upper()], event].name.lower()
         index = order.instrument
@@ -365,16 +235,22 @@ class Twin:
             account.cash -= fill.notional * order.side + fill.in_quote
             self.base_fees[index] += fill.fee - fill.in_quote
             left = order.known_size - order.filled
-            lock = 0
-            if order.lock and left:
-                market = self.markets[index]
-                lock = risk.lock(self.config, who, market, order.side, left, order.price, order.kind)
-                lock = min(lock, order.lock)
+            lock = min(order.lock, self._lock(order, left)) if order.lock and left else 0
             account.locked -= order.lock - lock
             order.lock = lock
+        answers = told is not None and event in (Event.AMENDED, Event.AMEND_REJECTED)
+        if event == Event.AMENDED:
+            order.known_price, order.known_stop = price, stop
+        if answers:
+            order.amendments -= event == Event.AMEND_REJECTED or reason == Reason.REQUESTED
+            self._recount(order)
+        elif event == Event.ACCEPTED and order.parent:
+            self._recount(order)  # it begins to count
         self._trigger = (1, order.number)
-        if event != Event.REFUSED:
-            self._record(_JOURNAL_KIND[event], order, reason=reason, fill=fill)
+        if told is not None:  # what risk refused is in the journal already
+            terms = self._terms(order, stop) if event == Event.AMENDED else ""
+            at = stop if event == Event.TRIGGERED else None
+            self._record(JOURNAL_KIND[event], order, reason=reason, fill=fill, price=at, terms=terms)
         if order.state in FINAL:
             account.locked -= order.lock
             order.lock = order.counted = 0
@@ -382,7 +258,7 @@ class Twin:
         self.context.before_report(order, reason)
         if fill is not None:
             self._handle("on_fill", fill_of(order, who, fill, reason, self.positions[index], self.now))
-        word = "accepted" if event == Event.ACCEPTED else order.state if order.state in FINAL else ""
+        word = WORDS.get(event, order.state if order.state in FINAL else "")
         if word:
             why = reason_name(reason) if reason and fill is None else ""
             self._handle("on_order", update_of(order, who, word, why, self.now))
@@ -420,18 +296,22 @@ class Twin:
     def _trades(self, rows: Sequence[Row], markets: list[Market], *, matches: bool, ordered: bool) -> None:
         """Of books by order, where they come before the rows that say what is left; or of the others."""
         for row in rows:
-            if row.kind == Kind.TRADE and not row.flags & _NEVER_MATCH and not self._is_double(row):
-                index = self._file_numbers[row.instrument]
-                market = markets[index]
-                if isinstance(market, OrderedMarket) != ordered:
-                    continue
-                market.last = row.price
-                if isinstance(market, OrderedMarket):
-                    market.message = self._messages
-                if matches:
-                    own = ordered and brings_book(rows, row, market)
-                    stamp = stamp_of(row)
-                    self.venue.trade(index, row.side, row.price, row.size, stamp, own=own)
+            if row.kind not in (Kind.TRADE, Kind.MARK) or row.flags & _NEVER_MATCH or self._is_double(row):
+                continue
+            index = self._file_numbers[row.instrument]
+            market = markets[index]
+            by_order = isinstance(market, OrderedMarket)
+            own = by_order and brings_book(rows, row, market)
+            if by_order != ordered and not own:
+                continue
+            source = "mark" if row.kind == Kind.MARK else "last"
+            setattr(market, source, row.price)
+            if isinstance(market, OrderedMarket) and ordered and row.kind == Kind.TRADE:
+                market.message = self._messages
+            if matches and not (own and ordered):  # else the stops wait for the message's rows of the book
+                self.venue.price_moved(index, source)
+            if matches and by_order == ordered and row.kind == Kind.TRADE:
+                self.venue.trade(index, row.side, row.price, row.size, stamp_of(row), own=own)
         for bar in executing(rows):
             market = markets[self._file_numbers[bar.instrument]]
             if market.match_on == "bar":
@@ -460,6 +340,9 @@ class Twin:
         first, last = rows[0], rows[-1]
         if kind == Kind.STATUS:
             self._status(first, ts)
+            return
+        if kind == Kind.SESSION:
+            self.sessions.append(msgspec.json.decode(first.data or b"{}", type=SessionData))
             return
         if kind == Kind.NEWS:
             news = msgspec.json.decode(first.data or b"{}", type=NewsData)

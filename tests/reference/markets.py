@@ -18,6 +18,7 @@ from engine.model.kinds import (
     Kind,
     NewsData,
     Part,
+    SessionData,
     StatusData,
     encode_canonical,
 )
@@ -61,12 +62,21 @@ class RandomMarket:
     """Messages one after the other."""
 
     def __init__(
-        self, seed: int, instruments: Sequence[InstrumentData] = ALL, *, ages: Sequence[int] = ()
+        self,
+        seed: int,
+        instruments: Sequence[InstrumentData] = ALL,
+        *,
+        ages: Sequence[int] = (),
+        extras: bool = False,
     ) -> None:
-        """`ages`, ns: how old stamps may be; every market row is stamped then, but for some."""
+        """`ages`, ns: how old stamps may be; every market row is stamped then, but for some.
+
+        `extras`: marks and sessions too.
+        """
         self.chance = random.Random(seed)
         self.instruments = instruments
         self.ages = ages
+        self.extras = extras
         self.venues = list(dict.fromkeys(i.venue for i in instruments))
         self.ts = START
         self.mid = dict.fromkeys(range(1, len(instruments) + 1), MID)
@@ -85,7 +95,7 @@ class RandomMarket:
         chance = self.chance
         self.ts += chance.choice((1, 1_000, 250_000, 3_000_000, 20_000_000, 150_000_000))
         number = chance.randrange(1, len(self.instruments) + 1)
-        rows = self._rows(number)
+        rows = self._extra(number) if self.extras and chance.random() < 0.1 else self._rows(number)
         if chance.random() < 0.1:
             rows += self._rows(chance.randrange(1, len(self.instruments) + 1))
         if chance.random() < 0.05:
@@ -94,6 +104,17 @@ class RandomMarket:
         if self.ages:
             rows = self._stamped(rows)
         return Message(self.ts, tuple(map(self._sourced, rows)))
+
+    def _extra(self, number: int) -> list[Row]:
+        chance = self.chance
+        if chance.random() < 0.8:
+            price = self.mid[number] + TICK * chance.randrange(-3, 4)
+            return [Row(Kind.MARK, ts_venue=self._stamp(), instrument=number, price=price)]
+        opens = self.ts + chance.choice((-500, 0, 300, 2000)) * 1_000_000
+        closes = opens + chance.choice((200, 600, 1500)) * 1_000_000
+        venue = chance.choice(("", *self.venues))
+        data = SessionData("XTST", "2024-06-01", opens, closes, venue)
+        return [Row(Kind.SESSION, source=0, data=encode_canonical(data))]
 
     def _sourced(self, row: Row) -> Row:
         """A row of an instrument comes from its venue's source."""

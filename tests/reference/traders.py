@@ -163,6 +163,112 @@ class RandomTrader(Strategy):
             ctx.log("order", self.orders)
 
 
+class Planner(RandomTrader):
+    """Adds what waits for a price or a time, what concerns other orders, and amendments."""
+
+    def _act(self, ctx: Any, instrument: Instrument) -> None:
+        deeds = (self._stop, self._trail, self._pair, self._bracket, self._amend, self._amend, self._timed)
+        if self.chance.random() < 0.3 or "bar" in instrument.channels:  # the twin plans nothing on bars
+            super()._act(ctx, instrument)
+        else:
+            self.chance.choice(deeds)(ctx, instrument)
+
+    def on_order(self, ctx: Any, update: Any) -> None:
+        self._see(ctx, "price", update.price)
+        super().on_order(ctx, update)
+
+    def _level(self, ctx: Any, instrument: Instrument, ticks: int) -> float:
+        """So many ticks above the middle; now and then off the increments."""
+        quote = ctx.quote(instrument)
+        middle = quote.mid if quote is not None and quote.bid and quote.ask else ctx.last(instrument) or 100.0
+        odd = 0.2 if self.chance.random() < 0.01 else 0.0
+        price: float = ctx.round_price(instrument, middle + 0.5 * ticks) + odd
+        return price
+
+    def _life(self, ctx: Any) -> dict[str, Any]:
+        tif = self.chance.choice(("gtc", "gtc", "gtc", "gtc", "ioc", "fok", "day", "gtd", "gtd"))
+        ends = ctx.now + self.chance.choice((0, 1, 2, 50, 50, 300, 2000)) * 1_000_000
+        return {"tif": tif, "until": ends} if tif == "gtd" else {"tif": tif}
+
+    def _signed(self) -> tuple[int, float]:
+        side = self.chance.choice((1, -1))
+        return side, side * self._size()
+
+    def _stop(self, ctx: Any, instrument: Instrument) -> None:
+        side, size = self._signed()
+        away = self.chance.choice((-2, 0, 1, 1, 2, 2, 3, 5))
+        stop = self._level(ctx, instrument, side * away)
+        limit = None
+        if self.chance.random() < 0.4:
+            limit = self._level(ctx, instrument, side * (away + self.chance.choice((-3, -1, 0, 1, 3))))
+        reduces = self.chance.random() < 0.2
+        self.orders = ctx.stop(instrument, size, stop, limit, reduce_only=reduces, **self._life(ctx))
+
+    def _trail(self, ctx: Any, instrument: Instrument) -> None:
+        side, size = self._signed()
+        distance = self.chance.choice((0.5, 0.5, 1.0, 1.5, 2.5))
+        stop = None
+        if self.chance.random() < 0.3:
+            stop = self._level(ctx, instrument, side * self.chance.choice((-1, 1, 2, 3, 4)))
+        reduces = self.chance.random() < 0.2
+        self.orders = ctx.trail(instrument, size, distance, stop, reduce_only=reduces, **self._life(ctx))
+
+    def _pair(self, ctx: Any, instrument: Instrument) -> None:
+        chance = self.chance
+        side, size = self._signed()
+        price = self._level(ctx, instrument, -side * chance.choice((-1, 0, 0, 1, 1, 2, 3)))
+        away = chance.choice((1, 1, 2, 2, 3, 4))
+        limit = self._level(ctx, instrument, side * (away + chance.choice((-2, 0, 2))))
+        stop = self._level(ctx, instrument, side * away)
+        _, self.orders = ctx.oco(
+            instrument, size, price, stop, limit if chance.random() < 0.4 else None, **self._life(ctx)
+        )
+
+    def _bracket(self, ctx: Any, instrument: Instrument) -> None:
+        chance = self.chance
+        side, size = self._signed()
+        entry = chance.choice((-2, -1, 0, 0, 1, 1, 2))
+        price = None if chance.random() < 0.3 else self._level(ctx, instrument, -side * entry)
+        target = self._level(ctx, instrument, side * (chance.choice((1, 1, 2, 3)) - entry))
+        below = chance.choice((1, 1, 2, 3)) + entry
+        stop = self._level(ctx, instrument, -side * below)
+        limit = self._level(ctx, instrument, -side * (below + chance.choice((-1, 0, 2))))
+        *_, self.orders = ctx.bracket(
+            instrument, size, price, target, stop, limit if chance.random() < 0.3 else None, **self._life(ctx)
+        )
+
+    def _amend(self, ctx: Any, instrument: Instrument) -> None:
+        chance = self.chance
+        orders = ctx.orders(instrument if chance.random() < 0.8 else None)
+        working = [order for order in orders if "bar" not in order.instrument.channels]
+        if not working:
+            self._bracket(ctx, instrument)
+            return
+        order = chance.choice(working)
+        changes: dict[str, float] = {}
+        if chance.random() < 0.4:
+            changes["size"] = (
+                order.size * chance.choice((0, 0.5, 1, 2)) if chance.random() < 0.3 else self._size()
+            )
+            changes["size"] = ctx.round_size(instrument, changes["size"])
+        if order.price is not None and chance.random() < 0.6:
+            changes["price"] = self._level(ctx, order.instrument, -order.side * chance.choice((-1, 0, 1, 2)))
+        if order.stop is not None and chance.random() < 0.6:
+            changes["stop"] = self._level(ctx, order.instrument, order.side * chance.choice((-1, 0, 1, 2, 3)))
+        if chance.random() < 0.03:
+            changes["stop"] = 0.0
+        if chance.random() < 0.03:
+            changes["price"] = 0.0
+        ctx.amend(order.order, **changes)
+
+    def _timed(self, ctx: Any, instrument: Instrument) -> None:
+        side, size = self._signed()
+        price = self._level(ctx, instrument, -side * self.chance.choice((-1, 0, 1, 1, 2, 3)))
+        self.orders = ctx.limit(
+            instrument, size, price, post_only=self.chance.random() < 0.2, **self._life(ctx)
+        )
+
+
 class Gambler(RandomTrader):
     """Puts all its cash into one order, by the last price or the quote, then sells everything."""
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engine.execution.orders import Event, Reason
-from tests.reference import money, queues
+from tests.reference import amending, money, queues, risk, stops
 from tests.reference.bars import OnBars
 from tests.reference.book import Market
+from tests.reference.links import Links
 from tests.reference.order_book import OrderedMarket
 from tests.reference.orders import Order
 
@@ -48,6 +49,7 @@ class Purse:
 
 
 Report = Callable[[Order, Event, Reason, Execution | None], None]
+Over = Callable[[Order], bool]
 
 
 class Venue:
@@ -60,6 +62,7 @@ class Venue:
         markets: list[Market],
         purses: list[Purse],
         report: Report,
+        is_over: Over,
     ) -> None:
         self.config = config
         self.rules = config.rules
@@ -71,8 +74,12 @@ class Venue:
         self.base_fees = [0] * len(instruments)
         self.waiting: list[list[Order]] = [[] for _ in instruments]
         self.resting: list[Order] = []
+        self.armed: list[list[Order]] = [[] for _ in instruments]  # stops, in the order of their coming
+        self.sources = [stops.stop_source(self.rules.stop_source, who.channels) for who in instruments]
+        self.links = Links(self)
         self.report = report
         self.on_bars = OnBars(self)
+        self.is_over = is_over  # whether an order's time has passed; else it is told when it has
 
     # --- money ---
 
@@ -87,17 +94,43 @@ class Venue:
         fee, asset = money.charge(self.config.fees, rate, who, amount, size, order.side)
         return Execution(price, size, amount, fee, maker, asset)
 
-    def lock(self, order: Order, size: int) -> int:
-        """What a resting buy of `size` holds back: notional and the dearer of the two fees."""
-        if not self.cash_account or order.side < 0:
-            return 0
+    def cost(self, order: Order, price: int, size: int) -> int:
+        """What `size` may cost at a price: notional and the dearer of the two fees."""
         who = self.instruments[order.instrument]
-        amount = money.notional(order.price, size, who.price_decimals + who.size_decimals)
+        amount = money.notional(price, size, who.price_decimals + who.size_decimals)
         dearer = max(self.config.fees.maker, self.config.fees.taker, 0)
         fee, asset = money.charge(self.config.fees, dearer, who, amount, size, 1)
         return amount + (fee if asset == "quote" else 0)
 
-    def _free(self, order: Order) -> int:
+    def lock(self, order: Order, size: int) -> int:
+        """What a waiting buy of `size` holds back, at its limit or stop; a pair's second nothing."""
+        if not self.cash_account or order.side < 0 or order.is_second:
+            return 0
+        return self.cost(order, order.price or order.stop, size)
+
+    def hold(self, order: Order) -> bool:
+        """Lock what the order may cost; whether it is there."""
+        lock = self.lock(order, order.open)
+        if lock and lock > self.free(order):
+            return False
+        order.venue_lock = lock
+        self.purses[order.instrument].locked += lock
+        return True
+
+    def hold_at_most(self, order: Order) -> None:
+        """Give back what the order holds and cannot cost any more."""
+        if order.venue_lock:
+            keep = min(order.venue_lock, self.cost(order, order.price or order.stop, order.open))
+            self.purses[order.instrument].locked -= order.venue_lock - keep
+            order.venue_lock = keep
+
+    def release(self, order: Order) -> None:
+        """It holds nothing back any more."""
+        self.purses[order.instrument].locked -= order.venue_lock
+        order.venue_lock = 0
+
+    def free(self, order: Order) -> int:
+        """Cash that nothing holds back."""
         purse = self.purses[order.instrument]
         return purse.cash - purse.locked
 
@@ -108,65 +141,129 @@ class Venue:
         purse.cash -= what.notional * order.side + what.in_quote
         self.base_fees[order.instrument] += what.fee - what.in_quote
         self.positions[order.instrument] += what.size * order.side
+        event = Event.FILL
         if order.open == 0:
-            self._leave(order)
-            order.at_venue = "done"
-        event = Event.FILL_ALL if order.open == 0 else Event.FILL
+            self.leave(order)
+            if order.entry is not None and not order.entry_over:
+                order.at_venue = "held"  # the entry may fill more
+            else:
+                order.at_venue = "done"
+                event = Event.FILL_ALL
+        self.links.take_off(order, what.size)
+        self.links.note(order)
         self.report(order, event, reason, what)
 
     def end(self, order: Order, event: Event, reason: Reason) -> None:
-        """The order is over without a (further) fill."""
-        self._leave(order)
+        """It is over, without a (further) fill."""
+        self.leave(order)
         order.at_venue = "done"
         self.report(order, event, reason, None)
+        self.links.note(order)
 
-    def _leave(self, order: Order) -> None:
+    def leave(self, order: Order) -> None:
+        """Take an order out of wherever it is, with what it holds back."""
+        index = order.instrument
         if order.at_venue == "resting":
-            self.markets[order.instrument].sides[order.side].remove(order)
+            self.markets[index].sides[order.side].remove(order)
             self.resting.remove(order)
-        self.purses[order.instrument].locked -= order.venue_lock
-        order.venue_lock = 0
+        elif order.at_venue == "waiting":
+            self.waiting[index].remove(order)
+        elif order.at_venue == "armed":
+            self.armed[index].remove(order)
+        order.at_venue = "working"
+        self.release(order)
 
     # --- arrivals ---
 
-    def arrive(self, order: Order) -> None:  # noqa: C901, PLR0911, PLR0912  one branch a rule
+    def arrive(self, order: Order) -> None:
         """An order reaches the venue."""
-        market = self.markets[order.instrument]
-        if market.match_on == "book" and market.bad:
-            order.at_venue = "waiting"
-            self.waiting[order.instrument].append(order)
+        self._arrive(order)
+        self.links.settle()
+
+    def _arrive(self, order: Order) -> None:
+        if order.expires and self.is_over(order):
+            self.end(order, Event.EXPIRED, Reason.TIME)
             return
+        if order.entry is not None:
+            size = self.links.due(order)
+            if size <= 0 and order.entry_over:
+                self.end(order, Event.CANCELLED, Reason.PARENT)
+                return
+            if size <= 0:
+                order.at_venue = "held"
+                return
+            order.size = size
+        if order.partner is not None and order.partner.at_venue == "done":
+            self.end(order, Event.CANCELLED, Reason.LINKED)
+            return
+        self.start(order)
+
+    def in_doubt(self, order: Order) -> bool:
+        """Whether nothing can match on the order's book."""
+        market = self.markets[order.instrument]
+        return market.match_on == "book" and market.bad
+
+    def _wait(self, order: Order) -> None:
+        order.at_venue = "waiting"
+        self.waiting[order.instrument].append(order)
+
+    def start(self, order: Order) -> None:
+        """An order may begin to work."""
+        if self.in_doubt(order):
+            self._wait(order)
+        elif order.is_stop and not order.triggered:
+            self._arm(order)
+        else:
+            self._enter(order)
+
+    def accept(self, order: Order) -> None:
+        """Say that the order has been accepted, once."""
+        if not order.accepted:
+            order.accepted = True
+            self.report(order, Event.ACCEPTED, Reason.NONE, None)
+
+    def _refuse(self, order: Order, reason: Reason) -> None:
+        """The venue will not have it."""
+        self.end(order, Event.CANCELLED if order.accepted else Event.REJECTED, reason)
+
+    def opposite(self, order: Order) -> int:
+        """Best price that the order could take, 0: there is none."""
+        market = self.markets[order.instrument]
+        return market.last if market.match_on == "trade" else market.sides[-order.side].best() or 0
+
+    def _enter(self, order: Order) -> None:  # noqa: C901, PLR0911, PLR0912  one branch a rule
+        """An order meets the market."""
         order.at_venue = "working"
         if order.reduce_only:
             reducible = -self.positions[order.instrument] * order.side
             if reducible <= 0:
-                self.end(order, Event.REJECTED, Reason.REDUCE_ONLY)
+                self._refuse(order, Reason.REDUCE_ONLY)
                 return
-            order.size = min(order.size, reducible)
-        best = market.last if market.match_on == "trade" else market.sides[-order.side].best() or 0
-        if order.kind == "market":
+            order.size = order.done + min(order.open, reducible)
+        best = self.opposite(order)
+        if not order.limited:
             if not best:
-                self.end(order, Event.REJECTED, Reason.EMPTY_SIDE)
+                self._refuse(order, Reason.EMPTY_SIDE)
                 return
-            self.report(order, Event.ACCEPTED, Reason.NONE, None)
+            if order.tif == "fok" and not self._fills_whole(order, self._plan(order, None)):
+                return
+            self.accept(order)
             why = self._take(order, None)
             if order.open:
                 self.end(order, Event.CANCELLED, why or Reason.NO_LIQUIDITY)
             return
         matches = best != 0 and best * order.side <= order.price * order.side
         if matches and order.post_only:
-            event = Event.EXPIRED if self.rules.post_only_expires else Event.REJECTED
-            self.end(order, event, Reason.POST_ONLY_WOULD_MATCH)
+            if self.rules.post_only_expires:
+                self.end(order, Event.EXPIRED, Reason.POST_ONLY_WOULD_MATCH)
+            else:
+                self._refuse(order, Reason.POST_ONLY_WOULD_MATCH)
             return
         if order.tif == "fok":
             plan = self._plan(order, order.price) if matches else []
-            if sum(size for _, size in plan) < order.size:
-                self.end(order, Event.EXPIRED, Reason.FOK_UNFILLABLE)
+            if not self._fills_whole(order, plan):
                 return
-            if not self._can_pay(order, plan):
-                self.end(order, Event.EXPIRED, Reason.INSUFFICIENT_FUNDS)
-                return
-        self.report(order, Event.ACCEPTED, Reason.NONE, None)
+        self.accept(order)
         if matches:
             why = self._take(order, order.price)
             if why:
@@ -174,28 +271,90 @@ class Venue:
                 return
         if order.open == 0:
             return
-        if order.tif == "ioc":
+        if order.tif in ("ioc", "fok"):
             event = Event.EXPIRED if self.rules.remainder_expires else Event.CANCELLED
             self.end(order, event, Reason.IOC_REMAINDER)
             return
-        self._rest(order)
+        self.rest(order)
+
+    def _fills_whole(self, order: Order, plan: list[tuple[int, int]]) -> bool:
+        """Whether a plan fills the order, and can be paid; else it expires."""
+        if sum(size for _, size in plan) < order.open:
+            self.end(order, Event.EXPIRED, Reason.FOK_UNFILLABLE)
+            return False
+        if not self._can_pay(order, plan):
+            self.end(order, Event.EXPIRED, Reason.INSUFFICIENT_FUNDS)
+            return False
+        return True
 
     def hold_back(self, order: Order) -> bool:
         """What an order to come to rest may cost; without as much it is over."""
-        lock = self.lock(order, order.open)
-        if lock and lock > self._free(order):
-            self.end(order, Event.CANCELLED, Reason.INSUFFICIENT_FUNDS)
-            return False
-        order.venue_lock = lock
-        self.purses[order.instrument].locked += lock
-        return True
+        if self.hold(order):
+            return True
+        self.end(order, Event.CANCELLED, Reason.INSUFFICIENT_FUNDS)
+        return False
 
-    def _rest(self, order: Order) -> None:
+    def rest(self, order: Order) -> bool:
+        """Into the book, behind what is there; whether it could."""
         if not self.hold_back(order):
-            return
+            return False
         order.at_venue = "resting"
         self.resting.append(order)
         self.markets[order.instrument].sides[order.side].add(order)
+        return True
+
+    # --- stops ---
+
+    def _arm(self, order: Order) -> None:
+        """A stop has come: it triggers now, or waits."""
+        market = self.markets[order.instrument]
+        price = stops.price_of(self.sources[order.instrument], market, order.side)
+        if stops.reached(order.side, order.stop, price):
+            if self.rules.stop_must_wait and not order.accepted:
+                self.end(order, Event.REJECTED, Reason.WOULD_TRIGGER)
+                return
+            self.accept(order)
+            self._fire(order)
+            return
+        if order.kind == "trailing" and not order.stop:
+            stops.follow(order, price, self.instruments[order.instrument].tick)
+        if not self.hold(order):
+            self._refuse(order, Reason.INSUFFICIENT_FUNDS)
+            return
+        self.accept(order)
+        order.at_venue = "armed"
+        self.armed[order.instrument].append(order)
+
+    def _fire(self, order: Order) -> None:
+        """A stop becomes what stands behind it."""
+        order.triggered = True
+        self.release(order)
+        if order.partner is not None:
+            self.release(order.partner)  # both are never bought
+        self.report(order, Event.TRIGGERED, Reason.NONE, None)
+        if self.in_doubt(order):
+            self._wait(order)
+            return
+        market = self.markets[order.instrument]
+        around = risk.reference(market)
+        if order.limited and risk.beyond_collar(self.config, order.price, order.side, around):
+            self.end(order, Event.CANCELLED, Reason.COLLAR_AT_TRIGGER)
+            return
+        self._enter(order)
+
+    def price_moved(self, index: int, source: str) -> None:
+        """The price of a source is another, or said again: what it triggers, and what follows it."""
+        if source != self.sources[index]:
+            return
+        market, tick = self.markets[index], self.instruments[index].tick
+        for order in list(self.armed[index]):
+            price = stops.price_of(source, market, order.side)
+            if stops.reached(order.side, order.stop, price):
+                self.leave(order)
+                self._fire(order)
+            elif order.kind == "trailing":
+                stops.follow(order, price, tick)
+        self.links.settle()
 
     def _plan(self, order: Order, limit: int | None) -> list[tuple[int, int]]:
         """Prices and sizes that an order would take now, best first."""
@@ -234,7 +393,7 @@ class Venue:
         for price, size in plan:
             what = self.execution(order, price, size, maker=False)
             cost += what.notional + what.in_quote
-            if cost > self._free(order):
+            if cost > self.free(order):
                 return False
         return True
 
@@ -261,11 +420,12 @@ class Venue:
             return size
         if order.side < 0:
             lot = self.instruments[order.instrument].lot
-            most = max(0, min(size, self._owned(order) // lot * lot))
+            owned = self._owned(order)
+            most = size if owned >= size else max(0, owned // lot * lot)
             short = self._lacks(order, self.execution(order, price, most, maker=False)) if most else False
             return 0 if short else most
         lot = self.instruments[order.instrument].lot
-        free = self._free(order)
+        free = self.free(order)
 
         def costs(of: int) -> int:
             what = self.execution(order, price, of, maker=False)
@@ -288,7 +448,7 @@ class Venue:
 
     def _lacks(self, order: Order, what: Execution) -> bool:
         """Whether a sale brings less than its fee, and there is not as much besides."""
-        return what.in_quote - what.notional > max(0, self._free(order))
+        return what.in_quote - what.notional > max(0, self.free(order))
 
     def arrive_cancel(self, order: Order) -> None:
         """A cancel reaches the venue."""
@@ -296,21 +456,31 @@ class Venue:
             self.report(order, Event.CANCEL_REJECTED, Reason.UNKNOWN_ORDER, None)
             return
         self.on_bars.cancel(order)
-        if order.at_venue == "waiting":
-            self.waiting[order.instrument].remove(order)
         self.end(order, Event.CANCELLED, Reason.REQUESTED)
+        self.links.settle()
+
+    def arrive_amend(self, order: Order, size: int, price: int, stop: int) -> None:
+        """An amendment reaches the venue."""
+        amending.arrive(self, order, size, price, stop)
+        self.links.settle()
+
+    def expire(self, order: Order) -> None:
+        """An order's time is over."""
+        if order.at_venue != "done":
+            self.end(order, Event.EXPIRED, Reason.TIME)
+            self.links.settle()
 
     # --- the market moves ---
 
     def make(self, order: Order, size: int, reason: Reason, price: int = 0) -> None:
         """Fill a resting order, at its own price unless another is given."""
         what = self.execution(order, price or order.price, size, maker=True)
-        if self.cash_account and order.side < 0 and self._lacks(order, what):
+        if self.cash_account and order.side < 0 and (self._owned(order) < size or self._lacks(order, what)):
             self.end(order, Event.CANCELLED, Reason.INSUFFICIENT_FUNDS)
             return
         if self.cash_account and order.side > 0:
             cost = what.notional + what.in_quote
-            if cost > self._free(order) + order.venue_lock:
+            if cost > self.free(order) + order.venue_lock:
                 self.end(order, Event.CANCELLED, Reason.INSUFFICIENT_FUNDS)
                 return
             left = order.open - size
@@ -324,6 +494,7 @@ class Venue:
         market = self.markets[index]
         if market.match_on == "book" and market.bad:
             return
+        self.price_moved(index, "bid_ask")
         for sign in (1, -1):
             own, other = market.sides[sign], market.sides[-sign]
             if other.best() is None:
@@ -343,9 +514,12 @@ class Venue:
                         got += part
                     if got:
                         self.make(order, got, reason)
-        waiting, self.waiting[index] = self.waiting[index], []
-        for order in waiting:
-            self.arrive(order)
+        self.links.settle()
+        while self.waiting[index]:
+            order = self.waiting[index].pop(0)
+            order.at_venue = "working"
+            self.start(order)
+            self.links.settle()
 
     def trade(  # noqa: C901, PLR0912  through, then the queue
         self, index: int, aggressor: int, price: int, size: int, ts_venue: int | None, *, own: bool = False
@@ -374,6 +548,7 @@ class Venue:
             if ts_venue is not None and last is not None:
                 shown = ts_venue < last if by_order else ts_venue <= last
         if shown or market.match_on == "trade" or price not in side.levels:
+            self.links.settle()
             return
         ours = size - remaining
         for order in list(side.levels[price].orders):
@@ -387,4 +562,6 @@ class Venue:
                 part = order.open if rules.whole_fills else min(beyond, order.open)
                 if rules.share_trades:
                     ours += part
-                self.make(order, part, Reason.QUEUE)
+                if part:  # not when its partner's fill has just used it up
+                    self.make(order, part, Reason.QUEUE)
+        self.links.settle()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from engine.config import RunConfig
     from engine.model.instruments import Instrument
 
-_MARKET = (Kind.TRADE, Kind.QUOTE, Kind.BOOK)
+_MARKET = (Kind.TRADE, Kind.QUOTE, Kind.BOOK, Kind.MARK)
 
 
 @dataclass

@@ -449,7 +449,7 @@ class Values(Arithmetic):
             return self.make(f"{'sext' if dtype.kind == 'i' else 'zext'} i{bits} {raw} to i64")
 
         state = self.operation("order_state", f"i64 {slot}", f"i64 {orders.parts[2]}")
-        names = ("instrument", "number", "side", "size", "filled", "price", "stop")
+        names = ("instrument", "number", "side", "size", "filled", "known_price", "stop")
         return Value(OPEN_ORDER, (*(read(name) for name in names), state))
 
     # --- what functions need of those above ---
