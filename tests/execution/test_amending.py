@@ -290,7 +290,7 @@ def test_an_amended_price_does_not_bring_back_what_the_partner_has_filled() -> N
 
 def test_a_refused_amendment_says_nothing_of_a_size_that_changed_at_the_same_time() -> None:
     """The stop of a pair has been cut to 3 at the instant at which risk refuses its amendment."""
-    seen = []
+    seen: list[float] = []
 
     class Late(Script):
         def on_fill(self, ctx: Any, fill: Any) -> None:

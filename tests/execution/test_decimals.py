@@ -21,7 +21,7 @@ from engine.model.units import (
     to_float,
     trim_decimal,
 )
-from tests.reference import context as twin
+from tests.reference import increments as twin
 
 MANTISSAS = st.integers(-MAX_INT64, MAX_INT64)
 DECIMALS = st.integers(0, 18)

@@ -21,8 +21,8 @@ from engine.model.kinds import InstrumentData
 from engine.strategy.api import Strategy
 from engine.strategy.loader import load_strategy
 from tests.helpers.logs import BTC, Message
+from tests.reference.decisions import Decision
 from tests.reference.drive import ListedJournal, run_engine
-from tests.reference.loop import Decision
 
 SAMPLE = Path(__file__).parent.parent.parent / "recordings" / "2024-06-01.arrow"
 _ENDS = ("refused", "rejected", "cancelled", "expired")

@@ -17,8 +17,8 @@ from engine.model.instruments import Instrument
 from engine.model.kinds import InstrumentData
 from engine.strategy.api import Strategy
 from tests.helpers.logs import Message
+from tests.reference.decisions import Decision
 from tests.reference.drive import ListedJournal, batch_of, head_of, loaded
-from tests.reference.loop import Decision
 from tests.reference.traders import RandomTrader
 
 

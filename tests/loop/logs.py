@@ -15,8 +15,8 @@ from engine.loop.run import Runner
 from engine.model.kinds import InstrumentData, Kind
 from engine.strategy.api import Strategy
 from tests.helpers.logs import Message, Row, definitions, make_log
+from tests.reference.decisions import Decision
 from tests.reference.drive import ListedJournal, loaded
-from tests.reference.loop import Decision
 from tests.reference.markets import ALL
 
 

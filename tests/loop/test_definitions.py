@@ -17,8 +17,8 @@ from engine.model.units import MILLISECOND_NS
 from engine.strategy.api import Strategy
 from tests.helpers.logs import Message, Row, at, definitions
 from tests.loop.logs import backtest, write_market
+from tests.reference.decisions import Decision
 from tests.reference.drive import run_engine
-from tests.reference.loop import Decision
 from tests.reference.markets import BOOKED, QUOTED, RandomMarket
 from tests.reference.order_markets import ORDERED, RandomOrderMarket
 from tests.reference.scenario import DEPTH, QUOTES, Script, book, clock, quote, settings, trades

@@ -21,12 +21,12 @@ STATE_FIELDS = {
         random_step_high random_step_low instant instant_calls linked_orders stop_orders""",
     "INSTRUMENT": """quote_bid quote_bid_size quote_ask quote_ask_size quote_seen position venue_position
         open_buy open_sell resting stops watch_above watch_below""",
-    "MARKET": "last_price depth_ts_venue depth_id book_bad resynchronise touched",
+    "MARKET": "last_price depth_ts_venue depth_id book_bad resynchronise touched mark",
     "ASSET": "cash venue_cash locked venue_locked fees",
     "ORDER": """number price size venue_size venue_filled filled front locked venue_locked counted
         queue_front queue_traded kind tif post_only reduce_only state venue_state resting side stop
-        venue_stop trail expires parent group allowance asked_size amendments accepted triggered linked
-        reduced parent_over refused""",
+        venue_stop trail expires parent group allowance asked_size known_price amendments accepted
+        triggered linked reduced parent_over refused""",
     "TRACK": "cancel_decision state_before",
     "ITEM": "due creation size price total fee notional id reason rank kind event maker",
     "WISH": """asked asked_price unfit unfit_price unfit_at size price order failed_at known settled failed

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from math import isfinite
 from typing import TYPE_CHECKING
 
 from engine.config import parse_duration
@@ -16,6 +15,7 @@ from engine.loop.random import SeededRandom
 from engine.model.instruments import Instrument
 from engine.strategy.api import Book, OpenOrder, Quote
 from tests.reference import money, risk
+from tests.reference.increments import in_units, increments, off
 from tests.reference.orders import FINAL, Order
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class TwinContext:
         kind = "stop" if limit is None else "stop_limit"
         refusal = (
             (Reason.LEGS_CROSSED if crossed else None)
-            or self._off(instrument, stop, limit)
+            or off(instrument, stop, limit)
             or self._against_leg(instrument, size, limit, kind, stop)
         )
         group = self._twin.numbers + 1
@@ -162,16 +162,25 @@ class TwinContext:
         kind = "stop" if limit is None else "stop_limit"
         refusal = (
             (Reason.LEGS_CROSSED if crossed else None)
-            or self._off(instrument, target, stop, limit)
+            or off(instrument, target, stop, limit)
             or self._against_leg(instrument, -size, target, "limit", 0.0, entry=price)
             or self._against_leg(instrument, -size, limit, kind, stop)
         )
         first = self._order(instrument, size, price, tif, until=until, refusal=refusal)
         entry = self._twin.live[first]
         refusal = Reason.ENTRY_REFUSED if entry.refused else None
-        links = {"parent": first, "group": first + 1}
-        self._order(instrument, -size, target, "gtc", refusal=refusal, **links)
-        self._order(instrument, -size, limit, "gtc", kind=kind, stop=stop, refusal=refusal, **links)
+        for limit_at, stop_at, what in ((target, 0.0, "limit"), (limit, stop, kind)):
+            self._order(
+                instrument,
+                -size,
+                limit_at,
+                "gtc",
+                kind=what,
+                stop=stop_at,
+                refusal=refusal,
+                parent=first,
+                group=first + 1,
+            )
         legs = [self._twin.live[first + 1], self._twin.live[first + 2]]
         assert all(leg.refused == entry.refused for leg in legs)
         if not entry.refused:
@@ -180,16 +189,6 @@ class TwinContext:
             for leg in legs:
                 leg.entry = entry
         return first, first + 1, first + 2
-
-    def _off(self, who: Instrument, *prices: float | None) -> Reason | None:
-        """What is wrong with the first of some legs' prices that is off the increments."""
-        for price in prices:
-            if price is None:
-                continue
-            ticks, wrong = increments(price, who.tick, who.price_decimals, Reason.PRICE_INCREMENT)
-            if wrong or ticks <= 0:
-                return wrong or Reason.PRICE_INCREMENT
-        return None
 
     def _against_leg(
         self,
@@ -491,21 +490,3 @@ class TwinContext:
         lots, wrong = increments(abs(size), instrument.lot, instrument.size_decimals, Reason.SIZE_INCREMENT)
         mantissa = int(abs(Fraction(size)) // step) * instrument.lot if wrong else lots
         return in_units(mantissa if size >= 0 else -mantissa, instrument.size_decimals)
-
-
-def increments(value: float, increment: int, decimals: int, reason: Reason) -> tuple[int, Reason | None]:
-    """The mantissa of a value that lies on an increment; else the one below, and why it is refused."""
-    if not isfinite(value):
-        return 0, Reason.NOT_FINITE
-    exact = Fraction(value)
-    step = Fraction(increment, 10**decimals)
-    nearest = round(exact / step)
-    distance = abs(nearest * step - exact)
-    if distance <= max(step / 10**6, abs(exact) / 2**51):
-        return nearest * increment, None
-    return exact // step * increment, reason
-
-
-def in_units(mantissa: int, decimals: int) -> float:
-    """The float64 nearest to the decimal."""
-    return float(Fraction(mantissa, 10**decimals))

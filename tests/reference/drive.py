@@ -22,7 +22,8 @@ from engine.model.rows import RowBuffer
 from engine.strategy.api import Strategy
 from engine.strategy.loader import LoadedStrategy
 from tests.helpers.logs import BTC, Message, Row, definitions
-from tests.reference.loop import Decision, Twin
+from tests.reference.decisions import Decision
+from tests.reference.loop import Twin
 
 
 class ListedJournal(Journal):

@@ -12,9 +12,9 @@ from engine.model.kinds import BarData, Flag, Kind
 from engine.model.units import NULL_TIME
 from engine.strategy.api import Bar, BookUpdate, Fill, OrderUpdate, Quote, Trade
 from tests.helpers.logs import Row
+from tests.reference.accounts import Execution
 from tests.reference.orders import Order
 from tests.reference.rows import stamp_of
-from tests.reference.venue import Execution
 
 Event = Trade | Quote | BookUpdate | Bar
 

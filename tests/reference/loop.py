@@ -20,6 +20,7 @@ from engine.model.kinds import Flag, InstrumentData, Kind, NewsData, SessionData
 from engine.model.units import NULL_TIME, parse_decimal
 from engine.strategy.api import Bar, News, Status, Strategy
 from tests.helpers.logs import Message, Row
+from tests.reference.accounts import Execution, Purse
 from tests.reference.bars import executing
 from tests.reference.book import Market
 from tests.reference.context import TwinContext
@@ -31,7 +32,7 @@ from tests.reference.orders import FINAL, Order
 from tests.reference.rows import groups, match_on, stamp_of
 from tests.reference.sending import REPORT, TIMER, Sending
 from tests.reference.series import Series
-from tests.reference.venue import Execution, Purse, Venue
+from tests.reference.venue import Venue
 from tests.reference.venue_times import VenueStep, VenueTimes, doubts, steps
 
 _NOT_DELIVERED = Flag.DUPLICATE | Flag.BACKFILLED | Flag.REJECTED_TICK

@@ -20,8 +20,8 @@ from engine.model.kinds import BarData, Flag, InstrumentData, Kind, Part, Status
 from engine.model.units import NULL_TIME, SECOND_NS
 from engine.strategy.api import Strategy
 from tests.helpers.logs import Message, Row, at
+from tests.reference.decisions import Decision
 from tests.reference.drive import Outcome, first_difference, run_engine, run_twin
-from tests.reference.loop import Decision
 
 Deed = Callable[[Any, Instrument], object]
 Deeds = Mapping[int, Deed] | Mapping[float, Deed]

@@ -12,10 +12,11 @@ from engine.model.instruments import Instrument
 from engine.model.kinds import SessionData
 from engine.model.units import parse_decimal
 from tests.reference import risk
+from tests.reference.accounts import Execution
 from tests.reference.book import Market
 from tests.reference.decisions import Account, Decision
 from tests.reference.orders import FINAL, Order
-from tests.reference.venue import Execution, Venue
+from tests.reference.venue import Venue
 
 ARRIVAL, REPORT, ANSWER, TIMER = range(4)
 

@@ -7,11 +7,11 @@ Everything it decides goes out through `report`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engine.execution.orders import Event, Reason
-from tests.reference import amending, money, queues, risk, stops
+from tests.reference import amending, queues, risk, stops
+from tests.reference.accounts import Accounts, Execution, Purse
 from tests.reference.bars import OnBars
 from tests.reference.book import Market
 from tests.reference.links import Links
@@ -23,36 +23,11 @@ if TYPE_CHECKING:
     from engine.model.instruments import Instrument
 
 
-@dataclass
-class Execution:
-    """The numbers of one fill."""
-
-    price: int
-    size: int
-    notional: int
-    fee: int
-    maker: bool
-    asset: str = "quote"  # of the fee, or "base"
-
-    @property
-    def in_quote(self) -> int:
-        """The fee, as far as the quote currency pays it."""
-        return self.fee if self.asset == "quote" else 0
-
-
-@dataclass
-class Purse:
-    """One asset's cash at the venue."""
-
-    cash: int = 0
-    locked: int = 0
-
-
 Report = Callable[[Order, Event, Reason, Execution | None], None]
 Over = Callable[[Order], bool]
 
 
-class Venue:
+class Venue(Accounts):
     """All instruments' markets and our orders in them."""
 
     def __init__(
@@ -80,59 +55,6 @@ class Venue:
         self.report = report
         self.on_bars = OnBars(self)
         self.is_over = is_over  # whether an order's time has passed; else it is told when it has
-
-    # --- money ---
-
-    def _rate(self, *, maker: bool) -> int:
-        return self.config.fees.maker if maker else self.config.fees.taker
-
-    def execution(self, order: Order, price: int, size: int, *, maker: bool) -> Execution:
-        """What a fill moves; DoesNotFitError when it cannot be counted."""
-        who = self.instruments[order.instrument]
-        amount = money.notional(price, size, who.price_decimals + who.size_decimals)
-        rate = self._rate(maker=maker)
-        fee, asset = money.charge(self.config.fees, rate, who, amount, size, order.side)
-        return Execution(price, size, amount, fee, maker, asset)
-
-    def cost(self, order: Order, price: int, size: int) -> int:
-        """What `size` may cost at a price: notional and the dearer of the two fees."""
-        who = self.instruments[order.instrument]
-        amount = money.notional(price, size, who.price_decimals + who.size_decimals)
-        dearer = max(self.config.fees.maker, self.config.fees.taker, 0)
-        fee, asset = money.charge(self.config.fees, dearer, who, amount, size, 1)
-        return amount + (fee if asset == "quote" else 0)
-
-    def lock(self, order: Order, size: int) -> int:
-        """What a waiting buy of `size` holds back, at its limit or stop; a pair's second nothing."""
-        if not self.cash_account or order.side < 0 or order.is_second:
-            return 0
-        return self.cost(order, order.price or order.stop, size)
-
-    def hold(self, order: Order) -> bool:
-        """Lock what the order may cost; whether it is there."""
-        lock = self.lock(order, order.open)
-        if lock and lock > self.free(order):
-            return False
-        order.venue_lock = lock
-        self.purses[order.instrument].locked += lock
-        return True
-
-    def hold_at_most(self, order: Order) -> None:
-        """Give back what the order holds and cannot cost any more."""
-        if order.venue_lock:
-            keep = min(order.venue_lock, self.cost(order, order.price or order.stop, order.open))
-            self.purses[order.instrument].locked -= order.venue_lock - keep
-            order.venue_lock = keep
-
-    def release(self, order: Order) -> None:
-        """It holds nothing back any more."""
-        self.purses[order.instrument].locked -= order.venue_lock
-        order.venue_lock = 0
-
-    def free(self, order: Order) -> int:
-        """Cash that nothing holds back."""
-        purse = self.purses[order.instrument]
-        return purse.cash - purse.locked
 
     def fill(self, order: Order, what: Execution, reason: Reason) -> None:
         """One execution: money, position, the report."""
@@ -388,7 +310,7 @@ class Venue:
         if not self.cash_account:
             return True
         if order.side < 0:
-            return self._owned(order) >= sum(size for _, size in plan)
+            return self.owned(order) >= sum(size for _, size in plan)
         cost = 0
         for price, size in plan:
             what = self.execution(order, price, size, maker=False)
@@ -420,9 +342,9 @@ class Venue:
             return size
         if order.side < 0:
             lot = self.instruments[order.instrument].lot
-            owned = self._owned(order)
+            owned = self.owned(order)
             most = size if owned >= size else max(0, owned // lot * lot)
-            short = self._lacks(order, self.execution(order, price, most, maker=False)) if most else False
+            short = self.lacks(order, self.execution(order, price, most, maker=False)) if most else False
             return 0 if short else most
         lot = self.instruments[order.instrument].lot
         free = self.free(order)
@@ -441,14 +363,6 @@ class Venue:
             else:
                 high = middle - 1
         return low * lot
-
-    def _owned(self, order: Order) -> int:
-        index = order.instrument
-        return money.owned(self.positions[index], self.base_fees[index], self.instruments[index])
-
-    def _lacks(self, order: Order, what: Execution) -> bool:
-        """Whether a sale brings less than its fee, and there is not as much besides."""
-        return what.in_quote - what.notional > max(0, self.free(order))
 
     def arrive_cancel(self, order: Order) -> None:
         """A cancel reaches the venue."""
@@ -475,7 +389,7 @@ class Venue:
     def make(self, order: Order, size: int, reason: Reason, price: int = 0) -> None:
         """Fill a resting order, at its own price unless another is given."""
         what = self.execution(order, price or order.price, size, maker=True)
-        if self.cash_account and order.side < 0 and (self._owned(order) < size or self._lacks(order, what)):
+        if self.cash_account and order.side < 0 and (self.owned(order) < size or self.lacks(order, what)):
             self.end(order, Event.CANCELLED, Reason.INSUFFICIENT_FUNDS)
             return
         if self.cash_account and order.side > 0:

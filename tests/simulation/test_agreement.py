@@ -14,8 +14,8 @@ from engine.model.kinds import InstrumentData
 from engine.model.units import MILLISECOND_NS
 from engine.profiles import load_profile, profile_names
 from tests.helpers.logs import Message
+from tests.reference.decisions import Decision
 from tests.reference.drive import first_difference, run_engine, run_twin
-from tests.reference.loop import Decision
 from tests.reference.markets import (
     AGGREGATED,
     ALL,

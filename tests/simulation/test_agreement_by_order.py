@@ -9,7 +9,7 @@ import pytest
 
 from engine.config import QUEUES, Account, Fees, RunConfig
 from engine.model.kinds import InstrumentData
-from tests.reference.loop import Decision
+from tests.reference.decisions import Decision
 from tests.reference.markets import ALL, BOOKED
 from tests.reference.order_markets import BOTH, FAR_ORDERED, ORDERED, RandomOrderMarket
 from tests.reference.traders import RandomTrader

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from engine.config import QUEUES, Latency, Rules, RunConfig
 from engine.model.kinds import Flag, Kind
 from tests.helpers.logs import Message
+from tests.reference.decisions import Decision
 from tests.reference.drive import run_engine
-from tests.reference.loop import Decision
 from tests.reference.markets import BOOKED, ELSEWHERE, QUOTED, RandomMarket
 from tests.reference.traders import RandomTrader
 from tests.simulation.test_agreement import AGES, LATENCIES, SWITCHES, WIDE, switched

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from engine.config import QUEUES, STOP_SOURCES, Account, Rules, RunConfig
 from engine.execution.state import VENUE_ARMED, VENUE_DONE, VENUE_WAITING
+from tests.reference.decisions import Decision
 from tests.reference.drive import Outcome, run_engine
-from tests.reference.loop import Decision
 from tests.reference.markets import BOOKED, ELSEWHERE, QUOTED, TRADED, RandomMarket
 from tests.reference.traders import Planner
 from tests.simulation.test_agreement import AGES, LATENCIES, SWITCHES, WIDE, switched

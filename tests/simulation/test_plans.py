@@ -11,7 +11,7 @@ import pytest
 from engine.config import QUEUES, STOP_SOURCES, Account, Fees, Latency, Risk, Rules, RunConfig
 from engine.model.kinds import InstrumentData
 from engine.profiles import load_profile
-from tests.reference.loop import Decision
+from tests.reference.decisions import Decision
 from tests.reference.markets import AGGREGATED, ALL, BOOKED, ELSEWHERE, QUOTED, TRADED, RandomMarket
 from tests.reference.traders import Planner
 from tests.simulation.test_agreement import (
