@@ -60,8 +60,6 @@ def terms(  # noqa: C901, PLR0911  one line a limit, in the order of the limits
     """Why an order may not leave for what it is alone; all that a bracket's child is asked."""
     if halted:
         return Reason.HALTED
-    if market.match_on == "bar":
-        return Reason.BAR_ONLY
     if who.status != "TRADING" or not market.match_on:
         return Reason.NOT_TRADABLE
     if size % who.lot:
