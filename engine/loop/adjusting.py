@@ -11,6 +11,7 @@ from engine.execution.arrival import leave
 from engine.execution.codes import E_CANCELLED, R_CORPORATE
 from engine.execution.fills import finish
 from engine.execution.links import settle
+from engine.execution.order_rows import begin_picture, end_picture, table_at
 from engine.execution.resting import begin_snapshot, end_snapshot, set_best
 from engine.execution.state import (
     ITEM_CHARGE,
@@ -95,7 +96,14 @@ def forget_prices(address: int, instrument: int) -> int:
         if record.match_on == MATCH_BOOK:
             doubtful = market.book_bad
             market.book_bad = 0
-            begin_snapshot(s, market, first_side)
+            if record.by_order:
+                table = table_at(s, instrument, 2 * place)
+                begin_picture(s, table, market, first_side)
+                end_picture(s, table, first_side)
+                table.touched = 0
+                s.message_number += 1
+            else:
+                begin_snapshot(s, market, first_side)
             end_snapshot(s, market, first_side)
             market.book_bad = doubtful
         elif record.match_on == MATCH_QUOTES:

@@ -22,6 +22,8 @@ from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any
 
+import msgspec
+
 from engine.config import RunConfig
 from engine.execution.money import MAX_BALANCE, MONEY_DECIMALS
 from engine.execution.orders import Reason
@@ -58,6 +60,27 @@ class Charges:
         self._sessions: dict[tuple[str, str], dict[str, SessionData]] = {}  # by venue and calendar, by day
         self._acted: set[tuple[int, int, CorporateData]] = set()  # several files may say the same
         self._charged: dict[int, str] = {}  # instrument -> last day it was charged for
+
+    def kept(self) -> dict[str, Any]:
+        """What is known of sessions and actions, and what is due, as plain values."""
+        sessions = [data for known in self._sessions.values() for data in known.values()]
+        acted = [[index, effective, msgspec.to_builtins(data)] for index, effective, data in self._acted]
+        return {
+            "due": [[time, [_plain(what) for what in self._due[time]]] for time in sorted(self._due)],
+            "sessions": sorted(map(msgspec.to_builtins, sessions), key=_order),
+            "acted": sorted(acted, key=_order),
+            "charged": sorted([index, day] for index, day in self._charged.items()),
+        }
+
+    def put_back(self, kept: dict[str, Any]) -> None:
+        """Take what `kept` gave in another process; what is due is on the agenda already."""
+        for plain in kept["sessions"]:
+            data = msgspec.convert(plain, SessionData)
+            self._sessions.setdefault((data.venue, data.calendar), {})[data.day] = data
+        for index, effective, plain in kept["acted"]:
+            self._acted.add((index, effective, msgspec.convert(plain, CorporateData)))
+        self._due = {time: [_from_plain(what) for what in due] for time, due in kept["due"]}
+        self._charged = dict(kept["charged"])
 
     # --- borrow fees ---
 
@@ -235,3 +258,25 @@ class Charges:
             self._keeper.drain_journal()
         memory.journal[memory.get("journal_count")] = 0
         adjusting.adjust(memory.address, kind, who.index, units, change, fee, price, int(reason))
+
+
+def _plain(what: Any) -> list[Any]:
+    """Something that is due: a midnight, a session's end, an action with its instrument and its place."""
+    if what is None:
+        return []
+    if isinstance(what, SessionData):
+        return [msgspec.to_builtins(what)]
+    data, index, where = what
+    return [msgspec.to_builtins(data), index, where]
+
+
+def _from_plain(plain: list[Any]) -> Any:
+    if not plain:
+        return None
+    if len(plain) == 1:
+        return msgspec.convert(plain[0], SessionData)
+    return (msgspec.convert(plain[0], CorporateData), *plain[1:])
+
+
+def _order(plain: Any) -> bytes:
+    return msgspec.json.encode(plain, order="sorted")

@@ -54,7 +54,7 @@ class Gears:
     context: LoopContext
     special: SpecialRows
     _caller: Caller
-    _charges: Charges
+    charges: Charges
     _machine: Machine | None
     _batch: Batch
     _chunk: Chunk | None
@@ -95,7 +95,7 @@ class Gears:
     def _help(self, code: int) -> None:
         """Do what a kernel cannot."""
         if code == CHARGE:
-            self._charges.due()
+            self.charges.due()
         else:
             self.keeper.make_room(code)
 

@@ -278,7 +278,9 @@ class Memory:
                 _scale(order, ("ahead", "matched"), size, after.key)
         for i in range(int(self.state[0]["agenda_count"])):
             item = self.items[self.heap[i]]
-            if int(item["slot"]) in slots:
+            slot = int(item["slot"])
+            # Of an order that is over, its slot says nothing.
+            if slot in slots and item["generation"] == self.orders[slot]["generation"]:
                 _scale(item, ("price", "id"), price, after.key)
                 _scale(item, ("size", "total"), size, after.key)
 

@@ -29,6 +29,21 @@ class OrderTables:
         self._entries += [np.zeros(0, ENTRY), np.zeros(0, ENTRY)]
         self._state["order_tables"] = self.tables.ctypes.data
 
+    def entries(self, place: int) -> np.ndarray[Any, Any]:
+        """The orders of a table, a copy as ENTRY, first come first."""
+        entries = self._entries[place]
+        there = entries[entries["sign"] != 0]
+        return there[np.argsort(np.abs(there["arrival"]), kind="stable")]
+
+    def fill(self, place: int, entries: Any) -> None:
+        """Give an empty table these orders; `arrivals` and the like are for the caller to set."""
+        if not len(entries):
+            return
+        self.grow(place, len(entries))
+        table = self.tables[place : place + 1]
+        refill(int(entries.ctypes.data), len(entries), int(table.ctypes.data))
+        table["count"] = len(entries)
+
     def grow(self, place: int, need: int) -> None:
         """Give a table room for `need` orders, at most half of it used."""
         table, old = self.tables[place : place + 1], self._entries[place]
@@ -53,9 +68,7 @@ class OrderTables:
 
     def orders(self, index: int) -> list[tuple[int, int, int, int]]:
         """Orders at an instrument's venue, first come first: id, side, price, what is left of it."""
-        entries = self._entries[2 * index]
-        there = entries[entries["sign"] != 0]
-        there = there[np.argsort(np.abs(there["arrival"]), kind="stable")]
+        there = self.entries(2 * index)
         numbers = there["id"].astype(np.uint64).tolist()
         prices = (there["key"] * there["sign"]).tolist()
         return list(zip(numbers, there["sign"].tolist(), prices, there["size"].tolist(), strict=True))

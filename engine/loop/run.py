@@ -100,9 +100,9 @@ class Runner(Gears):
         self._wants_venue = -1  # the stream that needs rows
         # Then the venue's rows of an event's own time have to be there before the strategy acts on it.
         self._arrives_at_once = config.clock == "venue" and config.latency.entry_ns == 0
-        self._charges = Charges(config, self._caller, self.memory, self.registry, self.keeper)
+        self.charges = Charges(config, self._caller, self.memory, self.registry, self.keeper)
         self.special = SpecialRows(
-            config, self.strategy, self._caller, self.memory, self.registry, self._charges
+            config, self.strategy, self._caller, self.memory, self.registry, self.charges
         )
 
     # --- input ---
@@ -309,7 +309,7 @@ class Runner(Gears):
         self.memory.set("now", now)
         self.memory.set("next_sample", now)
         self.memory.fee_plans.check_prices(self.context.visible)
-        self._charges.begin(now)
+        self.charges.begin(now)
         self._trigger(_START, 0)
         self.context.asks_bars = self._caller.handler("on_bar") is not None
         self._caller.once("on_start")

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ _LONGEST_MONTH = 31
 _WORD, _WORD_MASK = 62, 2**62 - 1
 _PARTS = np.array([Part.OPEN, Part.HIGH, Part.LOW, Part.CLOSE], np.uint8)
 _PRICES = ("open", "high", "low", "close")
+_KEPT = tuple(name for name in AGGREGATE.names or () if name != "kind" and not name.startswith("last_"))
+_OPEN = tuple(name.removeprefix("last_") for name in AGGREGATE.names or () if name.startswith("last_"))
 _BAR_PRICES = ("open", "high", "low", "close", "last_open", "last_high", "last_low", "last_close")
 
 
@@ -105,6 +108,23 @@ class Series:
             owner = int(self._owners[number])
             self._nexts[number] = self._heads[owner]
             self._heads[owner] = number
+
+    def kept(self) -> list[dict[str, Any]]:
+        """What was asked for and the bars that are open, as plain values, in the order of their numbers."""
+        found = []
+        for (who, text), record in zip(self._texts, self._records, strict=True):
+            idle = () if record["trades"] else _OPEN
+            values = {name: 0 if name in idle else int(record[name]) for name in _KEPT}
+            found.append({"instrument": who.key, "every": text, **values})
+        return found
+
+    def put_back(self, kept: Sequence[dict[str, Any]], instruments: Sequence[Instrument]) -> None:
+        """Take what `kept` gave in another process; the instruments have been defined."""
+        by_key = {who.key: who for who in instruments}
+        for one in kept:
+            record = self._records[self.ask(by_key[one["instrument"]], one["every"]) - 1]
+            for name in _KEPT:
+                record[name] = one[name]
 
     def due(self) -> int | None:
         """When the next time bar ends; None while none is open."""

@@ -14,7 +14,17 @@ import msgspec
 import numpy as np
 
 from engine.execution.state import ITEM_TIMER, SIDES_EACH
-from engine.loop.snapshots.fields import LEFT_OF_ORDER, LISTS, ONLY_WHILE, SLOTS, kept_fields, layout, rows_of
+from engine.loop.snapshots.displayed import tables_of
+from engine.loop.snapshots.fields import (
+    IN_QUEUE,
+    LEFT_OF_ORDER,
+    LISTS,
+    ONLY_WHILE,
+    SLOTS,
+    kept_fields,
+    layout,
+    rows_of,
+)
 from engine.loop.snapshots.sides import side_of
 from engine.model.kinds import Flag
 from engine.model.words import text_of
@@ -48,7 +58,10 @@ def engine_state(runner: Runner) -> dict[str, Any]:
     live = {order["number"] for order in orders}
     tree: dict[str, Any] = {
         "loop": {name: int(state[name]) for name in kept_fields("STATE")},
-        "assets": dict(zip(memory.asset_names, rows_of("ASSET", memory.assets), strict=True)),
+        "assets": dict(zip(asset_labels(memory), rows_of("ASSET", memory.assets), strict=True)),
+        "fee_tables": dict(
+            zip(fee_table_names(memory), rows_of("FEE_TABLE", memory.fee_plans.tables), strict=True)
+        ),
         "instruments": [
             {
                 "definition": msgspec.to_builtins(who),
@@ -62,6 +75,7 @@ def engine_state(runner: Runner) -> dict[str, Any]:
                     side_of(memory.books, k, numbers, following)
                     for k in range(SIDES_EACH * who.index, SIDES_EACH * who.index + (4 if own_clock else 2))
                 ],
+                "displayed": tables_of(memory.order_tables, who.index, 1 + own_clock),
                 "target": rows_of("WISH", memory.tables.wishes[who.index : who.index + 1])[0],
                 **row,
             }
@@ -76,6 +90,8 @@ def engine_state(runner: Runner) -> dict[str, Any]:
         "follows": [who.key for who in runner.context.visible],
         "ledger": runner.ledger.kept(keys),
         "sessions": memory.sessions,
+        "charges": runner.charges.kept(),
+        "bars": runner.context.series.kept(),
         "rows": {name: value for name, value in runner.special.kept().items() if name != "sources"},
     }
     if runner.venue_clock is not None:
@@ -98,6 +114,17 @@ def surroundings(runner: Runner) -> dict[str, Any]:
         "sources": runner.special.kept()["sources"],
         "clock": {name: value for name, value in clock.items() if name != "venues"},
     }
+
+
+def asset_labels(memory: Memory) -> list[str]:
+    """What assets are called in a state: fees may be charged in one that something is quoted in as well."""
+    charged = set(memory.fee_plans.assets.values())
+    return [f"{name}, for fees" if n in charged else name for n, name in enumerate(memory.asset_names)]
+
+
+def fee_table_names(memory: Memory) -> list[str]:
+    """Of whose fills the tables of fees are: all venues', then those of single ones."""
+    return ["all venues", *memory.config.venue_fees]
 
 
 def live_slots(memory: Memory) -> list[int]:
@@ -124,6 +151,7 @@ def _orders(memory: Memory, slots: list[int], keys: list[str]) -> list[dict[str,
         for name, condition in ONLY_WHILE.items():
             if not row[condition]:
                 row[name] = 0.0
+        _queue_place(row, by_order=bool(memory.instruments[index]["by_order"]))
     live = set(slots)
     for name, generation in SLOTS.items():
         for row, slot, meant in zip(
@@ -131,6 +159,18 @@ def _orders(memory: Memory, slots: list[int], keys: list[str]) -> list[dict[str,
         ):
             row[name] = _other(memory, live, name, slot, meant)
     return rows
+
+
+def _queue_place(row: dict[str, Any], *, by_order: bool) -> None:
+    """An order's place in a book by order, without what nobody will look at again."""
+    if not (by_order and row["resting"]):
+        row.update(dict.fromkeys(IN_QUEUE, 0))
+        return
+    # Of a trade that came with rows of its book only counts that its message is over.
+    told = row["matched"] > 0 and row["matched_message"] != 0
+    row["matched_message"] = int(told)
+    if told or not row["matched"]:
+        row["matched_stamp"] = 0
 
 
 def _other(memory: Memory, live: set[int], field: str, slot: int, generation: int) -> dict[str, int] | None:

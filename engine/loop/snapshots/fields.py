@@ -18,6 +18,8 @@ from engine.execution.state import (
     ASSET,
     DELIVERY,
     EQUITY,
+    FEE_TABLE,
+    FEE_TIER,
     INSTRUMENT,
     ITEM,
     JOURNAL,
@@ -27,10 +29,14 @@ from engine.execution.state import (
     STREAM,
     TERMS,
 )
+from engine.loop.made_bars import MADE
 from engine.loop.tables import NUMBER, REFUSAL, TIMER, TRACK, WISH
+from engine.market.aggregate import AGGREGATE
 from engine.market.book import LEVEL, NOTE, SIDE
+from engine.market.orders_book import ENTRY, TABLE
 
 _OUT = tuple(name for name in STATE.names or () if name.startswith(("out_", "told_", "fail_")))
+_RUN = tuple(name for name in STATE.names or () if name.startswith("run_"))
 
 # Record -> reason -> fields. A record that is left out altogether has "*".
 LEFT_OUT: dict[str, dict[str, tuple[str, ...]]] = {
@@ -41,7 +47,7 @@ LEFT_OUT: dict[str, dict[str, tuple[str, ...]]] = {
             *("venue_streams", "markets", "latency_table", "deliveries", "instruments", "sides", "notes"),
             *("assets", "orders", "items", "heap", "journal", "equity", "tracks", "numbers", "wishes"),
             *("timers", "refusals", "make_room", "log_line", "operations", "strategy", "strategy_record"),
-            *("visible", "column_interval", "terms"),
+            *("visible", "column_interval", "terms", "order_tables", "fee_tables", "fee_tiers", *_RUN),
         ),
         "room": (
             *("delivery_capacity", "note_capacity", "note_free", "note_free_count", "order_capacity"),
@@ -53,34 +59,51 @@ LEFT_OUT: dict[str, dict[str, tuple[str, ...]]] = {
         "how many there are, which the arrays say": (
             *("venue_stream_count", "instrument_count", "asset_count", "delivery_count", "delivery_next"),
             *("journal_count", "equity_count", "refusal_count", "terms_count"),
+            *("fee_table_count", "fee_tier_count"),
         ),
         "the configuration": (
             *("own_clock", "feed_latency", "entry_latency", "response_latency", "latency_rows", "seen"),
             *("account_type", "collar_millionths", "queue_model", "queue_power", "row_by_row", "consume"),
             *("share_trades", "set_apart_late", "unseen_is_empty", "whole_through", "whole_fills"),
             *("post_only_expires", "remainder_expires", "stop_must_wait", "sample_ns", "bar_latency"),
+            *("slippage_rate", "slippage_drawn", "leverage_millionths"),
         ),
         "the strategy's handlers": ("quiet_accepts", "strategy_handlers"),
         "within a step": (
             *(*_OUT, "message_trades", "trigger", "trigger_id", "link_head", "link_tail"),
             *("next_stop", "next_trail", "next_expires", "next_parent", "next_group"),
-            *("bar_begun", "bars_matched", "seqs"),
+            *("bar_begun", "bars_matched", "special_row"),
+            # It tells one message from those before it, and is the same for none of these: how many went the
+            # general way depends on where batches end.
+            "message_number",
         ),
     },
     "INSTRUMENT": {
         "its definition": (
             *("tick", "lot", "min_size", "max_size", "min_notional", "decimals", "price_decimals"),
-            *("size_decimals", "match_on", "has_trades", "tradable", "stop_source"),
+            *("size_decimals", "match_on", "has_trades", "tradable", "stop_source", "by_order"),
         ),
         "kept as the calendar's rows": ("sessions", "session_count"),
-        "the configuration": ("maker_rate", "taker_rate", "slippage_ticks", "position_cap"),
+        "the configuration": (
+            *("slippage_ticks", "position_cap", "fee_plan", "fee_mode", "fee_table", "buy_rate", "sell_rate"),
+            *("buy_unit_fee", "sell_unit_fee", "most_unit_fee", "fill_fee"),
+        ),
+        "what the tier of its fee table says": ("maker_rate", "taker_rate"),
+        "found anew among the definitions": ("fee_asset", "fee_priced_by"),
         "the strategy's handlers": ("want",),
         "references, kept as what they mean": (
             *("asset", "waiting_head", "waiting_tail", "stop_head", "stop_tail", "bar_head", "bar_tail"),
         ),
     },
     "MARKET": {},
-    "ASSET": {},
+    "ASSET": {"found anew among the definitions": ("priced_by",)},
+    "FEE_TABLE": {"the configuration": ("tier_end",)},
+    "FEE_TIER": {"the configuration": ("*",)},
+    "AGGREGATE": {
+        "what the words say that asked for it": ("kind",),
+        "a bar that is made already": tuple(n for n in AGGREGATE.names or () if n.startswith("last_")),
+    },
+    "MADE": {"within a step": ("*",)},
     "ORDER": {
         "references, kept as what they mean": (
             *("instrument", "next", "previous", "partner", "partner_generation"),
@@ -103,7 +126,17 @@ LEFT_OUT: dict[str, dict[str, tuple[str, ...]]] = {
         ),
     },
     "LEVEL": {"within a step": ("stale",), "references, kept as what they mean": ("note",)},
-    "NOTE": {"references, kept as what they mean": ("head", "tail", "next")},
+    "NOTE": {
+        "references, kept as what they mean": ("head", "tail", "next"),
+        "within a step": ("before", "message"),
+    },
+    "ENTRY": {"within a step": ("picture",)},
+    "TABLE": {
+        "addresses": ("entries",),
+        "room": ("capacity", "shift"),
+        "how many there are, which the entries say": ("count",),
+        "within a step": ("picture", "in_picture", "touched"),
+    },
     "HOLDING": {},
     "NUMBER": {"made from the live orders": ("*",)},
     "REFUSAL": {"taken out before the state is kept": ("*",)},
@@ -126,6 +159,12 @@ RECORDS: dict[str, np.dtype[Any]] = {
     "SIDE": SIDE,
     "LEVEL": LEVEL,
     "NOTE": NOTE,
+    "ENTRY": ENTRY,
+    "TABLE": TABLE,
+    "FEE_TABLE": FEE_TABLE,
+    "FEE_TIER": FEE_TIER,
+    "AGGREGATE": AGGREGATE,
+    "MADE": MADE,
     "HOLDING": HOLDING,
     "NUMBER": NUMBER,
     "REFUSAL": REFUSAL,
@@ -137,12 +176,20 @@ RECORDS: dict[str, np.dtype[Any]] = {
 }
 # Fields that mean something only while another one is set; what an order before left there is not state.
 ONLY_WHILE = {"queue_front": "resting", "queue_traded": "resting"}
+# The same of an order that rests in a book by order: its place in the queue.
+IN_QUEUE = (
+    *("ahead", "joined", "joined_stamp", "matched", "matched_stamp", "matched_message", "blind", "hidden"),
+)
 # Fields that hold an order's slot, and the fields that say which of the orders that stood there is meant.
 SLOTS = {"partner": "partner_generation", "child": "child_generation"}
 # What is asked of such an order when it is over.
 LEFT_OF_ORDER = {"partner": ("venue_filled", "venue_state"), "child": ()}
 # Lists of orders, by instrument: the fields where they begin and end. They go through `next`.
-LISTS = {"waiting": ("waiting_head", "waiting_tail"), "stopped": ("stop_head", "stop_tail")}
+LISTS = {
+    "waiting": ("waiting_head", "waiting_tail"),
+    "stopped": ("stop_head", "stop_tail"),
+    "on bars": ("bar_head", "bar_tail"),
+}
 ONE_WAY = {"waiting"}  # lists without a way back
 
 

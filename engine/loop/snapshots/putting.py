@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from engine.execution.state import ITEM_TIMER, SIDES_EACH
+from engine.execution.state import ITEM_CHARGE, ITEM_TIMER, SIDES_EACH
+from engine.loop.snapshots.capture import asset_labels, fee_table_names
+from engine.loop.snapshots.displayed import put_tables
 from engine.loop.snapshots.fields import LEFT_OF_ORDER, LISTS, ONE_WAY, SLOTS, put_rows
 from engine.loop.snapshots.sides import lay
 from engine.loop.tables import enter_all
@@ -30,17 +32,23 @@ _GONE = -1  # generation of an order that no slot holds any more
 def put_engine(runner: Runner, tree: dict[str, Any], rest: dict[str, Any]) -> None:
     """Put a state that `capture` took into a fresh runner. `rest`: its surroundings."""
     memory = runner.memory
+    # Before the definitions, which take their rates from the tiers.
+    put_rows("FEE_TABLE", memory.fee_plans.tables, [tree["fee_tables"][n] for n in fee_table_names(memory)])
     _instruments(runner, tree)
     for name, value in tree["loop"].items():
         memory.set(name, value)
-    if list(tree["assets"]) and sorted(tree["assets"]) != sorted(memory.asset_names):
+    memory.set("message_number", 2)  # later than all that orders remember, which is 1
+    labels = asset_labels(memory)
+    if sorted(tree["assets"]) != sorted(labels):
         raise InternalError(f"the snapshot has the assets {', '.join(tree['assets'])}")
-    put_rows("ASSET", memory.assets, [tree["assets"][name] for name in memory.asset_names])
+    put_rows("ASSET", memory.assets, [tree["assets"][name] for name in labels])
     slots = _orders(memory, tree, runner.keeper.keys)
     _books(memory, tree, slots)
     _agenda(memory, tree, slots, _timers(memory, tree))
     runner.keeper.refusals.update({int(number): words for number, words in tree["refusals"].items()})
     runner.ledger.put_back(tree["ledger"], runner.keeper.keys)
+    runner.charges.put_back(tree["charges"])
+    runner.context.series.put_back(tree["bars"], runner.registry.instruments)
     runner.special.put_back({**tree["rows"], "sources": rest["sources"]})
     for key in tree["follows"]:
         runner.special.follow(runner.keeper.keys.index(key))
@@ -69,6 +77,7 @@ def _instruments(runner: Runner, tree: dict[str, Any]) -> None:
     put_rows("WISH", memory.tables.wishes, [kept["target"] for kept in tree["instruments"]])
     for index, kept in enumerate(tree["instruments"]):
         put_rows("MARKET", memory.markets[2 * index :], kept["markets"])
+        put_tables(memory.order_tables, index, kept["displayed"])
 
 
 def _orders(memory: Memory, tree: dict[str, Any], keys: list[str]) -> dict[int, int]:
@@ -167,7 +176,9 @@ def _agenda(memory: Memory, tree: dict[str, Any], slots: dict[int, int], timers:
         items[place]["slot"] = 0 if slot is None else slot
         items[place]["generation"] = _GONE if slot is None else memory.orders[slot]["generation"]
         items[place]["next"] = -1
-        if kept["kind"] == ITEM_TIMER:
+        if kept["kind"] == ITEM_CHARGE:
+            items[place]["slot"], items[place]["generation"] = -1, 0
+        elif kept["kind"] == ITEM_TIMER:
             items[place]["slot"] = -1
             items[place]["size"] = timers.get(kept["id"], 0)  # a forgotten one's number is nobody's
     count, room = len(agenda), len(items)
