@@ -44,13 +44,24 @@ class Chance:
         """One of them."""
         return items[self._word() % len(items)]
 
+    def sample(self, items: Sequence[Any], count: int) -> list[Any]:
+        """Some of them, each once."""
+        start = self._word()
+        return [items[(start + i) % len(items)] for i in range(count)]
+
 
 class KeptTrader(RandomTrader):
     """A random trader all of whose fields can be kept."""
 
-    def __init__(self, seed: int, *, activity: float = 0.3, patient: bool = False) -> None:
-        super().__init__(seed, activity=activity, patient=patient)
+    def __init__(
+        self, seed: int, *, activity: float = 0.3, patient: bool = False, series: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(seed, activity=activity, patient=patient, series=series)
         self.chance: Any = Chance(seed)
+
+    def on_corporate(self, ctx: Any, action: Any) -> None:
+        """Remembers it, and acts."""
+        self._event(ctx, action)
 
     def _act(self, ctx: Any, instrument: Instrument) -> None:
         """What any random trader does, and orders that wait for a price or for each other."""
