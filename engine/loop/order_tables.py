@@ -32,7 +32,7 @@ class OrderTables:
     def entries(self, place: int) -> np.ndarray[Any, Any]:
         """The orders of a table, a copy as ENTRY, first come first."""
         entries = self._entries[place]
-        there = entries[entries["sign"] != 0]
+        there: np.ndarray[Any, Any] = entries[entries["sign"] != 0]
         return there[np.argsort(np.abs(there["arrival"]), kind="stable")]
 
     def fill(self, place: int, entries: Any) -> None:
