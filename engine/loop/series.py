@@ -122,7 +122,8 @@ class Series:
         """Take what `kept` gave in another process; the instruments have been defined."""
         by_key = {who.key: who for who in instruments}
         for one in kept:
-            record = self._records[self.ask(by_key[one["instrument"]], one["every"]) - 1]
+            number = self.ask(by_key[one["instrument"]], one["every"])
+            record = self._records[number - 1]
             for name in _KEPT:
                 record[name] = one[name]
 
