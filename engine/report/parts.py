@@ -9,31 +9,28 @@ import msgspec
 import numpy as np
 
 from engine.execution.money import MONEY_DECIMALS
-from engine.execution.state import ITEM_TIMER
+from engine.execution.state import ITEM_CHARGE, ITEM_TIMER
+from engine.loop.snapshots.displayed import DISPLAYED
 from engine.loop.snapshots.sides import LEVELS
 from engine.market.book import HIGHEST_KEY, UNKNOWN
 from engine.model.units import NULL_TIME, format_time, trim_decimal
 
 _PRICES = {
-    "price",
-    "last_price",
-    "quote_bid",
-    "quote_ask",
-    "stop",
-    "venue_stop",
-    "trail",
-    "mark",
-    "known_price",
+    *("price", "last_price", "quote_bid", "quote_ask", "stop", "venue_stop", "trail", "mark"),
+    *("known_price", "open", "high", "low", "close"),
 }
 _SIZES = {
     *("size", "venue_size", "venue_filled", "filled", "front", "counted", "total", "position", "consumed"),
     *("venue_position", "open_buy", "open_sell", "quote_bid_size", "quote_ask_size", "allowance"),
-    "asked_size",
+    *("asked_size", "ahead", "matched", "volume"),
 }
-_MONEY = {"cash", "venue_cash", "locked", "venue_locked", "fees", "fee", "notional"}
+_MONEY = {
+    *("cash", "venue_cash", "locked", "venue_locked", "fees", "fee", "notional", "turnover"),
+    *("fee_base", "venue_fee_base"),
+}
 _TIMES = {
     *("now", "due", "next_sample", "last_arrival", "last_heard", "instant", "depth_ts_venue", "time"),
-    *("expires", "failed_at", "unfit_at"),
+    *("expires", "failed_at", "unfit_at", "since", "joined_stamp", "matched_stamp", "start", "end"),
 }
 _SIDES = ("bids", "asks", "bids that the strategy sees", "asks that the strategy sees")
 _LEVELS_SHOWN = 3
@@ -70,7 +67,12 @@ def _engine(a: dict[str, Any], b: dict[str, Any]) -> Iterator[str]:
     for number in _either(*timers):
         left, right = timers[0].get(number), timers[1].get(number)
         yield from _fields(f'timer "{(left or right or {})["name"]}"', left, right)
-    for name in ("refusals", "follows", "sessions", "ledger", "rows", "venues"):
+    yield from _fields("fees of", a["fee_tables"], b["fee_tables"])
+    series = [{f"bars {one['every']} of {one['instrument']}": one for one in tree["bars"]} for tree in (a, b)]
+    for name in _either(*series):
+        left, right = series[0].get(name), series[1].get(name)
+        yield from _fields(name, left, right, decimals[(left or right or {})["instrument"]])
+    for name in ("refusals", "follows", "sessions", "charges", "ledger", "rows", "venues"):
         yield from _fields(name, a.get(name), b.get(name))
 
 
@@ -78,7 +80,7 @@ def _instrument(key: str, a: Any, b: Any, units: Decimals) -> Iterator[str]:
     if a is None or b is None:
         yield f"{key}: {'only the right run' if a is None else 'only the left run'} has it"
         return
-    apart = ("sides", "markets", "target", "definition")
+    apart = ("sides", "markets", "target", "definition", "displayed")
     yield from _fields(f"{key} definition", a["definition"], b["definition"])
     left, right = ({n: v for n, v in one.items() if n not in apart} for one in (a, b))
     yield from _fields(key, left, right, units)
@@ -88,6 +90,39 @@ def _instrument(key: str, a: Any, b: Any, units: Decimals) -> Iterator[str]:
     yield from _fields(f"{key} target", a["target"], b["target"], units)
     for name, left, right in zip(_SIDES, a["sides"], b["sides"], strict=False):
         yield from _side(f"{key} {name}", left, right, units)
+    for number, (left, right) in enumerate(zip(a["displayed"], b["displayed"], strict=False)):
+        seen = " that the strategy sees" if number else ""
+        yield from _displayed(f"{key} displayed orders{seen}", left, right, units)
+
+
+def _displayed(name: str, a: dict[str, Any], b: dict[str, Any], units: Decimals) -> Iterator[str]:
+    """The orders of a book by order, by their ids, those that came first before the others."""
+    orders = [{order["id"]: order for order in _records(table["orders"])} for table in (a, b)]
+    ids = _either(*orders)
+    different = [number for number in ids if orders[0].get(number) != orders[1].get(number)]
+    if different:
+        shown = "; ".join(
+            f"{number % 2**64}: " + " / ".join(_order(side.get(number), units) for side in orders)
+            for number in different[:_LEVELS_SHOWN]
+        )
+        count = len(different)
+        yield f"{name}: {count} {'differ' if count > 1 else 'differs'}, {shown}" + (
+            "; …" if count > _LEVELS_SHOWN else ""
+        )
+    left, right = ({n: v for n, v in table.items() if n != "orders"} for table in (a, b))
+    yield from _fields(name, left, right)
+
+
+def _records(content: bytes) -> list[dict[str, int]]:
+    names = DISPLAYED.names or ()
+    return [dict(zip(names, values, strict=True)) for values in np.frombuffer(content, DISPLAYED).tolist()]
+
+
+def _order(order: dict[str, int] | None, units: Decimals) -> str:
+    if order is None:
+        return _NONE
+    price, size = trim_decimal(abs(order["key"]), units[0]), trim_decimal(order["size"], units[1])
+    return f"{'bid' if order['sign'] > 0 else 'ask'} {size} at {price}, place {order['arrival']}"
 
 
 def _side(name: str, a: dict[str, Any], b: dict[str, Any], units: Decimals) -> Iterator[str]:
@@ -127,7 +162,9 @@ def _agenda(a: list[dict[str, Any]], b: list[dict[str, Any]]) -> Iterator[str]:
     for creation in _either(*sides):
         left, right = sides[0].get(creation), sides[1].get(creation)
         item = left or right or {}
-        about = f"timer {item['id']}" if item["kind"] == ITEM_TIMER else f"order {item['order']}"
+        about = {ITEM_TIMER: f"timer {item['id']}", ITEM_CHARGE: "a charge"}.get(
+            item["kind"], f"order {item['order']}"
+        )
         yield from _fields(f"agenda, {about}, due {format_time(item['due'])}", left, right)
 
 

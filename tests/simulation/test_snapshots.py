@@ -14,6 +14,7 @@ from engine.loop.snapshots.taking import Interval
 from engine.model.kinds import InstrumentData
 from engine.model.units import MILLISECOND_NS
 from engine.report.states import compare_snapshots
+from engine.strategy.api import Strategy
 from tests.helpers.logs import Message
 from tests.helpers.snapshots import KeptTrader, Played, play
 from tests.reference.markets import ALL, BOOKED, QUOTED, RandomMarket
@@ -31,7 +32,7 @@ from tests.simulation.test_agreement import (
 )
 
 OFTEN = Interval(rows=31)
-Make = Callable[[], KeptTrader]
+Make = Callable[[], Strategy]
 
 
 def assert_same_states(whole: Played, other: Played, what: str, since: int = 0) -> None:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 
 from engine.config import RunConfig
-from engine.model.kinds import InstrumentData
+from engine.loop.snapshots.taking import Interval
+from engine.model.kinds import Flag, InstrumentData
+from engine.model.units import SECOND_NS
+from engine.report.states import compare_snapshots
+from engine.strategy.api import Strategy
+from tests.execution.test_order_queue import EVENTS, ORDERS, flow_of
 from tests.helpers.calendars import actions, together
-from tests.helpers.snapshots import KeptTrader
+from tests.helpers.logs import Message
+from tests.helpers.snapshots import KeptTrader, play
 from tests.loop.test_definitions import definition, scaled, widened
-from tests.reference.markets import ALL, BOOKED
+from tests.reference.markets import ALL, BOOKED, LOT
+from tests.reference.order_flow import STEP_NS, STYLES
 from tests.reference.order_markets import BOTH, FAR_ORDERED, ORDERED, RandomOrderMarket
+from tests.reference.scenario import clock, settings
 from tests.simulation.test_agreement import (
     AGES,
     CONFIGS,
@@ -28,6 +38,24 @@ from tests.simulation.test_snapshots import check
 
 ONE = (ORDERED,)
 SEVERAL = (ORDERED, FAR_ORDERED, BOOKED)
+
+
+class Sender(Strategy):
+    """Sends a list of limit orders, each at its time."""
+
+    def __init__(self, limits: list[tuple[int, int]], times: list[int]) -> None:
+        super().__init__()
+        self.limits = limits
+        self.times = times
+
+    def on_start(self, ctx: Any) -> None:
+        """Put all on the agenda."""
+        for number, ts in enumerate(self.times):
+            ctx.at(ts, str(number))
+
+    def on_timer(self, ctx: Any, name: str) -> None:
+        """Send one."""
+        ctx.limit(ctx.instruments[0], *self.limits[int(name)])
 
 
 @pytest.mark.parametrize("seed", [1, 2], ids=lambda s: f"seed{s}")
@@ -55,6 +83,23 @@ def test_two_views_of_a_book_by_order_go_on(latency: str) -> None:
         label=f"{latency}, seed 3",
     )
     assert whole.runner.memory.order_tables.tables["count"][:4].min() > 0
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_what_trades_and_rows_have_told_goes_on(style: str) -> None:
+    """A trade whose rows come after the snapshot, and the other way round, still moves a front once."""
+    flow, placer = flow_of(1, style)
+    limits = [(phantom.side * phantom.size, phantom.price) for phantom in flow.phantoms]
+    whole = check(
+        [*flow.messages, clock(EVENTS * STEP_NS / SECOND_NS + 1)],
+        lambda: Sender(limits, placer.times),
+        settings(),
+        (ORDERS,),
+        label=f"{style}, seed 1",
+        every=Interval(rows=3),
+        step=37,
+    )
+    assert sum(d.kind == "fill" for d in whole.journal) > 10
 
 
 @pytest.mark.parametrize("switch", ["row_by_row", "set_apart_late", "whole_through"])
@@ -85,6 +130,22 @@ def test_decimals_and_splits_go_on_over_a_book_by_order() -> None:
             label=f"{name}, seed 5",
             step=2,
         )
+
+
+def test_two_books_by_order_that_differ_are_told_apart_by_their_orders() -> None:
+    """One order is a lot larger in one of two logs: it is named, with both sizes and its place."""
+    messages = RandomOrderMarket(6, ONE).messages(60)
+    place = max(i for i, m in enumerate(messages) if m.rows[0].flags == Flag.BY_ORDER and m.rows[0].size > 0)
+    row = messages[place].rows[0]
+    larger = Message(messages[place].ts, (replace(row, size=row.size + LOT), *messages[place].rows[1:]))
+    logs = (messages[: place + 1], [*messages[:place], larger])
+    runs = [play(log, KeptTrader(6, activity=0.0), RunConfig(), ONE, Interval(rows=20)) for log in logs]
+    found = compare_snapshots([(runs[0].snapshots[-1], runs[1].snapshots[-1])])
+    assert found.engine is not None
+    said = [part for part in found.engine.parts if "displayed orders" in part]
+    assert len(said) == 1
+    assert f"ORDERED.binance displayed orders: 1 differs, {row.id}: " in said[0]
+    assert f" {row.size / 100_000:g} at {row.price / 100:g}" in said[0]
 
 
 @pytest.mark.long

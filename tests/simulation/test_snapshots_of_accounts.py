@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 from functools import partial
 
@@ -11,11 +12,13 @@ import pytest
 
 from engine.config import Account, Fees, FeeTier, RunConfig
 from engine.loop import charges
+from engine.loop.snapshots.taking import Interval
 from engine.model.kinds import InstrumentData
 from engine.model.units import MILLISECOND_NS, SECOND_NS
+from engine.report.states import compare_snapshots
 from tests.helpers.calendars import actions, sessions, together
 from tests.helpers.logs import START, Message
-from tests.helpers.snapshots import KeptTrader, Played
+from tests.helpers.snapshots import KeptTrader, Played, play
 from tests.loop.test_definitions import definition, scaled, widened
 from tests.reference.markets import AGGREGATED, BARRED, BOOKED, ELSEWHERE, QUOTED, TRADED, RandomMarket
 from tests.simulation.test_agreement import AGES, LATENCIES, SHORT, WIDE, ZERO
@@ -162,6 +165,23 @@ def test_a_definition_that_gains_decimals_goes_on_from_snapshots(data: Instrumen
         label="seed 31",
         step=2,
     )
+
+
+def test_accounts_that_differ_are_told_apart() -> None:
+    """Two traders: what of fees, charges and bars is different is said by its name."""
+    config = RunConfig(latency=SHORT, risk=WIDE, account=MARGIN, fees=AMOUNTS)
+    days = sessions(START + 50 * MILLISECOND_NS)
+    messages = together(days, RandomMarket(21, DOLLARS).messages(150, end=False))
+    series = (("1s", "3t"), ("20t", "0.1v"))
+    runs = [
+        play(messages, KeptTrader(seed, series=series[seed]), config, DOLLARS, Interval(rows=50))
+        for seed in (0, 1)
+    ]
+    found = compare_snapshots([(runs[0].snapshots[-1], runs[1].snapshots[-1])])
+    assert found.engine is not None
+    said = "\n".join(found.engine.parts)
+    assert "\nfees of all venues turnover: " in said
+    assert re.search(r"^bars 3t of \w+\.binance: only the left run has it$", said, re.MULTILINE)
 
 
 @pytest.mark.long
