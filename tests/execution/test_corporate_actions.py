@@ -13,6 +13,7 @@ from engine.model.units import MILLISECOND_NS, NULL_TIME, SECOND_NS
 from engine.report.explain import decision_text
 from engine.report.summary import summarise, table
 from engine.strategy.api import Corporate
+from tests.execution.test_by_order import orders
 from tests.helpers.logs import Message, Row, at
 from tests.reference.drive import Outcome, run_engine
 from tests.reference.scenario import Script, book, clock, quote, settings, trades, whole
@@ -20,6 +21,7 @@ from tests.reference.scenario import Script, book, clock, quote, settings, trade
 SHARE = whole("trade", "book", base="SHR")
 QUOTED = whole("trade", "quote", base="SHR")
 TRADED = whole("trade", base="SHR")
+BY_ORDER = whole("trade", "orders", base="SHR")
 HUNDREDTHS = whole("trade", base="SHR", size_decimals=2, size_increment="0.01")
 BOOK = book(0, bids={99: 900}, asks={101: 900})
 
@@ -166,6 +168,21 @@ def test_prices_of_before_are_forgotten(instrument: Any, before: Message, after:
     assert seen == [None, 24.0]
     said = [(d.kind, d.reason, d.price) for d in outcome.journal if d.kind in ("rejected", "fill")]
     assert said == [("rejected", "empty_side", 0), ("fill", "taker", 26)]
+
+
+def test_displayed_orders_of_before_are_forgotten_too() -> None:
+    """By order: a row of one that was there with 5 and has 9 now displays 9, not the 4 that are more."""
+    seen: list[Any] = []
+    market = [
+        orders(0, (11, 1, 99, 5), (12, 1, 98, 3), (21, -1, 101, 3), snapshot=True),
+        trades(1, (1, 100, 1)),
+        split(2, 2),
+        orders(3, (11, 1, 99, 9)),
+    ]
+    outcome, _ = played(market, {4: lambda ctx, it: seen.append(ctx.book(it, 5))}, BY_ORDER)
+    assert [(level[0], level[1]) for level in seen[0].bids] == [(99.0, 9.0)]
+    assert not seen[0].asks
+    assert outcome.runner.memory.order_tables.orders(0) == [(11, 1, 99, 9)]
 
 
 def test_orders_end_with_the_action_that_changes_their_units() -> None:
