@@ -23,7 +23,7 @@ from websockets.frames import Frame, Opcode
 
 from bench.common import ROOT
 from engine.config import Latency, RunConfig
-from engine.execution.state import JournalKind
+from engine.execution.journal_kinds import JournalKind
 from engine.live.clock import Sequencer
 from engine.live.tap import Tap, TapConfig
 from engine.log.journal import Journal

@@ -20,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.execution.fees import owned
+from engine.execution.journal_kinds import JournalKind
 from engine.execution.money import MONEY_DECIMALS, OVERFLOW, divide_wide, multiply_wide, notional_of
 from engine.execution.orders import REASON_NAMES, Reason, reason_name
-from engine.execution.state import FEE_BASE, FEE_QUOTE, JOURNAL, JournalKind, int64_at, journal_at
+from engine.execution.state import FEE_BASE, FEE_QUOTE, JOURNAL, int64_at, journal_at
 from engine.model import jit
 
 _SUMS = (

@@ -25,9 +25,9 @@ from typing import Any
 import msgspec
 
 from engine.config import RunConfig
+from engine.execution.journal_kinds import JournalKind
 from engine.execution.money import MAX_BALANCE, MONEY_DECIMALS
 from engine.execution.orders import Reason
-from engine.execution.state import JournalKind
 from engine.loop import adjusting
 from engine.loop.caller import Caller
 from engine.loop.keeping import Keeper

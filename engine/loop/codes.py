@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from engine.execution.journal_kinds import JournalKind
 from engine.execution.orders import TABLE, Event
-from engine.execution.state import JournalKind
 from engine.model.kinds import Flag, Kind, Part
 
 # What `advance` and `catch_up` return.

@@ -12,9 +12,9 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from engine.execution.journal_kinds import JournalKind
 from engine.execution.money import MONEY_DECIMALS
 from engine.execution.orders import OrderKind, Reason, TimeInForce, reason_name
-from engine.execution.state import JournalKind
 from engine.log.reader import LogReader
 from engine.model.errors import InputError
 from engine.model.kinds import Flag, InstrumentData, Kind, SourceData

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from engine.execution.state import JournalKind
+from engine.execution.journal_kinds import JournalKind
 from engine.log.journal import STRATEGY_LINE, read_journal
 from engine.model.errors import UsageError
 from engine.model.units import format_time

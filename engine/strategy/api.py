@@ -22,13 +22,13 @@ context, and that only knows what has been delivered. Light on purpose: msgspec 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 
 from engine.model.instruments import Instrument
 from engine.model.kinds import Flag
+from engine.strategy.chance import Random
 
 HANDLERS = (
     "on_start",
@@ -51,8 +51,6 @@ _REVISED = int(Flag.REVISED)
 _FINAL = int(Flag.FINAL)
 _OUT_OF_ORDER = int(Flag.OUT_OF_ORDER)
 _MAYBE_BAD_BOOK = int(Flag.MAYBE_BAD_BOOK)
-
-Item = TypeVar("Item")
 
 
 class Trade(msgspec.Struct, frozen=True, gc=False):
@@ -280,22 +278,6 @@ class OpenOrder(msgspec.Struct, frozen=True, gc=False):
     price: float | None
     stop: float | None
     state: str
-
-
-class Random(Protocol):
-    """Seeded chance: the same run draws the same numbers, everywhere and in every replay."""
-
-    def random(self) -> float:
-        """A float in [0, 1)."""
-
-    def integers(self, low: int, high: int) -> int:
-        """A whole number in [low, high)."""
-
-    def choice(self, items: Sequence[Item]) -> Item:
-        """One item of a non-empty sequence."""
-
-    def normal(self, mean: float = 0.0, deviation: float = 1.0) -> float:
-        """A normally distributed draw."""
 
 
 class Context(Protocol):

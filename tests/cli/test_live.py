@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from engine.execution.state import JournalKind
+from engine.execution.journal_kinds import JournalKind
 from engine.log.journal import read_journal
 from engine.log.reader import LogReader
 from engine.log.segments import segment_order

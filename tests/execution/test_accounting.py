@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from engine.config import Fees, Latency, RunConfig
 from engine.execution.accounting import Ledger
+from engine.execution.journal_kinds import JournalKind
 from engine.execution.orders import Reason
-from engine.execution.state import JOURNAL, JournalKind
+from engine.execution.state import JOURNAL
 from tests.reference.drive import run_engine
 from tests.reference.markets import ALL, RandomMarket
 from tests.reference.traders import RandomTrader

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from engine.config import Latency, RunConfig
+from engine.execution.journal_kinds import JournalKind
 from engine.execution.orders import Reason
-from engine.execution.state import JournalKind
 from engine.live import session as module
 from engine.live.clock import Sequencer
 from engine.live.session import Session, SessionConfig

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.execution.state import JournalKind
+from engine.execution.journal_kinds import JournalKind
 from engine.live import session as module
 from engine.log.segments import FreeSpace
 from engine.model.errors import EngineError, StrategyError, UsageError

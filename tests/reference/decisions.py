@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from engine.execution.journal_kinds import JournalKind
 from engine.execution.orders import Event
-from engine.execution.state import JournalKind
 
 JOURNAL_KIND = {
     Event.ACCEPTED: JournalKind.ACCEPTED,

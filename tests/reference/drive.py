@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.config import RunConfig
+from engine.execution.journal_kinds import JournalKind
 from engine.execution.orders import OrderKind, TimeInForce, reason_name
-from engine.execution.state import JOURNAL, JournalKind
+from engine.execution.state import JOURNAL
 from engine.log.journal import Journal
 from engine.log.schema import Batch, batch_of_buffer
 from engine.loop.run import Runner

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from engine.config import RunConfig
+from engine.execution.journal_kinds import JournalKind
 from engine.execution.orders import Event, Reason, reason_name
-from engine.execution.state import JournalKind
 from engine.model.instruments import Instrument
 from engine.model.kinds import SessionData
 from engine.model.units import parse_decimal

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pytest
 
-from engine.execution.state import JournalKind
+from engine.execution.journal_kinds import JournalKind
 from engine.log.journal import JOURNAL_SCHEMA, STRATEGY_LINE, read_journal
 from tests.helpers.command import call
 from tests.helpers.logs import make_log, market

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from engine.execution.state import JournalKind
+from engine.execution.journal_kinds import JournalKind
 from engine.log.journal import STRATEGY_LINE, read_journal
 from engine.log.reader import LogReader
 from engine.model.kinds import Kind

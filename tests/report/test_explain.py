@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from engine.execution.journal_kinds import JournalKind
 from engine.execution.orders import OrderKind, Reason, TimeInForce
-from engine.execution.state import JournalKind
 from engine.model.kinds import ASK, BID, Kind, StatusData
 from engine.report.explain import (
     FoundMessage,
