@@ -20,6 +20,7 @@ from engine.execution.state import (
     instruments_at,
     markets_at,
     orders_at,
+    state_at,
 )
 from engine.market.book import sides_at
 from engine.model import jit
@@ -116,15 +117,25 @@ def unlock(s: Any, slot: int, keep: int) -> None:
     order.venue_locked = keep
 
 
-@jit.helper
+_execute = jit.function_at(6)
+
+
+@jit.inlined
 def fill(s: Any, slot: int, price: int, size: int, reason: int, maker: int) -> bool:
-    """Fill `size` at `price`: money, the venue's account, the report. False when it does not fit."""
+    """Call `execute` where it stands."""
+    return bool(_execute(s.run_fill, s.here, slot, price, size, reason, maker) != 0)
+
+
+@jit.operation("int64(int64,int64,int64,int64,int64,int64)")
+def execute(state: int, slot: int, price: int, size: int, reason: int, maker: int) -> int:
+    """Fill `size` at `price`: money, the venue's account, the report. 0 when it does not fit."""
+    s = state_at(state, 1)[0]
     order = orders_at(s.orders, s.order_capacity)[slot]
     instrument = instruments_at(s.instruments, s.instrument_count)[order.instrument]
     asset = assets_at(s.assets, s.asset_count)[instrument.asset]
     notional = notional_of(price, size, instrument.decimals)
     if notional == OVERFLOW or abs(notional) > MAX_AMOUNT:
-        return False
+        return 0
     rate = instrument.maker_rate if maker else instrument.taker_rate
     fee_asset = 0
     if instrument.fee_plan == 0:
@@ -133,14 +144,14 @@ def fill(s: Any, slot: int, price: int, size: int, reason: int, maker: int) -> b
         fee = fee_charged(s, instrument, notional, size, order.side, rate)
         fee_asset = fee_asset_of(instrument, order.side)
     if fee == OVERFLOW or abs(fee) > MAX_AMOUNT:
-        return False
+        return 0
     cash = asset.venue_cash - (notional * order.side + (fee if fee_asset == 0 else 0))
     position = instrument.venue_position + size * order.side
     if abs(cash) > MAX_BALANCE or abs(position) > MAX_BALANCE:
-        return False
+        return 0
     if instrument.fee_plan != 0:
         if not fee_fits(s, instrument, fee_asset, fee):
-            return False
+            return 0
         settle_fee(s, instrument, fee_asset, fee, notional)
     asset.venue_cash = cash
     instrument.venue_position = position
@@ -162,7 +173,7 @@ def fill(s: Any, slot: int, price: int, size: int, reason: int, maker: int) -> b
     item.notional = notional
     item.maker = maker
     item.fee_asset = fee_asset
-    return True
+    return 1
 
 
 @jit.helper

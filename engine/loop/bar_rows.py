@@ -19,6 +19,8 @@ from engine.execution.state import (
     instruments_at,
     int64_at,
     markets_at,
+    state_at,
+    stream_at,
     uint8_at,
     uint16_at,
     uint32_at,
@@ -111,9 +113,20 @@ def first_to_match(s: Any, v: Any) -> int:
     return NOTHING
 
 
-@jit.helper
+_bars = jit.function_at(3)
+
+
+@jit.inlined
 def match_bars(s: Any, v: Any, row: int) -> None:
+    """Call `meet_bars` where it stands."""
+    _bars(s.run_bars, s.here, v.here, row)
+
+
+@jit.operation("int64(int64,int64,int64)")
+def meet_bars(state: int, stream: int, row: int) -> int:
     """Let the next message's bars, from `row` on, meet the orders that wait for them, and remember it."""
+    s = state_at(state, 1)[0]
+    v = stream_at(stream, 1)[0]
     n = v.rows
     kinds = uint8_at(v.column_kind, n)
     flags = uint16_at(v.column_flags, n)
@@ -133,3 +146,4 @@ def match_bars(s: Any, v: Any, row: int) -> None:
                 match_bar(s, numbers[row], stamps[row], prices[row], prices[row + 1], prices[row + 2])
             row += 3
         row += 1
+    return 0

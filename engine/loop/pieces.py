@@ -10,12 +10,16 @@ from functools import cache
 from typing import Any
 
 from engine.execution.arrival import enter_market, trigger
+from engine.execution.fills import execute
 from engine.execution.links import settle_links
 from engine.execution.matching import fill_by_trade, fill_crossed
+from engine.loop.bar_rows import meet_bars
 from engine.loop.deciding import amend, submit
 from engine.loop.kernels import advance
 from engine.loop.plain import plain
+from engine.loop.plain_orders import apply_orders
 from engine.loop.steps import apply, run_due
+from engine.loop.valuing import take_sample
 from engine.model import jit
 
 _PIECES = {
@@ -28,6 +32,10 @@ _PIECES = {
     "run_crossed": fill_crossed,
     "run_trade": fill_by_trade,
     "run_stops": trigger,
+    "run_fill": execute,
+    "run_bars": meet_bars,
+    "run_orders": apply_orders,
+    "run_sample": take_sample,
     "run_submit": submit,
     "run_amend": amend,
 }

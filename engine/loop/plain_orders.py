@@ -14,6 +14,8 @@ from engine.execution.state import (
     instruments_at,
     int64_at,
     markets_at,
+    state_at,
+    stream_at,
     uint8_at,
     uint16_at,
     uint32_at,
@@ -23,10 +25,20 @@ from engine.loop.codes import BOOK, BY_ORDER, LAST, NOT_PLAIN, TRADE
 from engine.market.book import MAX_WIDTH, sides_at
 from engine.model import jit
 
+_orders = jit.function_at(5)
 
-@jit.helper
+
+@jit.inlined
 def plain_orders(s: Any, v: Any, row: int, stop: int, resting: int) -> int:
+    """Call `apply_orders` where it stands."""
+    return int(_orders(s.run_orders, s.here, v.here, row, stop, resting))
+
+
+@jit.operation("int64(int64,int64,int64,int64,int64)")
+def apply_orders(state: int, stream: int, row: int, stop: int, resting: int) -> int:
     """Apply a message that begins at `row` and ends before `stop`; its last row, or -1: nothing was done."""
+    s = state_at(state, 1)[0]
+    v = stream_at(stream, 1)[0]
     n = v.rows
     kinds = uint8_at(v.column_kind, n)
     flags = uint16_at(v.column_flags, n)

@@ -12,7 +12,7 @@ import numpy as np
 
 from engine.execution.fills import seen_market_of
 from engine.execution.matching import best_price
-from engine.execution.state import assets_at, equity_at, instruments_at
+from engine.execution.state import assets_at, equity_at, instruments_at, state_at
 from engine.model import jit
 
 _SCALES = np.cumprod(np.array([1.0] + [10.0] * 40))  # 10**n, as multiplying makes it
@@ -63,9 +63,19 @@ def others_now(s: Any) -> float:
     return total
 
 
-@jit.helper
+_sample = jit.function_at(2)
+
+
+@jit.inlined
 def sample_equity(s: Any, ts: int) -> None:
+    """Call `take_sample` where it stands."""
+    _sample(s.run_sample, s.here, ts)
+
+
+@jit.operation("int64(int64,int64)")
+def take_sample(state: int, ts: int) -> int:
     """Note the equity as it stood before a message of time `ts`, once per sampling interval."""
+    s = state_at(state, 1)[0]
     entry = equity_at(s.equity, s.equity_capacity)[s.equity_count]
     s.equity_count += 1
     entry.ts = s.next_sample
@@ -74,3 +84,4 @@ def sample_equity(s: Any, ts: int) -> None:
         s.next_sample += s.sample_ns
     else:
         s.next_sample += ((ts - s.next_sample) // s.sample_ns + 1) * s.sample_ns
+    return 0
