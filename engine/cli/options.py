@@ -329,7 +329,7 @@ def prepare_kernels() -> None:
     else:
         import time
 
-        note("compiling the engine's kernels, once for this version (about three quarters of a minute) …")
+        note("compiling the engine's kernels, once for this version (about a minute) …")
         began = time.perf_counter()
         import engine.loop.run  # noqa: F401  all of them, those that it calls included
 
