@@ -243,6 +243,17 @@ INSTRUMENT = np.dtype(
     [
         (name, "<i8")
         for name in (
+            # what every row asks for, side by side: of many instruments few are in the cache
+            "match_on",  # MATCH_*
+            "has_trades",  # plain trades are recorded, so aggregates are not used
+            "want",  # bit per handler
+            "resting",  # orders of ours in the book
+            "stops",  # orders of ours that wait for a trigger
+            "stop_source",  # STOP_*
+            "watch_above",  # a price of the source from here on concerns one of them,
+            "watch_below",  # or from here down
+            "by_order",  # 1: its BOOK rows state orders, not levels
+            "bar_head",  # orders that meet bars, oldest first
             "tick",
             "lot",
             "min_size",
@@ -252,10 +263,7 @@ INSTRUMENT = np.dtype(
             "price_decimals",
             "size_decimals",
             "asset",  # of cash
-            "match_on",  # MATCH_*
-            "has_trades",  # plain trades are recorded, so aggregates are not used
             "tradable",
-            "want",  # bit per handler
             "quote_bid",
             "quote_bid_size",
             "quote_ask",
@@ -265,22 +273,16 @@ INSTRUMENT = np.dtype(
             "venue_position",
             "open_buy",  # unfilled size of live orders, as the strategy knows them
             "open_sell",
-            "resting",  # orders of ours in the book
             "waiting_head",  # orders that arrived while the book was bad
             "waiting_tail",
             "maker_rate",
             "taker_rate",
             "slippage_ticks",
             "position_cap",  # 0: none
-            "stop_source",  # STOP_*
-            "stops",  # orders of ours that wait for a trigger
             "stop_head",  # oldest of them
             "stop_tail",
-            "watch_above",  # a price of the source from here on concerns one of them,
-            "watch_below",  # or from here down
             "sessions",  # address of int64[2 * session_count]: opens, closes, by time
             "session_count",
-            "by_order",  # 1: its BOOK rows state orders, not levels
             "fee_plan",  # 0: a maker and a taker rate in the quote currency, and nothing else
             "fee_mode",  # FEE_IN_*: the asset that fees are charged in
             "fee_table",  # whose tiers count
@@ -295,7 +297,6 @@ INSTRUMENT = np.dtype(
             "fee_price",  # its price when it was last looked at
             "fee_base",  # fees in units of 1e-8 of the base asset, as reported
             "venue_fee_base",
-            "bar_head",  # orders that meet bars, oldest first
             "bar_tail",
         )
     ]
