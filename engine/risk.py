@@ -200,11 +200,19 @@ def beyond_collar(s: Any, price: int, side: int, reference: int) -> bool:
 
 @jit.helper
 def reference_price(s: Any, index: int) -> int:
-    """What the collar measures from: the mid, else the one side there is, else the last trade; 0: none."""
+    """What the collar measures from: the mid, else the last trade, else the one side there is; 0: none.
+
+    Where no book has come yet, the quote stream is asked, as `ctx.quote` does: a strategy that has seen
+    a quote is not told that there is no price.
+    """
     bid = best_price(s, index, 1)
     ask = best_price(s, index, -1)
+    record = instruments_at(s.instruments, s.instrument_count)[index]
+    if bid == 0 and ask == 0 and record.quote_seen != 0:
+        bid = record.quote_bid if record.quote_bid_size > 0 else 0
+        ask = record.quote_ask if record.quote_ask_size > 0 else 0
     if bid > 0 and ask > 0:
-        return (bid + ask) // 2
+        return int((bid + ask) // 2)
     last = seen_market_of(s, index).last_price
     if last > 0:
         return int(last)

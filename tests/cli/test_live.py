@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from engine.execution.journal_kinds import JournalKind
+from engine.execution.orders import TimeInForce
 from engine.log.journal import read_journal
 from engine.log.reader import LogReader
 from engine.log.segments import segment_order
@@ -21,6 +22,7 @@ from tests.helpers.rows import Row, rows_of_batch
 
 BUSY = ("--strategy", str(Path(__file__).parents[1] / "helpers" / "strategies" / "busy.py"))
 BOTH = ("--symbols", "BTCUSDT,ETHUSDT")
+ENDED = {JournalKind.FILL, JournalKind.CANCELLED, JournalKind.EXPIRED}
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +38,16 @@ def decided(cwd: Path) -> list[dict[str, Any]]:
     if not folders or not (folders[-1] / "journal.arrow").exists():
         return []
     return list(read_journal(folders[-1] / "journal.arrow").to_pylist())
+
+
+def resting(records: list[dict[str, Any]]) -> set[int]:
+    """Accepted limits far below the market that nothing has ended: the strategy only cancels sales."""
+    ended = {r["order"] for r in records if r["kind"] in ENDED}
+    return {
+        r["order"]
+        for r in records
+        if r["kind"] == JournalKind.ACCEPTED and r["side"] > 0 and r["tif"] == TimeInForce.GTC and r["price"]
+    } - ended
 
 
 def read(path: Path) -> list[Row]:
@@ -62,7 +74,9 @@ def test_a_signal_ends_it_cleanly_and_its_log_gives_the_same_hash(
 ) -> None:
     """With orders open: they are cancelled, journaled, the log is sealed, exit 0, and a replay agrees."""
     with running("live", "--paper", *BOTH, "--url", venue, *BUSY, "--json", cwd=tmp_path) as session:
-        until(lambda: len(decided(tmp_path)) > 60, "it decides")
+        until(
+            lambda: len(decided(tmp_path)) > 60 and resting(decided(tmp_path)), "it decides, an order rests"
+        )
         session.send(number)
         result = session.end().ok().json
     assert result["stopped_by"] == number.name

@@ -120,6 +120,10 @@ def test_the_collar_is_on_the_aggressive_side_only(*, size: int, price: int, ref
         ([book(0, bids={90: 1}, asks={110: 1})], 102),  # mid 100
         ([trades(0, (1, 200, 1)), book(0.5, bids={90: 1})], 204),  # one side only: the last trade
         ([book(0, bids={50: 1})], 51),  # nothing else: the side there is
+        ([quote(0, 99, 5, 101, 5)], 102),  # quotes before any book
+        ([trades(0, (1, 200, 1)), quote(0.5, 99, 5, 101, 5)], 102),  # and before the last trade
+        ([quote(0, 99, 5, 101, 0)], 100),  # a side without size is none
+        ([quote(0, 99, 5, 101, 5), book(0.5, bids={198: 1}, asks={202: 1})], 204),  # the book's mid first
     ],
 )
 def test_the_collar_measures_from_mid_else_last_else_the_one_side(

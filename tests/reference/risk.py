@@ -17,8 +17,10 @@ MILLION = 1_000_000
 
 
 def reference(market: Market) -> int:
-    """Mid, else the last trade, else the one side there is; 0: none."""
+    """Mid (of the book, else of the quotes), else the last trade, else the one side there is; 0: none."""
     bid, ask = market.best(1), market.best(-1)
+    if not bid and not ask and market.quote_seen:
+        bid, ask = (price if size else 0 for price, size in (market.quote[1], market.quote[-1]))
     if bid > 0 and ask > 0:
         return (bid + ask) // 2
     return market.last or bid or ask

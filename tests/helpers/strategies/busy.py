@@ -36,7 +36,7 @@ class Busy(engine.Strategy):
         who = ctx.random.choice(ctx.instruments)
         quote = ctx.quote(who)
         if quote is not None:
-            if who not in self.resting:
+            if who not in self.resting or self.resting[who] == 0:
                 # Half a percent away: it rests, and only a stop ends it.
                 self.resting[who] = ctx.limit(who, self.size, ctx.round_price(who, quote.bid * 0.995))
             order = ctx.limit(who, -self.size, quote.ask, post_only=True)
@@ -47,5 +47,8 @@ class Busy(engine.Strategy):
         ctx.log("now at", fill.position)
 
     def on_order(self, ctx, update):
+        who = update.instrument
+        if update.state == "refused" and who in self.resting and self.resting[who] == update.order:
+            self.resting[who] = 0  # there was no price yet, say: the next beat tries again
         if update.state == "accepted" and update.side < 0:
             ctx.at(update.ts + 700_000_000, "later")
