@@ -56,16 +56,21 @@ class LogWriter:
         self._fsync = fsync
         self._failed: OSError | None = None
         self._encoder = BatchEncoder()
-        self._file = _create(path)
+        # Under its name a file has its whole header from the first moment, whenever this process is killed.
+        nameless = path.with_name(f".{path.name}.{os.getpid()}.new")
+        self._file = _create(path, nameless)
         # Held until the process ends, however it ends: what `seal` asks whether anybody still writes.
         fcntl.flock(self._file, fcntl.LOCK_EX)
         try:
             self._write(file_start(encode_canonical(header)))
+            self._sync()
+            _give_name(nameless, path)
             self._sync(folder=True)
         except EngineError:
             self.abandon()
-            path.unlink()  # nobody can have read it: its header is not whole
             raise
+        finally:
+            nameless.unlink(missing_ok=True)
 
     def flush(self) -> Batch | None:
         """Write everything in `rows` as one batch; None when there is nothing.
@@ -158,20 +163,40 @@ class LogWriter:
             raise self._write_error(error) from None
 
 
-def _create(path: Path) -> int:
+def _create(path: Path, nameless: Path) -> int:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise EngineError(f"{path}: cannot be created: {error.strerror}: {path.parent}") from None
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+    if path.exists():
+        raise _exists(path)
     try:
-        return os.open(path, flags, 0o644)
-    except FileExistsError:
-        raise UsageError(
-            f"{path}: exists already", hint="a log is never appended to or overwritten: name another file"
-        ) from None
+        nameless.unlink(missing_ok=True)  # of a process that was killed, and had our number
+        return os.open(nameless, flags, 0o644)
     except OSError as error:
         raise EngineError(f"{path}: cannot be created: {error.strerror}") from None
+
+
+def _give_name(nameless: Path, path: Path) -> None:
+    """Let a file be known by its name, unless there is one of that name."""
+    try:
+        os.link(nameless, path)
+    except FileExistsError:
+        raise _exists(path) from None
+    except OSError:  # a file system without links
+        if path.exists():
+            raise _exists(path) from None
+        try:
+            nameless.rename(path)
+        except OSError as error:
+            raise EngineError(f"{path}: cannot be created: {error.strerror}") from None
+
+
+def _exists(path: Path) -> UsageError:
+    return UsageError(
+        f"{path}: exists already", hint="a log is never appended to or overwritten: name another file"
+    )
 
 
 def file_start(header_text: bytes) -> bytes:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -48,6 +53,34 @@ def test_the_chain_does_not_depend_on_batches(tmp_path: Path, per_batch: int) ->
     assert other.chain_head == one.chain_head != Chain().head()
     one.abandon()
     other.abandon()
+
+
+def test_a_file_has_its_header_from_the_first_moment(tmp_path: Path) -> None:
+    """Killed before it has a name, a writer leaves no log; the next one of that name is not in its way."""
+    program = (
+        "import os, signal\nfrom pathlib import Path\nfrom tests.helpers.logs import make_log\n"
+        "os.link = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"make_log(Path({str(tmp_path)!r}) / 'a.arrow', [])"
+    )
+    killed = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL
+    assert not list(tmp_path.glob("*.arrow"))
+    assert make_log(tmp_path / "a.arrow", [trade(1)]).exists()
+
+
+def test_without_links_a_file_gets_its_name_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And never that of another one."""
+
+    def no_links(*_: object) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", no_links)
+    path = make_log(tmp_path / "a.arrow", [trade(1)])
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    with pytest.raises(UsageError, match=r"a\.arrow: exists already"):
+        make_log(path, [trade(2)])
 
 
 def test_an_existing_file_is_never_touched(tmp_path: Path) -> None:
