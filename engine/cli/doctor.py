@@ -132,17 +132,17 @@ def _llvm_name() -> str | None:
 
 
 def _cache() -> dict[str, Any]:
-    from engine.model import jit
+    from engine.model import image
 
     try:
-        current = jit.cache_folder()
+        current = image.cache_folder()
     except PackageNotFoundError:  # its name holds the versions of what is missing
         return {"path": None, "bytes": 0, "compiled": False, "other_versions": 0, "other_bytes": 0}
     others = [f for f in current.parent.glob("*") if f.is_dir() and f != current]
     return {
         "path": _home(current),
         "bytes": _bytes_below(current),
-        "compiled": jit.is_compiled(),
+        "compiled": image.is_compiled(),
         "other_versions": len(others),
         "other_bytes": sum(_bytes_below(f) for f in others),
     }

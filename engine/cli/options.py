@@ -320,18 +320,22 @@ def run_strategy(options: dict[str, Any]) -> LoadedStrategy:
 
 
 def prepare_kernels() -> None:
-    """Import the kernels; the first time ever this compiles them, which is said on stderr."""
+    """The first time ever, compile the kernels, which is said on stderr; afterwards they are there."""
+    from engine.model import image
+
+    if image.is_compiled():
+        return
+    import sys
+    import time
+
     from engine.cli.common import note
-    from engine.model import jit
 
-    if jit.is_compiled():
-        import engine.loop.run
-    else:
-        import time
+    def progress(done: int, total: int) -> None:
+        if total and sys.stderr.isatty():
+            sys.stderr.write(f"\r{done} of {total}" if done < total else "\r\x1b[K")
+            sys.stderr.flush()
 
-        note("compiling the engine's kernels, once for this version (about a minute) …")
-        began = time.perf_counter()
-        import engine.loop.run  # noqa: F401  all of them, those that it calls included
-
-        jit.mark_compiled()
-        note(f"compiled in {time.perf_counter() - began:.1f} s into {jit.cache_folder()}")
+    note("compiling the engine's kernels, once for this version (some twenty seconds) …")
+    began = time.perf_counter()
+    image.build(progress)
+    note(f"compiled in {time.perf_counter() - began:.1f} s into {image.cache_folder()}")

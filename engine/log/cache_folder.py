@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.model import jit
+from engine.model import image
 from engine.model.errors import UsageError
 
 VARIABLE = "ENGINE_CACHE_BYTES"
@@ -42,7 +42,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 def decoded_folder() -> Path:
     """The folder that holds the logs' folders; need not be there."""
-    return jit.cache_root() / "decoded"
+    return image.cache_root() / "decoded"
 
 
 def key_of(tail: bytes) -> str:

@@ -78,9 +78,3 @@ def rounded_size(value: float, increment: int, decimals: int) -> float:
         lots = int(size * _FLOAT_POWERS[decimals] / float(increment)) * increment
     rounded = divide_exactly(lots, POWERS[decimals])
     return rounded if value >= 0.0 else -rounded
-
-
-@jit.entry("Tuple((int64,int64))(float64,int64,int64)")
-def increments_of(value: float, increment: int, decimals: int) -> Any:
-    """`to_increments`, for Python."""
-    return to_increments(value, increment, decimals)

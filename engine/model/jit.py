@@ -1,169 +1,200 @@
-"""How kernels are compiled: once per content, into one folder, through one kind of signature.
+"""How kernels are written: Python functions, marked here for what they are to machine code.
 
-A kernel's entry point takes 64-bit integers only (the address of the state record, and numbers), because
-crossing from Python then costs a seventh of a microsecond; arrays and records would cost several times
-that. Entry points carry explicit signatures: they are compiled, or loaded from the cache, when their
-module is imported, and never again for another type.
+An entry point (`entry`, `operation`) takes numbers only: the address of the state record, other 64-bit
+integers, floats. Crossing from Python then costs a twentieth of a microsecond; arrays and records would cost
+a hundred times that. Entry points carry explicit signatures. What stands behind the name in a running
+process is machine code out of the kernels' image (engine.model.image), and Numba is not there at all.
 
-Numba's own cache looks only at the file of the function itself and would serve a stale result after an
-imported helper changed. So the cache folder's name is a hash of every file that kernels are made of,
-and of the versions that compile them. Helpers are compiled into each entry point and not cached.
+Helpers are what entry points are made of. They have no life of their own: Numba sees them where an entry
+point is built (engine.model.building), or where a test compiles a kernel of its own.
 """
 
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Callable
-from functools import cache
-from hashlib import blake2b
-from pathlib import Path
-from typing import Any, TypeVar
+from functools import cache, cached_property
+from typing import Any, TypeVar, cast
 
-_ROOT = Path(__file__).resolve().parent.parent
-_KERNEL_FOLDERS = ("model", "market", "execution", "loop")
-_KERNEL_FILES = ("risk.py", "log/checksum.py", "strategy/compiled/operations.py")
+from engine.model import image
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+# Helpers are called by kernels only, never from Python or C.
+_NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_COMMON = {"nogil": True, "error_model": "numpy"}
+
+
+class Function:
+    """A Python function that Numba, when it comes, compiles as a part of kernels.
+
+    Whatever integers it is called with, literals included, it is compiled for int64 alone, unless it is
+    `exact`: Numba would make a version for each combination, which made compiling several times as long.
+    """
+
+    def __init__(
+        self, make: Callable[[], Callable[..., Any]], *, exact: bool = False, **options: Any
+    ) -> None:
+        self._make = make
+        self._exact = exact
+        self._options = options
+
+    @cached_property
+    def python(self) -> Callable[..., Any]:
+        """What it is written as."""
+        return self._make()
+
+    @cached_property
+    def dispatcher(self) -> Any:
+        """What it is to Numba."""
+        dispatcher = numba().njit(**_COMMON, **self._options)(self.python)
+        return dispatcher if self._exact else _one_integer(dispatcher)
+
+    @property
+    def _numba_type_(self) -> Any:
+        """Numba asks a value in a kernel's module for its type through this name."""
+        return self.dispatcher._numba_type_
+
+
+class Entry(Function):
+    """An entry point while kernels are built. `long` ones leave the interpreter to other threads."""
+
+    def __init__(self, function: Callable[..., Any], signature: str, *, long: bool) -> None:
+        super().__init__(lambda: function, no_cpython_wrapper=True)
+        self.name = f"{function.__module__}.{function.__qualname__}"
+        self.signature = signature
+        self.long = long
+
+
+entries: list[Entry] = []  # while kernels are built: all that were met
+_building = image.BUILDING in os.environ
+_shared: list[Callable[..., Any]] = []
+_numba_came = False
+
 
 @cache
-def content_key() -> str:
-    """Hash of everything that decides what a kernel compiles to."""
-    from importlib.metadata import version
-
-    digest = blake2b(digest_size=12)
-    for name in ("numba", "llvmlite", "numpy"):
-        digest.update(f"{name}={version(name)};".encode())
-    digest.update(f"{platform.python_version()};{platform.machine()};".encode())
-    files = [_ROOT / name for name in _KERNEL_FILES]
-    for folder in _KERNEL_FOLDERS:
-        files += sorted((_ROOT / folder).glob("*.py"))
-    for file in files:
-        if file.exists():
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
-def cache_root() -> Path:
-    """What may be deleted at any time lives here: $ENGINE_CACHE, else a folder in the user's cache."""
-    base = os.environ.get("ENGINE_CACHE")
-    return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "engine"
-
-
-def cache_folder() -> Path:
-    """Where the kernels of this very content live."""
-    return cache_root() / "kernels" / content_key()
-
-
-def is_compiled() -> bool:
-    """Whether the kernels of this very content have been compiled on this machine before."""
-    return (cache_folder() / "complete").exists()
-
-
-def mark_compiled() -> None:
-    """Remember that every entry point is in the cache."""
-    folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "complete").touch()
-
-
-@cache
-def _numba() -> Any:
+def numba() -> Any:
+    """Numba, knowing the functions that Python and kernels share."""
+    global _numba_came  # noqa: PLW0603  once
     import numba
 
-    folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]  # numba sets its options at import
+    _numba_came = True
+    for function in _shared:
+        _register(function)
     return numba
 
 
-def prepare_llvm() -> None:
-    """Let Numba start LLVM for this machine; code that is compiled without Numba needs it as well."""
-    _numba()
-    from numba.core import registry
-
-    assert registry.cpu_target.target_context is not None
-
-
 def entry(signature: str) -> Callable[[F], F]:
-    """Decorator of an entry point: explicit integer signature, cached, without the interpreter's lock."""
-    options = {"cache": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
-    decorate: Callable[[F], F] = _numba().njit(signature, **options)
-    return decorate
+    """Decorator of an entry point that may run for long: other threads go on meanwhile."""
+    return _entry(signature, long=True)
 
 
 def operation(signature: str) -> Callable[[F], F]:
-    """As `entry`, and also callable from machine code, by its address (see `address_of`)."""
-    decorate: Callable[[F], F] = _numba().njit(signature, cache=True, nogil=True, error_model="numpy")
+    """As `entry`, for what is short: it keeps the interpreter's lock, to give it up would cost more."""
+    return _entry(signature, long=False)
+
+
+def _entry(signature: str, *, long: bool) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
+        if _building:
+            made = Entry(function, signature, long=long)
+            entries.append(made)
+            return cast("F", made)
+        return cast("F", image.image().function(f"{function.__module__}.{function.__qualname__}"))
+
     return decorate
 
 
 def address_of(compiled: Any) -> int:
-    """Where the C form of an operation stands in this process's memory."""
-    (only,) = compiled.overloads.values()
-    return int(only.library.get_pointer_to_function(only.fndesc.llvm_cfunc_wrapper_name))
-
-
-def function_at(arguments: int) -> Any:
-    """A kernel function (address, *int64) -> int64 that calls the C function at an address."""
-    from llvmlite import ir
-    from numba.core import types
-    from numba.extending import intrinsic
-
-    signature = types.int64(types.int64, *[types.int64] * arguments)
-    word = ir.IntType(64)
-    kind = ir.FunctionType(word, [word] * arguments)
-
-    def generate(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
-        return builder.call(builder.inttoptr(values[0], kind.as_pointer()), values[1:])
-
-    # An intrinsic's arguments are counted by its Python function.
-    names = ", ".join(f"a{i}" for i in range(arguments))
-    space: dict[str, Any] = {"signature": signature, "generate": generate}
-    exec(f"def call(typing_context, address, {names}): return signature, generate", space)  # noqa: S102
-    return intrinsic(space["call"])
+    """Where an entry point's code stands in this process's memory, as machine code calls it."""
+    return int(compiled.__self__)
 
 
 def helper(function: F) -> F:
-    """Decorator of a function that kernels call; compiled as part of them, for one kind of integer.
-
-    Whatever integers it is called with, literals included, it is compiled for int64 alone: Numba would
-    make a version for each combination, which made the first compile several times as long.
-    """
-    compiled: F = _one_integer(_numba().njit(nogil=True, error_model="numpy", **_NO_WRAPPERS)(function))
-    return compiled
+    """Decorator of a function that kernels call; compiled as part of them, for one kind of integer."""
+    return cast("F", Function(lambda: function, **_NO_WRAPPERS))
 
 
 def inlined(function: F) -> F:
     """As `helper`, inlined by LLVM where it is called: for functions of a few instructions."""
-    options = {"nogil": True, "error_model": "numpy", "forceinline": True, **_NO_WRAPPERS}
-    compiled: F = _one_integer(_numba().njit(**options)(function))
-    return compiled
+    return cast("F", Function(lambda: function, forceinline=True, **_NO_WRAPPERS))
 
 
 def exact_helper(function: F) -> F:
     """As `helper`, for functions over unsigned integers: compiled for the types it is called with."""
-    compiled: F = _numba().njit(nogil=True, error_model="numpy", **_NO_WRAPPERS)(function)
-    return compiled
+    return cast("F", Function(lambda: function, exact=True, **_NO_WRAPPERS))
 
 
 def shared(function: F) -> F:
     """Decorator of a function that Python runs as it stands, and that kernels which call it compile."""
-    from numba.extending import register_jitable
-
-    _numba()
-    register_jitable(nogil=True, error_model="numpy", **_NO_WRAPPERS)(function)
+    _shared.append(function)
+    if _numba_came:
+        _register(function)
     return function
 
 
-# Helpers are called by kernels only, never from Python or C.
-_NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+def _register(function: Callable[..., Any]) -> None:
+    from numba.extending import register_jitable
+
+    register_jitable(**_COMMON, **_NO_WRAPPERS)(function)
 
 
-def _highest_bit() -> Any:
-    """A kernel function (value) -> index of the highest set bit of a 64-bit value, which must not be 0."""
-    numba = _numba()
+def function_at(arguments: int) -> Any:
+    """A kernel function (address, *int64) -> int64 that calls the C function at an address."""
+
+    def make() -> Callable[..., Any]:
+        from llvmlite import ir
+        from numba.core import types
+        from numba.extending import intrinsic
+
+        signature = types.int64(types.int64, *[types.int64] * arguments)
+        word = ir.IntType(64)
+        kind = ir.FunctionType(word, [word] * arguments)
+
+        def generate(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+            return builder.call(builder.inttoptr(values[0], kind.as_pointer()), values[1:])
+
+        # An intrinsic's arguments are counted by its Python function.
+        names = ", ".join(f"a{i}" for i in range(arguments))
+        space: dict[str, Any] = {"signature": signature, "generate": generate}
+        exec(f"def at(context, address, {names}): return signature, generate", space)  # noqa: S102
+        space["at"] = intrinsic(space["at"])
+        exec(f"def call(address, {names}): return at(address, {names})", space)  # noqa: S102
+        made: Callable[..., Any] = space["call"]
+        return made
+
+    return Function(make, forceinline=True, **_NO_WRAPPERS)
+
+
+def records_at(dtype: Any) -> Any:
+    """A kernel function (address, count) -> array of `dtype` records over that memory, without a copy.
+
+    The caller of the kernel keeps the memory alive.
+    """
+
+    def make() -> Callable[..., Any]:
+        from numba.core import types
+        from numba.extending import intrinsic
+
+        pointer = types.CPointer(numba().from_dtype(dtype))
+        carray = numba().carray
+
+        @intrinsic
+        def to_pointer(_typing_context: Any, _address: Any) -> Any:
+            def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+                return builder.inttoptr(arguments[0], context.get_value_type(pointer))
+
+            return pointer(types.int64), generate
+
+        def at(address: int, count: int) -> Any:
+            return carray(to_pointer(address), count)  # type: ignore[call-arg]  # Numba adds the context
+
+        return at
+
+    return Function(make, forceinline=True, **_NO_WRAPPERS)
+
+
+def _highest_bit() -> Callable[..., Any]:
     from llvmlite import ir
     from numba.core import types
     from numba.extending import intrinsic
@@ -178,7 +209,11 @@ def _highest_bit() -> Any:
     def highest_bit(value: int) -> int:
         return 63 - leading_zeros(value)  # type: ignore[call-arg]  # Numba adds the context
 
-    return _one_integer(numba.njit(nogil=True, forceinline=True, **_NO_WRAPPERS)(highest_bit))
+    return highest_bit
+
+
+# A kernel function (value) -> index of the highest set bit of a 64-bit value, which must not be 0.
+highest_bit: Any = Function(_highest_bit, forceinline=True, **_NO_WRAPPERS)
 
 
 def _one_integer(dispatcher: Any) -> Any:
@@ -198,31 +233,3 @@ def _one_integer(dispatcher: Any) -> Any:
 
     dispatcher.get_call_template = get_call_template
     return dispatcher
-
-
-def records_at(dtype: Any) -> Any:
-    """A kernel function (address, count) -> array of `dtype` records over that memory, without a copy.
-
-    The caller of the kernel keeps the memory alive.
-    """
-    numba = _numba()
-    from numba.core import types
-    from numba.extending import intrinsic
-
-    pointer = types.CPointer(numba.from_dtype(dtype))
-    carray = numba.carray
-
-    @intrinsic
-    def to_pointer(_typing_context: Any, _address: Any) -> Any:
-        def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-            return builder.inttoptr(arguments[0], context.get_value_type(pointer))
-
-        return pointer(types.int64), generate
-
-    def at(address: int, count: int) -> Any:
-        return carray(to_pointer(address), count)  # type: ignore[call-arg]  # Numba adds the context
-
-    return _one_integer(numba.njit(nogil=True, forceinline=True, **_NO_WRAPPERS)(at))
-
-
-highest_bit = _highest_bit()

@@ -85,11 +85,12 @@ def test_other_versions_than_pinned_are_a_warning(folder: Path, monkeypatch: pyt
 
 def test_the_cache_is_measured_and_old_versions_are_pointed_out(folder: Path) -> None:
     """Bytes of this content's kernels, and of other contents' that may go."""
-    from engine.model import jit
+    from engine.model import image
 
-    jit.mark_compiled()
-    (jit.cache_folder() / "a.nbc").write_bytes(b"x" * 1500)
-    old = jit.cache_folder().parent / "old"
+    file = image.image_file()
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"x" * 1500)
+    old = image.cache_folder().parent / "old"
     old.mkdir()
     (old / "b.nbc").write_bytes(b"x" * 700)
     cache = examine(folder)["cache"]

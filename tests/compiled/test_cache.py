@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.model import jit
+from engine.model import image
 from engine.strategy.compiled import build
 from tests.compiled.harness import Bench, load
 
@@ -32,7 +32,7 @@ RUN = (
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of strategies that is empty; the kernels' stays."""
     folder = tmp_path / "cache"
-    monkeypatch.setattr(jit, "cache_root", lambda: folder)
+    monkeypatch.setattr(image, "cache_root", lambda: folder)
     monkeypatch.setattr(build, "_loaded", {})
     return folder
 
@@ -88,7 +88,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, monkeypatch:
     (tmp_path / "helping.py").write_text(HELPING)
     blocked = tmp_path / "file"
     blocked.write_text("")
-    monkeypatch.setattr(jit, "cache_root", lambda: blocked)
+    monkeypatch.setattr(image, "cache_root", lambda: blocked)
     monkeypatch.setattr(build, "_loaded", {})
     assert run(load(tmp_path, MINE)) == (1, 2.5)
     assert run(load(tmp_path, MINE)) == (1, 2.5)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.execution.orders import Reason
-from engine.loop.increments import FITS, increments_of
+from engine.loop.increments import FITS, to_increments
 from engine.model.errors import DecimalError
 from engine.model.units import (
     MAX_INT64,
@@ -21,7 +21,16 @@ from engine.model.units import (
     to_float,
     trim_decimal,
 )
+from tests.helpers.kernels import kernel
 from tests.reference import increments as twin
+
+
+@kernel("Tuple((int64,int64))(float64,int64,int64)")
+def increments_of(value: float, increment: int, decimals: int) -> tuple[int, int]:
+    """As kernels call it."""
+    answer: tuple[int, int] = to_increments(value, increment, decimals)
+    return answer
+
 
 MANTISSAS = st.integers(-MAX_INT64, MAX_INT64)
 DECIMALS = st.integers(0, 18)

@@ -4,37 +4,37 @@ from __future__ import annotations
 
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 
-import numba
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engine.execution import money
 from engine.execution.money import MAX_AMOUNT, OVERFLOW
+from tests.helpers.kernels import kernel
 from tests.reference import money as twin
 
 # Helpers have no entry of their own from Python: these kernels call them.
 
 
-@numba.njit("int64(int64, int64, int64)", error_model="numpy")
+@kernel("int64(int64, int64, int64)")
 def scale_product(a: int, b: int, decimals: int) -> int:
     """A * b / 10**decimals."""
     return money.scale_product(a, b, decimals)
 
 
-@numba.njit("int64(int64, int64, int64)", error_model="numpy")
+@kernel("int64(int64, int64, int64)")
 def notional_of(price: int, size: int, decimals: int) -> int:
     """Money of a size at a price."""
     return money.notional_of(price, size, decimals)
 
 
-@numba.njit("int64(int64, int64)", error_model="numpy")
+@kernel("int64(int64, int64)")
 def fee_of(notional: int, rate: int) -> int:
     """Fee on a notional."""
     return money.fee_of(notional, rate)
 
 
-@numba.njit("int64(int64, int64, int64, int64)", error_model="numpy")
+@kernel("int64(int64, int64, int64, int64)")
 def cost_of(price: int, size: int, decimals: int, rate: int) -> int:
     """Notional and fee of a buy."""
     return money.cost_of(price, size, decimals, rate)

@@ -23,27 +23,27 @@ from engine.market.aggregate import (
     TIME,
     VOLUME,
 )
-from engine.model import jit
 from engine.model.errors import UsageError
+from tests.helpers.kernels import kernel
 from tests.reference.aggregate import Aggregate, DoesNotFitError
 
 Trade = tuple[int, int, int]  # ts, price, size
 SEEDS = range(30)
 
 
-@jit.entry("int64(int64, int64, int64, int64)")
+@kernel("int64(int64, int64, int64, int64)")
 def add_trade(address: int, ts: int, price: int, size: int) -> int:
     """As the loop calls it."""
     return aggregate.add_trade(aggregate.aggregates_at(address, 1)[0], ts, price, size)
 
 
-@jit.entry("int64(int64, int64)")
+@kernel("int64(int64, int64)")
 def finish_due(address: int, now: int) -> int:
     """As a timer calls it."""
     return aggregate.finish_due(aggregate.aggregates_at(address, 1)[0], now)
 
 
-@jit.entry("int64(int64)")
+@kernel("int64(int64)")
 def due(address: int) -> int:
     """As the agenda asks it."""
     return aggregate.due(aggregate.aggregates_at(address, 1)[0])

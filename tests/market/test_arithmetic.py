@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from engine.market import arithmetic
-from engine.model import jit
+from tests.helpers.kernels import kernel
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = (1, 2, 3)
@@ -27,31 +27,31 @@ INFINITY = math.inf
 NAN = math.nan
 
 
-@jit.entry("float64(float64)")
+@kernel("float64(float64)")
 def kernel_ln(x: float) -> float:
     """As a kernel calls it."""
     return arithmetic.ln(x)
 
 
-@jit.entry("float64(float64)")
+@kernel("float64(float64)")
 def kernel_ln1p(x: float) -> float:
     """As a kernel calls it."""
     return arithmetic.ln1p(x)
 
 
-@jit.entry("float64(float64, float64)")
+@kernel("float64(float64, float64)")
 def kernel_power(x: float, y: float) -> float:
     """As a kernel calls it."""
     return arithmetic.power(x, y)
 
 
-@jit.entry("float64(float64, int64)")
+@kernel("float64(float64, int64)")
 def kernel_power_int(x: float, y: int) -> float:
     """With an integer exponent, as the queue models call it."""
     return arithmetic.power(x, y)
 
 
-@jit.entry("int64(float64)")
+@kernel("int64(float64)")
 def kernel_round_half_away(x: float) -> int:
     """As a kernel calls it."""
     return arithmetic.round_half_away(x)

@@ -14,11 +14,11 @@ import random
 import textwrap
 from typing import Any
 
-import numba
 import numpy as np
 import pytest
 
 import engine
+from tests.helpers.kernels import kernel
 
 SEED = 20
 COUNT = 700
@@ -131,7 +131,7 @@ def compiled_update(indicator: Any) -> Any:
     for argument in function.args.args:
         argument.annotation = None
     exec(compile(ast.fix_missing_locations(Calls().visit(tree)), "<update>", "exec"), names)  # noqa: S102
-    return numba.njit(error_model="numpy")(names["update"])
+    return kernel()(names["update"])
 
 
 @pytest.mark.parametrize("name", INDICATORS)
@@ -150,7 +150,7 @@ def test_the_compiled_indicator_has_the_same_bits(name: str) -> None:
     names: dict[str, Any] = {"update": update}
     exec(source, names)  # noqa: S102
     out = np.zeros(len(rows))
-    numba.njit(names["run"])(records, np.array(rows), out)
+    kernel()(names["run"])(records, np.array(rows), out)
     values = [indicator.update(*row) for row in rows]
     assert [float(x).hex() for x in out] == [value.hex() for value in values]
     assert len(set(values)) > COUNT // 20, "the series says nothing about the indicator"
