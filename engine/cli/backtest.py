@@ -67,15 +67,18 @@ def backtest(
     """Run a strategy over one or more logs (files or 'globs'), merged by time."""
     from engine.cli.options import prepare_kernels
     from engine.log.segments import expand
+    from engine.report.runs import log_header
 
     paths = expand(list(logs))
+    for path in paths:  # before anything is compiled
+        log_header(path)
     if options["from_snapshot"]:
         from engine.cli.starting import start_of
 
         if interval:
             raise UsageError("--interval runs twice from the beginning", hint="leave out --from-snapshot")
-        prepare_kernels()
         start, config, loaded = start_of(paths, options, with_commands=with_commands)
+        prepare_kernels()
         _shown(*_one(paths, config, loaded, options, start), as_json=as_json)
         return
     if options["changed_strategy"]:

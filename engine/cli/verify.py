@@ -23,10 +23,11 @@ _PARTS_SHOWN = 20
 def verify(run: Path, *, strategy: str, batch_rows: int, as_json: bool) -> int:
     """Run RUN again from its log and compare every decision; exit code 1 when one differs."""
     from engine.cli.options import prepare_kernels
-
-    prepare_kernels()
+    from engine.report.runs import input_paths, read_run
     from engine.report.verify import verify_run
 
+    input_paths(run, read_run(run))  # before anything is compiled
+    prepare_kernels()
     found = verify_run(run, strategy=strategy, batch_rows=batch_rows)
     result: dict[str, Any] = {
         "run": relative(run),

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pyarrow as pa
@@ -24,12 +24,14 @@ from engine.config import BEHAVIOUR_VERSION, RunConfig
 from engine.log.journal import JOURNAL_SCHEMA, Journal, hash_of_table, read_journal
 from engine.log.reader import LogReader
 from engine.log.snapshots import Snapshot, SnapshotFile, read_snapshots
-from engine.loop.snapshots.resuming import Resume
 from engine.model.errors import InputError, UsageError
 from engine.model.units import format_time
 from engine.report.compare import differences
 from engine.report.runs import JOURNAL_FILE, RUN_FILE, SNAPSHOT_FILE, RunRecord, read_run
 from engine.strategy.loader import LoadedStrategy
+
+if TYPE_CHECKING:
+    from engine.loop.snapshots.resuming import Resume
 
 _OPTION = "--from-snapshot"
 
@@ -50,6 +52,8 @@ class Start:
     @property
     def resume(self) -> Resume:
         """For the loop."""
+        from engine.loop.snapshots.resuming import Resume  # kernels: only for who goes on
+
         return Resume(self.snapshot, b"".join(one.equity for one in self.before), self.parameters)
 
     def copy_to(self, journal: Journal, kept: SnapshotFile) -> None:

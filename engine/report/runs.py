@@ -18,7 +18,7 @@ import re
 from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -27,10 +27,12 @@ from engine.config import RunConfig
 from engine.log.journal import canonical
 from engine.log.reader import LogReader
 from engine.log.schema import LogHeader
-from engine.loop.backtest import Input
 from engine.model.errors import EngineError, InputError
 from engine.model.units import SECOND_NS, format_time
 from engine.strategy.loader import LoadedStrategy
+
+if TYPE_CHECKING:
+    from engine.loop.backtest import Input
 
 RUN_FILE, JOURNAL_FILE, SUMMARY_FILE = "run.json", "journal.arrow", "summary.json"
 SNAPSHOT_FILE = "snapshots.arrow"

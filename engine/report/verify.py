@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,8 +22,6 @@ from engine.log.journal import (
     terms_texts,
 )
 from engine.log.snapshots import Snapshot, read_snapshots
-from engine.loop.backtest import Backtest, run_backtest
-from engine.loop.snapshots.taking import Snapshots, parse_interval
 from engine.model.errors import StrategyError
 from engine.report.explain import FoundMessage, look_up
 from engine.report.runs import (
@@ -41,6 +39,9 @@ from engine.report.runs import (
 )
 from engine.report.states import compare_snapshots
 from engine.strategy.loader import load_strategy
+
+if TYPE_CHECKING:
+    from engine.loop.backtest import Backtest
 
 
 @dataclass
@@ -121,6 +122,10 @@ def verify_run(
     `strategy` is the file that the run's strategy is now, "" for where it was.
     Raises InputError when the inputs or the strategy are not there any more.
     """
+    # Here, because reading what runs decided needs no kernels.
+    from engine.loop.backtest import run_backtest
+    from engine.loop.snapshots.taking import Snapshots, parse_interval
+
     record = read_run(folder)
     paths = input_paths(folder, record)
     recorded = decisions_of(folder)

@@ -416,6 +416,29 @@ def test_a_strategys_exception_stops_the_run(tmp_path: Path) -> None:
     assert "seq 5" in shown.out
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("backtest", "gone.arrow"),
+        ("backtest", "a.arrow", "--strategy", "gone.py"),
+        ("backtest", "a.arrow", "--from-snapshot", "gone"),
+        ("verify", "gone"),
+        ("why", "gone", "1"),
+        ("diff", "gone", "gone"),
+    ],
+    ids=lambda words: f"{words[0]} {words[-1]}",
+)
+def test_what_is_not_there_is_said_before_anything_is_compiled(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """Nobody waits for the kernels to hear of a name that is wrong, nor to read what stands in a run."""
+    make_log(tmp_path / "a.arrow", [trade(1)], sealed=True)
+    done = engine(*words, cwd=tmp_path, env={"ENGINE_CACHE": str(tmp_path / "empty")})
+    assert done.code == USAGE, done
+    assert "gone" in done.err
+    assert "compil" not in done.err
+
+
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     """--debug, anywhere on the line, raises what is otherwise a message."""
     done = engine("backtest", "gone.arrow", "--debug", cwd=tmp_path)
