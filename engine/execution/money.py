@@ -12,7 +12,6 @@ import numpy as np
 from engine.model import jit
 
 MONEY_DECIMALS = 8
-ROUNDING = "half_even"
 RATE_DECIMALS = 9  # fee rates are integers of 1e-9: 1 basis point is 100_000
 RATE_UNIT = 10**RATE_DECIMALS
 OVERFLOW = -(2**63)
@@ -27,7 +26,6 @@ _MASK = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 _ONE = np.uint64(1)
 _ZERO = np.uint64(0)
-_TOP = np.uint64(63)
 _MAX = np.uint64(2**63 - 1)
 
 

@@ -310,7 +310,6 @@ class Context(Protocol):
         `every` is a time ("1m"), a number of trades ("500t"), an amount of base units ("10v") or of money
         traded ("100000d"). `bar.series` says which series a bar is of. No order fills on such bars.
         """
-        ...
 
     def market(self, instrument: Instrument, size: float) -> int:
         """Buy (size > 0) or sell (size < 0) at what the market offers; returns the order's number."""
@@ -421,7 +420,6 @@ class Context(Protocol):
 
     def owned(self, instrument: Instrument) -> float:
         """The position less fees that were charged in it, rounded down: what a cash account can sell."""
-        ...
 
     def cash(self) -> float:
         """Cash in the run's currency."""

@@ -22,15 +22,17 @@ class Ema:
 
     def update(self, x: float) -> float:
         """Take a value; the average with it."""
-        count = self.count + 1
-        self.count = count
-        if count == 1:
-            self.value = x
+        count = self.count
+        self.count = count + 1
+        value = self.value
+        if count > 0:
+            value += self.alpha * (x - value)
         else:
-            self.value += self.alpha * (x - self.value)
-        if count >= self.n:
+            value = x
+        self.value = value
+        if not self.ready and count + 1 >= self.n:
             self.ready = True
-        return self.value
+        return value
 
 
 class Sma:
