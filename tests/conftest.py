@@ -7,6 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from engine.model import image
+
+
+def pytest_configure() -> None:
+    """The kernels are there before the first module of the engine is imported, in every process of a run."""
+    if not image.is_compiled():
+        image.build()
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:

@@ -66,6 +66,25 @@ class Entry(Function):
         self.long = long
 
 
+class Late:
+    """An entry point before there is an image, which its first call builds, or a look at its address."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @cached_property
+    def _function(self) -> Any:
+        return image.image().function(self._name)
+
+    @property
+    def __self__(self) -> int:
+        return int(self._function.__self__)
+
+    def __call__(self, *arguments: float) -> Any:
+        """As the entry point itself."""
+        return self._function(*arguments)
+
+
 entries: list[Entry] = []  # while kernels are built: all that were met
 _building = image.BUILDING in os.environ
 _shared: list[Callable[..., Any]] = []
@@ -100,7 +119,9 @@ def _entry(signature: str, *, long: bool) -> Callable[[F], F]:
             made = Entry(function, signature, long=long)
             entries.append(made)
             return cast("F", made)
-        return cast("F", image.image().function(f"{function.__module__}.{function.__qualname__}"))
+        name = f"{function.__module__}.{function.__qualname__}"
+        # Who only reads what stands beside a kernel should not wait for kernels to be compiled.
+        return cast("F", image.image().function(name) if image.is_compiled() else Late(name))
 
     return decorate
 

@@ -437,6 +437,7 @@ def test_what_is_not_there_is_said_before_anything_is_compiled(
     assert done.code == USAGE, done
     assert "gone" in done.err
     assert "compil" not in done.err
+    assert not list((tmp_path / "empty").rglob("*.image"))
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from engine.model import building, image, machine_code
+from engine.model import building, image, jit, machine_code
 from engine.model.errors import EngineError, InternalError
 
 CODE = """
@@ -201,6 +201,22 @@ def test_code_that_needs_numba_where_it_runs_is_refused() -> None:
     module = machine_code.parse(text)
     with pytest.raises(SystemExit, match="not there without Numba: numba_unheard_of"):
         building.refuse_what_is_not_there(module)
+
+
+def test_before_there_is_a_file_importing_builds_nothing(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first call does, and the first look at the address; both are the kernel's own."""
+    late = jit.operation("int64(int64,int64)")(_take)
+    assert not own_cache.exists()
+    monkeypatch.setattr(image, "image", lambda: image.Image(content()))
+    monkeypatch.setattr(late, "_name", "tests.take")
+    assert late(9, 4) == 5
+    assert jit.address_of(late) not in {0, id(late)}
+
+
+def _take(a: int, b: int) -> int:
+    return a - b
 
 
 def test_a_run_never_imports_numba() -> None:
