@@ -36,10 +36,8 @@ from engine.loop.memory import FIELD, Memory
 from engine.loop.special import SpecialRows
 from engine.model.instruments import Registry
 
-_ROW, _ROWS, _NEXT, _COUNT = FIELD["row"], FIELD["rows"], FIELD["delivery_next"], FIELD["delivery_count"]
-_FIRST_SEQ, _FILE, _CAUSE = FIELD["first_seq"], FIELD["file"], FIELD["cause_seq"]
+_ROW, _NEXT, _COUNT = FIELD["row"], FIELD["delivery_next"], FIELD["delivery_count"]
 _VENUE_ITEMS, _LIVE, _AGENDA = FIELD["venue_items"], FIELD["live_orders"], FIELD["agenda_count"]
-_SEQS = FIELD["seqs"]
 _TRIGGER, _TRIGGER_ID = FIELD["trigger"], FIELD["trigger_id"]
 _OUT_FIRST, _OUT_LAST, _OUT_WORD = FIELD["out_first"], FIELD["out_last"], FIELD["out_word"]
 _NOW, _INSTANT, _CALLS = FIELD["now"], FIELD["instant"], FIELD["instant_calls"]

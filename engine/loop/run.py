@@ -40,13 +40,9 @@ if TYPE_CHECKING:
 CHUNK = 2048  # deliveries taken together
 
 _REFERENCE = (int(Kind.SOURCE), int(Kind.INSTRUMENT))
-_ROW, _ROWS, _NEXT, _COUNT = FIELD["row"], FIELD["rows"], FIELD["delivery_next"], FIELD["delivery_count"]
+_ROW, _ROWS = FIELD["row"], FIELD["rows"]
 _FIRST_SEQ, _FILE, _CAUSE = FIELD["first_seq"], FIELD["file"], FIELD["cause_seq"]
-_VENUE_ITEMS, _LIVE, _AGENDA = FIELD["venue_items"], FIELD["live_orders"], FIELD["agenda_count"]
 _SEQS = FIELD["seqs"]
-_TRIGGER, _TRIGGER_ID = FIELD["trigger"], FIELD["trigger_id"]
-_OUT_FIRST, _OUT_LAST, _OUT_WORD = FIELD["out_first"], FIELD["out_last"], FIELD["out_word"]
-_NOW, _INSTANT, _CALLS = FIELD["now"], FIELD["instant"], FIELD["instant_calls"]
 _START, _STOP = 3, 4  # triggers beside message, report and timer
 
 
