@@ -172,6 +172,53 @@ class NewsData(Data, frozen=True):
     symbols: tuple[str, ...] = ()
 
 
+class AttemptData(msgspec.Struct, omit_defaults=True, frozen=True):
+    """One call of the Messages API: when it began after the request was made, and what came of it."""
+
+    began_ns: int
+    took_ns: int
+    status: int = 0  # HTTP; 0: none came
+    error: str = ""
+    waited_ns: int = 0  # before it, because of the one before
+    request_id: str = ""
+
+
+class AnswerData(Data, frozen=True):
+    """ANSWER: what became of a question. The row's `wire` is the API's answer as it came, if one came.
+
+    `outcome` is one of ANSWER_OUTCOMES; only "answered" has a text that the prompt's answer can be read from.
+    `request` is the whole request in canonical JSON, so that a log can fill a store without anything else.
+    """
+
+    key: str  # SHA-256 of `request`
+    request: str
+    outcome: str
+    ticket: int = 0  # of the run that asked; 0: of none, it was bought ahead
+    text: str = ""  # what the model wrote: JSON by the prompt's schema, when all is well
+    error: str = ""
+    model: str = ""  # as the API names it
+    request_id: str = ""
+    latency_ns: int = 0  # from the loop's question to this row
+    attempts: tuple[AttemptData, ...] = ()
+    input_tokens: int = 0  # all of them, those written to and read from a cache included
+    output_tokens: int = 0
+    cache_creation_tokens: int = 0
+    cache_read_tokens: int = 0
+    cost_nano_usd: int = 0  # 1e-9 US dollars
+
+
+ANSWER_OUTCOMES = (
+    "answered",
+    "refused",  # by the model
+    "truncated",  # at max_tokens
+    "malformed",  # what came is not a message
+    "failed",  # errors to the end of patience; `error` and `attempts` say which
+    "expired",  # the edge's own limit
+    "budget",  # nothing was sent: it might have cost too much
+    "broken",  # nothing was sent: too many calls had failed
+)
+
+
 class BarData(Data, frozen=True):
     """BAR: on the bar's OPEN row, what has no column."""
 
@@ -229,6 +276,7 @@ DATA_OF_KIND: dict[Kind, type[Data]] = {
     Kind.BOOK: BookData,
     Kind.FUNDING: FundingData,
     Kind.NEWS: NewsData,
+    Kind.ANSWER: AnswerData,
     Kind.SESSION: SessionData,
     Kind.CORPORATE: CorporateData,
     Kind.INSTRUMENT: InstrumentData,

@@ -1,0 +1,79 @@
+"""Prompts: versioned questions with a typed answer.
+
+A prompt is a value. Its text has places in braces that a question fills; its answer is a msgspec Struct
+whose annotations say what is allowed (`Annotated[float, msgspec.Meta(ge=-1, le=1)]`). Whatever is not
+exactly that is no answer, however it came about: so nothing that a headline says can widen it.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from string import Formatter
+from typing import Any
+
+import msgspec
+
+from engine.model.errors import UsageError
+
+MODEL = "claude-haiku-5-5"
+_MOST_TOKENS = 64_000
+
+
+class Prompt(msgspec.Struct, frozen=True):
+    """A question that can be asked of many things. `version` belongs to the key of what is asked."""
+
+    name: str
+    version: int
+    text: str  # with places in braces: "Headline: {headline}"
+    answer: type[msgspec.Struct]
+    system: str = ""
+    model: str = MODEL
+    max_tokens: int = 512
+
+    def __post_init__(self) -> None:
+        if not self.name or not self.name.replace("_", "").replace("-", "").isalnum():
+            raise UsageError(
+                f'Prompt(name="{self.name}"): a name is letters, digits, - and _', hint='name="sentiment"'
+            )
+        if self.version < 1:
+            raise UsageError(f"Prompt {self.name}: version {self.version}: versions count from 1")
+        if not 1 <= self.max_tokens <= _MOST_TOKENS:
+            raise UsageError(
+                f"Prompt {self.name}: max_tokens {self.max_tokens}: 1 to {_MOST_TOKENS:,}", hint="512 is much"
+            )
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Names of the places in its text, each once, in their order."""
+        found: dict[str, None] = {}
+        for _, name, _, _ in Formatter().parse(self.text):
+            if name:
+                found[name] = None
+        return tuple(found)
+
+    def filled(self, fields: dict[str, object]) -> str:
+        """The question. Raises UsageError where a place is not filled, or a value has none."""
+        places = set(self.places)
+        if places != set(fields):
+            lacking, strange = sorted(places - set(fields)), sorted(set(fields) - places)
+            said = [f"{name} is not given" for name in lacking] + [f"no place for {name}" for name in strange]
+            raise UsageError(
+                f"prompt {self.name}: {', '.join(said)}",
+                hint=f"its text has {', '.join(sorted(places)) or 'no place'}",
+            )
+        return self.text.format(**fields)
+
+
+@cache
+def schema_of(answer: type[msgspec.Struct]) -> dict[str, Any]:
+    """JSON schema of an answer: every field required, nothing besides them. Raises UsageError."""
+    try:
+        (schema,), parts = msgspec.json.schema_components([answer], ref_template="#/$defs/{name}")
+    except TypeError as error:
+        raise UsageError(f"the answer type {answer.__name__} has no schema: {error}") from None
+    top = parts.pop(schema["$ref"].rpartition("/")[2])
+    for part in (top, *parts.values()):
+        if part.get("type") == "object":
+            part["additionalProperties"] = False
+            part["required"] = sorted(part.get("properties", {}))
+    return {**top, **({"$defs": parts} if parts else {})}
