@@ -47,9 +47,10 @@ class NotedJournal(Journal):
         records: npt.NDArray[np.void],
         keys: Sequence[str],
         terms: npt.NDArray[np.void] | None = None,
+        said: dict[int, str] | None = None,
     ) -> None:
         """Take decided records, and note the orders among them."""
-        super().append(records, keys, terms)
+        super().append(records, keys, terms, said)
         self.causes += records["cause_seq"][records["kind"] == int(JournalKind.SUBMIT)].tolist()
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from engine.answers.prompts import Prompt
     from engine.market.indicators import (
         Atr,
         Bollinger,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     )
     from engine.model.instruments import Instrument
     from engine.strategy.api import (
+        Answer,
         Bar,
         Book,
         BookUpdate,
@@ -51,6 +53,8 @@ _HOME = {
     "Strategy": "engine.strategy.api",
     "Context": "engine.strategy.api",
     "Trade": "engine.strategy.api",
+    "Answer": "engine.strategy.api",
+    "Prompt": "engine.answers.prompts",
     "compiled": "engine.strategy.api",
     "Quote": "engine.strategy.api",
     "Book": "engine.strategy.api",
@@ -83,6 +87,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Answer",
     "Atr",
     "Bar",
     "Bollinger",
@@ -99,6 +104,7 @@ __all__ = [
     "OpenOrder",
     "OrderFlowImbalance",
     "OrderUpdate",
+    "Prompt",
     "Quote",
     "RealisedVolatility",
     "RollingMax",

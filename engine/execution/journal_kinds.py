@@ -21,6 +21,7 @@ class JournalKind:
     AMENDED = 11
     AMEND_REJECTED = 12
     TRIGGERED = 13
+    ASK = 14  # a question to Claude: its ticket, key, deadline and default stand in `terms`
     CHARGE = 20  # money that no order moved: `fee` is what was taken (-: given), `reason` says for what
     ADJUSTMENT = (
         21  # a position that no order changed: `side` * `size`; `fee` as above, for a rest at `price`
@@ -39,6 +40,7 @@ class JournalKind:
         11: "amended",
         12: "amend_rejected",
         13: "triggered",
+        14: "ask",
         20: "charge",
         21: "adjustment",
     }

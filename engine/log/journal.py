@@ -196,15 +196,19 @@ class Journal:
         records: npt.NDArray[np.void],
         keys: Sequence[str],
         terms: npt.NDArray[np.void] | None = None,
+        said: dict[int, str] | None = None,
     ) -> None:
         """Take decided records, in order. `instrument` is an index into `keys`.
 
-        `terms` are the TERMS records that belong to some of them.
+        `terms` are the TERMS records that belong to some of them, `said` terms of others that are texts
+        already, by decision number.
         """
         if not len(records):
             return
         self._write_lines()
         texts = terms_texts(terms) if terms is not None and len(terms) else {}
+        if said:
+            texts = {**texts, **said}
         self.hash.update(records, keys, texts)
         self.records += len(records)
         if self._file < 0:

@@ -67,10 +67,11 @@ class BackgroundJournal(Journal):
         records: npt.NDArray[np.void],
         keys: Sequence[str],
         terms: npt.NDArray[np.void] | None = None,
+        said: dict[int, str] | None = None,
     ) -> None:
         """As Journal.append; the records are this journal's from now on."""
         if len(records):
-            self._hand_over(super().append, records, tuple(keys), terms)
+            self._hand_over(super().append, records, tuple(keys), terms, said)
 
     def mark(self, take: Callable[[int, int, str], None]) -> None:
         """As Journal.mark; `take` is called by the thread."""

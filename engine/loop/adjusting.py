@@ -68,6 +68,38 @@ def adjust(
     return 0
 
 
+@jit.operation("int64(int64,int64,int64)")
+def note(address: int, kind: int, instrument: int) -> int:
+    """Say in the journal that something was decided that is no order."""
+    s = state_at(address, 1)[0]
+    record = instruments_at(s.instruments, s.instrument_count)[instrument]
+    entry = journal_at(s.journal, s.journal_capacity)[s.journal_count]
+    s.journal_count += 1
+    s.decisions += 1
+    entry.number = s.decisions
+    entry.ts = s.now
+    entry.order = 0
+    entry.price = 0
+    entry.size = 0
+    entry.fee = 0
+    entry.cause_seq = s.cause_seq
+    entry.trigger_id = s.trigger_id
+    entry.instrument = instrument
+    entry.file = s.file
+    entry.reason = 0
+    entry.kind = kind
+    entry.order_kind = 0
+    entry.tif = 0
+    entry.options = 0
+    entry.trigger = s.trigger
+    entry.price_decimals = record.price_decimals
+    entry.size_decimals = record.size_decimals
+    entry.side = 0
+    entry.maker = 0
+    entry.fee_asset = 0
+    return 0
+
+
 @jit.entry("int64(int64,int64)")
 def end_orders(address: int, instrument: int) -> int:
     """Orders of an instrument that are on their way to the venue, or at it, end by a corporate action."""

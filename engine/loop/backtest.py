@@ -21,6 +21,7 @@ from engine.model.kinds import InstrumentData, Kind
 from engine.strategy.loader import LoadedStrategy
 
 if TYPE_CHECKING:
+    from engine.loop.asking import AnswerSource
     from engine.loop.snapshots.taking import Snapshots
 
 PREFETCH = 2  # batches that are read and verified ahead, in threads beside the loop
@@ -56,7 +57,7 @@ class Backtest:
         ]
 
 
-def run_backtest(
+def run_backtest(  # noqa: PLR0913  each says one thing about a run
     paths: Sequence[Path],
     config: RunConfig,
     loaded: LoadedStrategy,
@@ -66,16 +67,18 @@ def run_backtest(
     interpreted: bool = False,
     progress: Callable[[int], None] | None = None,
     snapshots: Snapshots | None = None,
+    answers: AnswerSource | None = None,
 ) -> Backtest:
     """Run a strategy over logs, merged by time. `batch_rows` re-cuts the input (0: as it is).
 
+    `answers` is where answers to questions come from; without it they are rows of the log.
     `interpreted` runs a compiled strategy in plain Python: slower, and with the same decisions. `snapshots`
     keeps the state now and then, and knows where to begin, if not at the first row.
 
     Raises InputError or DamagedLog for the input, StrategyError for the strategy; the journal then holds
     what was decided before.
     """
-    runner = Runner(config, loaded, journal, interpreted=interpreted, snapshots=snapshots)
+    runner = Runner(config, loaded, journal, interpreted=interpreted, snapshots=snapshots, answers=answers)
     ended: set[str] = set()  # chain heads of files that were run to their end
     files = [_File(path, runner, batch_rows, ended) for path in paths]
     result = Backtest(runner, [file.input for file in files])

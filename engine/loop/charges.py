@@ -106,12 +106,11 @@ class Charges:
             adjusting.schedule(memory.address, due)
         self._due.setdefault(due, []).append(what)
 
-    def due(self) -> None:
-        """What was scheduled for the time in the state record."""
-        now = self._memory.get("out_due")
+    def due(self, now: int) -> None:
+        """What was scheduled for this time, if anything was."""
         self._memory.set("trigger", 2)
         self._memory.set("trigger_id", 0)
-        for what in self._due.pop(now):
+        for what in self._due.pop(now, ()):
             if isinstance(what, SessionData):
                 self._end_of_session(what)
             elif what is None:

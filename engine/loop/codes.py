@@ -15,7 +15,7 @@ CALLS_AT_ONE_INSTANT = 200_000  # of reports and timers, after which a strategy 
 GROW_TIMERS = 15
 GROW_ORDER_TABLE = 18  # of a book by order
 STUCK, FAILED_HANDLER = 21, 22
-CHARGE = 30  # a day of borrowed units ends: the runner charges for it
+CHARGE = 30  # what Python put on the agenda is due: a charge, a deadline, an answer
 
 # Handlers a delivery may go to; the runner's own come last.
 H_TRADE, H_QUOTE, H_BOOK, H_BAR, H_NEWS, H_STATUS, H_ENGINE = 1, 2, 3, 4, 5, 6, 7
@@ -29,7 +29,7 @@ TRADE, QUOTE, BOOK, BAR, NEWS = (
     int(Kind.NEWS),
 )
 SOURCE, SESSION, MARK = int(Kind.SOURCE), int(Kind.SESSION), int(Kind.MARK)
-CORPORATE = int(Kind.CORPORATE)
+CORPORATE, ANSWER = int(Kind.CORPORATE), int(Kind.ANSWER)
 STATUS, INSTRUMENT, COMMAND, END = int(Kind.STATUS), int(Kind.INSTRUMENT), int(Kind.COMMAND), int(Kind.END)
 LAST, SNAPSHOT, CLEAR, FINAL = int(Flag.LAST), int(Flag.SNAPSHOT), int(Flag.CLEAR), int(Flag.FINAL)
 MAYBE_BAD, AGGREGATE, REVISED = int(Flag.MAYBE_BAD_BOOK), int(Flag.AGGREGATE), int(Flag.REVISED)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import isfinite
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from engine.answers.prompts import Prompt
 from engine.config import parse_duration
 from engine.execution.money import MONEY_DECIMALS
 from engine.execution.orders import State
@@ -25,6 +27,9 @@ from engine.model.instruments import Instrument, Registry
 from engine.model.units import POWERS_OF_TEN
 from engine.model.words import word_of
 from engine.strategy.api import Book, OpenOrder, Quote
+
+if TYPE_CHECKING:
+    from engine.loop.asking import Asking
 
 _LIVE, _DECISIONS = FIELD["live_orders"], FIELD["decisions"]
 _STATE_NAMES = {
@@ -56,6 +61,7 @@ class LoopContext(Ordering):
         self._levels_buffer = np.zeros(0, np.int64)
         self._quote_buffer = np.zeros(4, np.int64)
         self._quote_address = int(self._quote_buffer.ctypes.data)
+        self.asking: Asking | None = None
 
     @property
     def random(self) -> SeededRandom:
@@ -236,6 +242,25 @@ class LoopContext(Ordering):
     def cancel_timer(self, name: str) -> None:
         """Forget the timers of that name."""
         operations.cancel_timer(self.memory.address, word_of(name))
+
+    # --- questions ---
+
+    def ask(
+        self,
+        prompt: Prompt,
+        about: Instrument | str | None = None,
+        timeout: int | str = "200ms",
+        default: object = None,
+        sample: int = 0,
+        **fields: object,
+    ) -> int:
+        """Ask Claude; on_answer hears what came of it. The ticket, 0 when the run is ending."""
+        if self.asking is None or self.stopped:
+            return 0
+        who = None if about is None else self.resolve(about)
+        wait = parse_duration(timeout, f"ask(timeout={timeout!r})") if isinstance(timeout, str) else timeout
+        self._act()
+        return self.asking.ask(prompt, fields, about=who, timeout_ns=wait, default=default, sample=sample)
 
     # --- words and rounding ---
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from engine.log.schema import Batch
 from engine.loop import dispatch, kernels
+from engine.loop.asking import Asking
 from engine.loop.caller import Caller
 from engine.loop.charges import Charges
 from engine.loop.chunk import Chunk
@@ -53,6 +54,7 @@ class Gears:
     special: SpecialRows
     _caller: Caller
     charges: Charges
+    asking: Asking
     _machine: Machine | None
     _batch: Batch
     _chunk: Chunk | None
@@ -93,7 +95,9 @@ class Gears:
     def _help(self, code: int) -> None:
         """Do what a kernel cannot."""
         if code == CHARGE:
-            self.charges.due()
+            due = self.memory.get("out_due")
+            self.charges.due(due)
+            self.asking.due(due)
         else:
             self.keeper.make_room(code)
 

@@ -46,6 +46,7 @@ class Keeper:
         self._memory = memory
         self._registry = registry
         self._failed: Exception | None = None
+        self._said: dict[int, str] = {}  # terms of decisions that are in the kernels' memory still
         self._on_room = _TWO(self._asked)
         memory.set("make_room", ctypes.cast(self._on_room, ctypes.c_void_p).value or 0)
 
@@ -105,8 +106,13 @@ class Keeper:
         terms = self._memory.terms[: self._memory.get("terms_count")].copy()
         self._memory.set("journal_count", 0)
         self._memory.set("terms_count", 0)
-        self.journal.append(records, self.keys, terms)
+        said, self._said = self._said, {}
+        self.journal.append(records, self.keys, terms, said)
         self.ledger.take(records)
+
+    def say_terms(self, number: int, text: str) -> None:
+        """Terms, canonical JSON, of the decision `number`, which is in the kernels' memory still."""
+        self._said[number] = text
 
     def settle_refusals(self) -> None:
         """Make the words of what was refused since the last time."""

@@ -20,6 +20,7 @@ from engine.execution.state import (
 )
 from engine.loop.codes import (
     AGGREGATE,
+    ANSWER,
     BAR,
     BOOK,
     COMMAND,
@@ -101,7 +102,7 @@ def list_message(s: Any, first_row: int, end: int, count: int) -> int:
             handler = H_STATUS
         elif kind == INSTRUMENT or kind == SOURCE or kind == COMMAND or kind == SESSION:
             handler = H_ENGINE
-        if kind == CORPORATE:
+        if kind == CORPORATE or kind == ANSWER:
             handler = H_ENGINE
         if handler:
             if count < s.delivery_capacity:

@@ -18,6 +18,7 @@ from engine.config import RunConfig
 from engine.log.journal import Journal
 from engine.log.schema import Batch
 from engine.loop import kernels, listing
+from engine.loop.asking import AnswerSource, Asking
 from engine.loop.caller import Caller, watched
 from engine.loop.charges import Charges
 from engine.loop.chunk import Chunk
@@ -58,7 +59,9 @@ class Runner(Gears):
         chunk: int = CHUNK,
         interpreted: bool = False,
         snapshots: Snapshots | None = None,
+        answers: AnswerSource | None = None,
     ) -> None:
+        """`answers` is where answers come from, if they are no rows (see engine.loop.asking)."""
         self.config = config
         self.loaded = loaded
         self.strategy = loaded.strategy
@@ -91,6 +94,16 @@ class Runner(Gears):
             log_line=self._log_line,
         )
         self._caller = Caller(self.strategy, self.context, self.memory)
+        self.asking = Asking(
+            self._caller,
+            self.memory,
+            self.registry,
+            self.keeper,
+            name=loaded.name,
+            source=answers,
+            missing=config.answers,
+        )
+        self.context.asking = self.asking
         self.venue_clock = VenueClock(config, self.memory.state[0]) if config.clock == "venue" else None
         self.waiting: deque[tuple[Batch, int]] = deque()  # rows that the strategy is not told of yet
         self._wants_venue = -1  # the stream that needs rows
@@ -98,7 +111,7 @@ class Runner(Gears):
         self._arrives_at_once = config.clock == "venue" and config.latency.entry_ns == 0
         self.charges = Charges(config, self._caller, self.memory, self.registry, self.keeper)
         self.special = SpecialRows(
-            config, self.strategy, self._caller, self.memory, self.registry, self.charges
+            config, self.strategy, self._caller, self.memory, self.registry, self.charges, self.asking
         )
 
     # --- input ---

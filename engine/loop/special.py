@@ -9,6 +9,7 @@ import msgspec
 from engine.config import RunConfig
 from engine.execution.state import MATCH_BOOK
 from engine.log.schema import Batch, batch_of_buffer
+from engine.loop.asking import Asking
 from engine.loop.caller import Caller
 from engine.loop.charges import Charges
 from engine.loop.codes import H_NEWS, H_STATUS, IGNORED
@@ -17,6 +18,7 @@ from engine.loop.series import seq_of
 from engine.model.errors import InputError, UsageError
 from engine.model.instruments import Instrument, Registry
 from engine.model.kinds import (
+    AnswerData,
     CommandData,
     CorporateData,
     Flag,
@@ -44,8 +46,10 @@ class SpecialRows:
         memory: Memory,
         registry: Registry,
         charges: Charges,
+        asking: Asking,
     ) -> None:
         self._charges = charges
+        self._asking = asking
         self.commands: list[str] = []
         self._config = config
         self._symbols = strategy.symbols
@@ -107,6 +111,8 @@ class SpecialRows:
                 self._sources[self._file, int(self._batch.source[row])] = msgspec.json.decode(
                     text, type=SourceData
                 )
+            elif kind == Kind.ANSWER:
+                self._asking.row(msgspec.json.decode(text, type=AnswerData))
             elif kind == Kind.CORPORATE:
                 self._corporate(row, text)
             else:

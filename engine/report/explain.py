@@ -21,7 +21,7 @@ from engine.model.kinds import Flag, InstrumentData, Kind, SourceData
 from engine.model.rows import kind_name
 from engine.model.units import NULL_TIME, format_time, trim_decimal
 
-_TRIGGERS = {0: "message", 1: "report on order", 2: "timer", 3: "start", 4: "stop"}
+_TRIGGERS = {0: "message", 1: "report on order", 2: "timer", 3: "start", 4: "stop", 5: "answer to question"}
 _FEE_ASSETS = {0: "", 1: " of the base asset", 2: " of the fees' asset"}
 
 
@@ -186,6 +186,16 @@ def decision_text(record: dict[str, Any]) -> str:
             f"{'given' if record['fee'] < 0 else 'taken'} {trim_decimal(abs(record['fee']), MONEY_DECIMALS)}",
         ]
         return "  ".join(words)
+    if record["kind"] == JournalKind.ASK:
+        terms = json.loads(record["terms"])
+        about = f" about {terms['about']}" if terms["about"] else ""
+        words[3:] = [
+            f"question {terms['ticket']}{about}",
+            f"prompt {terms['prompt']} version {terms['version']}",
+            f"answer by {format_time(record['ts'] + terms['timeout'])}",
+            f"key {terms['key'][:16]}…",
+        ]
+        return "  ".join(words)
     if record["kind"] == JournalKind.FILL:
         words.append(f"@ {trim_decimal(record['price'], record['price_decimals'])}")
         words.append("maker" if record["maker"] else "taker")
@@ -205,7 +215,7 @@ def trigger_text(record: dict[str, Any]) -> str:
     """What the strategy was called for when it decided this."""
     what = _TRIGGERS.get(record["trigger"], "?")
     number = record["trigger_id"]
-    return f"{what} {number}" if record["trigger"] in (1, 2) else what
+    return f"{what} {number}" if record["trigger"] in (1, 2, 5) else what
 
 
 def rows_of(table: pa.Table) -> list[dict[str, Any]]:

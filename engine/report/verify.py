@@ -247,11 +247,11 @@ class _Collector(Journal):
         super().__init__(None)
         self._batches: list[pa.RecordBatch] = []
 
-    def append(self, records: Any, keys: Any, terms: Any = None) -> None:
+    def append(self, records: Any, keys: Any, terms: Any = None, said: Any = None) -> None:
         """Take records as Journal does, and keep them."""
-        super().append(records, keys, terms)
+        super().append(records, keys, terms, said)
         if len(records):
-            texts = terms_texts(terms) if terms is not None else None
+            texts = {**(terms_texts(terms) if terms is not None else {}), **(said or {})}
             self._batches.append(self.record_batch(records, keys, texts))
 
     def table(self) -> pa.Table:

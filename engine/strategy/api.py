@@ -26,6 +26,7 @@ from typing import Any, ClassVar, Protocol
 
 import msgspec
 
+from engine.answers.prompts import Prompt
 from engine.model.instruments import Instrument
 from engine.model.kinds import Flag
 from engine.strategy.chance import Random
@@ -192,6 +193,29 @@ class News(msgspec.Struct, frozen=True, gc=False):
     instrument: Instrument | None
     ts: int
     ts_venue: int | None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What came of a question.
+
+    value    the prompt's answer, or the default that the question named
+    outcome  "answered", "deadline" (there was none in time), "invalid" (not what the prompt's type
+             allows), or what kept Claude from answering: "refused", "truncated", "malformed", "failed",
+             "expired", "budget", "broken"
+    reason   why the value is the default, in words
+    late     the default was delivered before, at the deadline
+    """
+
+    ticket: int
+    about: Instrument | None
+    value: Any
+    outcome: str
+    reason: str
+    late: bool
+    prompt: str
+    key: str
+    asked: int
+    ts: int
 
 
 class Status(msgspec.Struct, frozen=True, gc=False):
@@ -447,6 +471,22 @@ class Context(Protocol):
 
     def cancel_timer(self, name: str) -> None:
         """Forget the timers of that name."""
+
+    def ask(
+        self,
+        prompt: Prompt,
+        about: Instrument | None = None,
+        timeout: int | str = "200ms",
+        default: object = None,
+        sample: int = 0,
+        **fields: object,
+    ) -> int:
+        """Ask Claude, and go on; returns the question's ticket.
+
+        `fields` fill the places of the prompt's text. on_answer hears of what came: the answer, or at the
+        deadline the `default`, and then what comes later as late. The same question is asked once, and
+        known again in every later run; another `sample` is another question.
+        """
 
     def log(self, *values: object) -> None:
         """Write a line into the run's journal (it is not part of the journal's hash)."""

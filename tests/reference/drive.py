@@ -16,6 +16,7 @@ from engine.execution.orders import OrderKind, TimeInForce, reason_name
 from engine.execution.state import JOURNAL
 from engine.log.journal import Journal
 from engine.log.schema import Batch, batch_of_buffer
+from engine.loop.asking import AnswerSource
 from engine.loop.run import Runner
 from engine.loop.source import Numbering, rechunk
 from engine.model.kinds import InstrumentData, Kind, SourceData, encode_canonical
@@ -52,14 +53,16 @@ class ListedJournal(Journal):
         records: npt.NDArray[np.void],
         keys: Sequence[str],
         terms: npt.NDArray[np.void] | None = None,
+        said: dict[int, str] | None = None,
     ) -> None:
         """Keep the records."""
         self.records_taken.append(records)
         texts = {int(entry["decision"]): terms_of(entry) for entry in (terms if terms is not None else ())}
+        texts.update(said or {})
         self.decisions += [
             decision_of(record, keys, texts.get(int(record["number"]), "")) for record in records
         ]
-        super().append(records, keys, terms)
+        super().append(records, keys, terms, said)
 
 
 def terms_of(entry: Any) -> str:
@@ -138,10 +141,11 @@ def run_engine(
     batch_rows: int = 65_536,
     chunk: int = 1024,
     interpreted: bool = False,
+    answers: AnswerSource | None = None,
 ) -> Outcome:
     """The loop over definitions and messages, cut into batches and chunks of the given sizes."""
     journal = ListedJournal()
-    runner = Runner(config, loaded(strategy), journal, chunk=chunk, interpreted=interpreted)
+    runner = Runner(config, loaded(strategy), journal, chunk=chunk, interpreted=interpreted, answers=answers)
     numbering = Numbering("test", runner.define)
 
     def batches() -> Iterator[Batch]:

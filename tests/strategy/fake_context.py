@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from msgspec import structs
 
+from engine.answers.prompts import Prompt
 from engine.model.instruments import Instrument, from_data
 from engine.model.kinds import InstrumentData
 from engine.model.units import POWERS_OF_TEN
@@ -228,6 +229,19 @@ class FakeContext:
 
     def cancel_timer(self, name: str) -> None:
         raise AssertionError(f"no timers here: {name}")
+
+    def ask(
+        self,
+        prompt: Prompt,
+        about: Instrument | None = None,
+        timeout: int | str = "200ms",
+        default: object = None,
+        sample: int = 0,
+        **fields: object,
+    ) -> int:
+        raise AssertionError(
+            f"no questions here: {prompt.name} {about} {timeout} {default} {sample} {fields}"
+        )
 
     def log(self, *values: object) -> None:
         self.lines.append(" ".join(map(str, values)))

@@ -91,6 +91,7 @@ def engine_state(runner: Runner) -> dict[str, Any]:
         "ledger": runner.ledger.kept(keys),
         "sessions": memory.sessions,
         "charges": runner.charges.kept(),
+        "questions": runner.asking.kept(),
         "bars": runner.context.series.kept(),
         "rows": {name: value for name, value in runner.special.kept().items() if name != "sources"},
     }

@@ -48,6 +48,7 @@ def put_engine(runner: Runner, tree: dict[str, Any], rest: dict[str, Any]) -> No
     runner.keeper.refusals.update({int(number): words for number, words in tree["refusals"].items()})
     runner.ledger.put_back(tree["ledger"], runner.keeper.keys)
     runner.charges.put_back(tree["charges"])
+    runner.asking.put_back(tree["questions"])
     runner.context.series.put_back(tree["bars"], runner.registry.instruments)
     runner.special.put_back({**tree["rows"], "sources": rest["sources"]})
     for key in tree["follows"]:

@@ -150,6 +150,8 @@ class Snapshots:
         runner.sync_strategy()
         engine = engine_bytes(engine_state(runner))
         fields, refused = b"", outside_changed(self._strategy, self._outside)
+        if not refused and runner.asking.open:
+            refused = f"{runner.asking.open} of its questions had no answer yet"
         if not refused:
             try:
                 fields = strategy_bytes(self._strategy, runner.registry.instruments)
