@@ -20,7 +20,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -35,10 +35,11 @@ from engine.log.schema import FIXED, Batch, LogHeader
 from engine.log.segments import free_space
 from engine.log.tail import LogTail
 from engine.log.writer import LogWriter
+from engine.loop.asking import Question
 from engine.loop.run import Runner
 from engine.loop.source import Numbering
 from engine.model.errors import EngineError
-from engine.model.kinds import CommandData, EndData, Flag, Kind, StatusData, encode_canonical
+from engine.model.kinds import AnswerData, CommandData, EndData, Flag, Kind, StatusData, encode_canonical
 from engine.model.rows import ROW, RowBuffer
 from engine.model.units import SECOND_NS, format_time
 from engine.strategy.loader import LoadedStrategy
@@ -62,6 +63,18 @@ class SessionConfig(msgspec.Struct, frozen=True):
     fsync: bool = False
 
 
+class Answerer(Protocol):
+    """Whoever asks Claude for the session, and calls `deliver` with what came of it, sooner or later."""
+
+    deliver: Callable[[AnswerData, bytes | None], None]
+
+    def ask(self, question: Question) -> None:
+        """Take a question; never waits."""
+
+    async def aclose(self) -> None:
+        """Stop; what is still being asked is delivered as failed before this returns."""
+
+
 class Session:
     """One paper session, from the first row to the END row."""
 
@@ -73,8 +86,12 @@ class Session:
         *,
         sequencer: Sequencer | None = None,
         on_decided: Callable[[], None] | None = None,
+        answerer: Answerer | None = None,
     ) -> None:
-        """`on_decided` is called after each turn of the loop, when its decisions are in the journal."""
+        """`on_decided` is called after each turn of the loop, when its decisions are in the journal.
+
+        `answerer` gets the strategy's questions, after that; without one they all end at their deadlines.
+        """
         self.config = config
         self.tally = Tally()
         self.runner = Runner(config.run, loaded, journal)
@@ -83,6 +100,10 @@ class Session:
         self.reason = ""
         self.log_path = config.folder / LOG_FILE
         self._on_decided = on_decided
+        self._answerer = answerer
+        self._asked: dict[int, int] = {}  # by ticket: when, ns
+        if answerer is not None:
+            answerer.deliver = self._answered
         self._rows = RowBuffer()
         self._writer: LogWriter | None = None
         self._numbering = Numbering(str(self.log_path), self.runner.define)
@@ -143,6 +164,8 @@ class Session:
             if self._duration is not None:
                 self._duration.cancel()
             disk.cancel()
+            if self._answerer is not None:
+                await self._answerer.aclose()
             self._close()
             self.ended = True
         if self._failure is not None:
@@ -268,6 +291,7 @@ class Session:
             self.runner.flush_journal()
             if self._on_decided is not None:
                 self._on_decided()
+            self._ask()
         except Exception as error:  # noqa: BLE001  raised by `run` once the log is closed
             self._fail(error)
             return
@@ -276,6 +300,25 @@ class Session:
             self._watch_agenda()
         if self._commanded and not self.runner.context.live:
             self._drained.set()
+
+    def _ask(self) -> None:
+        """Let the questions of this turn leave; that they were asked is in the journal by now."""
+        outbox = self.runner.asking.outbox
+        if self._answerer is not None:
+            for question in outbox:
+                self._asked[question.ticket] = question.asked_ns
+                self._answerer.ask(question)
+        outbox.clear()
+
+    def _answered(self, data: AnswerData, wire: bytes | None) -> None:
+        """An answer becomes a row like any other."""
+        if self.ended:
+            return
+        ts = self._stamp()
+        asked_ns = self._asked.pop(data.ticket, ts)
+        data = msgspec.structs.replace(data, latency_ns=ts - asked_ns)
+        self._rows.append(ts, Kind.ANSWER, flags=LAST, data=encode_canonical(data), wire=wire)
+        self._turn()
 
     def _fail(self, error: BaseException) -> None:
         self._failure = self._failure or error

@@ -87,7 +87,7 @@ MODULES_ALLOWED = frozenset(
         "__future__ abc array base64 bisect collections collections.abc contextlib copy "
         "dataclasses datetime decimal enum fractions functools hashlib heapq itertools json math "
         "numbers operator re statistics string struct textwrap typing unicodedata zlib engine "
-        "numpy numpy.fft numpy.linalg numpy.polynomial numpy.typing"
+        "numpy numpy.fft numpy.linalg numpy.polynomial numpy.typing msgspec"
     )
 )
 
@@ -215,7 +215,7 @@ def module_refusal(name: str) -> Refusal | None:
         return Refusal("is not meant for strategies", "import the names that stand in engine itself")
     return Refusal(
         "is not among the modules that a strategy may import",
-        "import engine, numpy, pure standard modules such as math, or a file beside the strategy",
+        "import engine, numpy, msgspec, pure standard modules such as math, or a file beside the strategy",
     )
 
 
