@@ -26,6 +26,7 @@ import msgspec
 import numpy as np
 
 from engine import __version__
+from engine.answers.requests import Request
 from engine.config import RunConfig
 from engine.live.clock import OffsetLevel, Sequencer
 from engine.live.tally import Tally
@@ -35,7 +36,6 @@ from engine.log.schema import FIXED, Batch, LogHeader
 from engine.log.segments import free_space
 from engine.log.tail import LogTail
 from engine.log.writer import LogWriter
-from engine.loop.asking import Question
 from engine.loop.run import Runner
 from engine.loop.source import Numbering
 from engine.model.errors import EngineError
@@ -63,13 +63,14 @@ class SessionConfig(msgspec.Struct, frozen=True):
     fsync: bool = False
 
 
+Deliver = Callable[[AnswerData, bytes | None], None]
+
+
 class Answerer(Protocol):
-    """Whoever asks Claude for the session, and calls `deliver` with what came of it, sooner or later."""
+    """Whoever asks Claude for the session, and delivers what came of each question, sooner or later."""
 
-    deliver: Callable[[AnswerData, bytes | None], None]
-
-    def ask(self, question: Question) -> None:
-        """Take a question; never waits."""
+    def ask(self, ticket: int, request: Request, loop_time_ns: int) -> None:
+        """Take a question; never waits, and delivers nothing within this call."""
 
     async def aclose(self) -> None:
         """Stop; what is still being asked is delivered as failed before this returns."""
@@ -86,11 +87,12 @@ class Session:
         *,
         sequencer: Sequencer | None = None,
         on_decided: Callable[[], None] | None = None,
-        answerer: Answerer | None = None,
+        answerer: Callable[[Deliver], Answerer] | None = None,
     ) -> None:
         """`on_decided` is called after each turn of the loop, when its decisions are in the journal.
 
-        `answerer` gets the strategy's questions, after that; without one they all end at their deadlines.
+        `answerer` makes, of where answers go, whoever gets the strategy's questions, after that; without
+        one they all end at their deadlines.
         """
         self.config = config
         self.tally = Tally()
@@ -100,10 +102,8 @@ class Session:
         self.reason = ""
         self.log_path = config.folder / LOG_FILE
         self._on_decided = on_decided
-        self._answerer = answerer
+        self._answerer = None if answerer is None else answerer(self._answered)
         self._asked: dict[int, int] = {}  # by ticket: when, ns
-        if answerer is not None:
-            answerer.deliver = self._answered
         self._rows = RowBuffer()
         self._writer: LogWriter | None = None
         self._numbering = Numbering(str(self.log_path), self.runner.define)
@@ -307,7 +307,7 @@ class Session:
         if self._answerer is not None:
             for question in outbox:
                 self._asked[question.ticket] = question.asked_ns
-                self._answerer.ask(question)
+                self._answerer.ask(question.ticket, question.request, question.asked_ns)
         outbox.clear()
 
     def _answered(self, data: AnswerData, wire: bytes | None) -> None:

@@ -16,7 +16,7 @@ from engine.execution.journal_kinds import JournalKind
 from engine.execution.orders import Reason
 from engine.live import session as module
 from engine.live.clock import Sequencer
-from engine.live.session import Answerer, Session, SessionConfig
+from engine.live.session import Answerer, Deliver, Session, SessionConfig
 from engine.live.tap import TapConfig
 from engine.log.journal import STRATEGY_LINE, Journal, read_journal
 from engine.log.reader import LogReader
@@ -61,7 +61,7 @@ class Stage:
         tail: Path | None = None,
         config: RunConfig = AT_ONCE,
         sequencer: Sequencer | None = None,
-        answerer: Answerer | None = None,
+        answerer: Callable[[Deliver], Answerer] | None = None,
     ) -> None:
         self.folder = folder
         self.strategy = strategy

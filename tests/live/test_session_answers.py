@@ -6,15 +6,15 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
+from engine.answers.requests import Request
 from engine.config import Latency, RunConfig
 from engine.execution.journal_kinds import JournalKind
+from engine.live.session import Deliver
 from engine.log.journal import read_journal
-from engine.loop.asking import Question
 from engine.model.kinds import AnswerData, Kind
 from tests.helpers.venue import FakeVenue
 from tests.live.test_session import Stage
@@ -66,28 +66,34 @@ class Hand:
     """Takes questions; the test answers them."""
 
     def __init__(self) -> None:
-        self.deliver: Callable[[AnswerData, bytes | None], None] = lambda _data, _wire: None
-        self.asked: list[Question] = []
+        self.deliver: Deliver = lambda _data, _wire: None
+        self.asked: list[tuple[int, Request]] = []
         self.in_the_journal: list[int] = []  # questions there when each was asked
         self.journal: Path | None = None
         self.closed = False
 
-    def ask(self, question: Question) -> None:
+    def taking(self, deliver: Deliver) -> Hand:
+        """Itself, knowing where answers go."""
+        self.deliver = deliver
+        return self
+
+    def ask(self, ticket: int, request: Request, loop_time_ns: int) -> None:
         """Note the question, and how many the journal holds by now."""
-        self.asked.append(question)
+        assert loop_time_ns > 0
+        self.asked.append((ticket, request))
         assert self.journal is not None
         kinds = [record["kind"] for record in read_journal(self.journal).to_pylist()]
         self.in_the_journal.append(kinds.count(JournalKind.ASK))
 
     def answer(self, place: int, sentiment: float) -> None:
         """Answer a question."""
-        question = self.asked[place]
+        ticket, request = self.asked[place]
         self.deliver(
             AnswerData(
-                key=question.request.key,
-                request=question.request.canonical().decode(),
+                key=request.key,
+                request=request.canonical().decode(),
                 outcome="answered",
-                ticket=question.ticket,
+                ticket=ticket,
                 text=f'{{"sentiment":{sentiment}}}',
             ),
             b'{"raw":true}',
@@ -96,8 +102,8 @@ class Hand:
     async def aclose(self) -> None:
         """What nobody has answered has failed."""
         self.closed = True
-        for question in self.asked[2:]:
-            failed = AnswerData(question.request.key, "{}", "failed", ticket=question.ticket, error="ended")
+        for ticket, request in self.asked[2:]:
+            failed = AnswerData(request.key, "{}", "failed", ticket=ticket, error="ended")
             self.deliver(failed, None)
 
 
@@ -110,7 +116,9 @@ def test_questions_leave_after_the_journal_and_answers_are_rows(tmp_path: Path) 
     async def story() -> Stage:
         venue = FakeVenue(("BTCUSDT",))
         async with venue.running():
-            stage = Stage(tmp_path, tmp_path / "asking.py", url=venue.url, config=CONFIG, answerer=hand)
+            stage = Stage(
+                tmp_path, tmp_path / "asking.py", url=venue.url, config=CONFIG, answerer=hand.taking
+            )
             await venue.connected()
             await venue.send(venue.trade("BTCUSDT"))
             await stage.until(lambda: len(hand.asked) == 1)

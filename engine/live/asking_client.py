@@ -1,0 +1,261 @@
+"""One call of the Messages API: the library's client, its key, and what a failed call means.
+
+The library makes one attempt and nothing else: it neither retries (every attempt is recorded by whoever
+calls) nor reads the answer (its raw bytes are kept). It is an extra, and importing it takes most of a second:
+it is imported in a thread when the first question is asked, or ahead of that by `open`.
+
+The key comes from the environment or the configuration, and goes to the configured address alone: redirects
+are not followed, and only this machine may be talked to without encryption. A local server needs no key, and
+is never behind a proxy. No text that leaves this module has the key in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from engine.answers.breaker import BreakerSettings
+from engine.answers.retry import BackOff, Failure, retry_after_ns
+from engine.live.connection import is_loopback
+from engine.model.errors import UsageError
+from engine.model.units import SECOND_NS
+
+ADDRESS = "https://api.anthropic.com"
+KEY_VARIABLE = "ANTHROPIC_API_KEY"
+LOCAL_KEY = "local"  # for this machine's own server, which asks for none
+MAX_CONCURRENCY = 256
+MAX_ATTEMPTS = 20
+_SHOWN = 300  # characters of the API's words that an error repeats
+_HIDDEN = "***"
+# What looks like a key or a header that carries one, whoever's it is.
+_KEY_LIKE = re.compile(r"sk-[A-Za-z0-9_-]{8,}|(?<=Bearer )[^\s'\"]+")
+
+
+class Secret:
+    """A text that shows itself to nobody: not in repr, not in an f-string, not in a file of settings."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return _HIDDEN
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("a secret is not written down")
+
+
+class AskingConfig(msgspec.Struct, frozen=True):
+    """How Claude is asked, and for how much."""
+
+    base_url: str = ADDRESS
+    api_key: Secret | None = None  # None: the environment's
+    concurrency: int = 8  # calls under way at once
+    limit_s: float = 30.0  # from the question to the end of all patience
+    connect_s: float = 5.0
+    read_s: float = 20.0  # without a byte of the answer
+    attempts: int = 4  # calls for one question
+    per_run_nano_usd: int = SECOND_NS  # 1 USD
+    per_day_nano_usd: int = 5 * SECOND_NS
+    hold_cap_ns: int = 60 * SECOND_NS  # the longest that rate-limit headers may hold calls back
+    back_off: BackOff = BackOff()
+    breaker: BreakerSettings = BreakerSettings()
+    seed: int = 0  # of the chance in the waits
+
+
+class Called(msgspec.Struct, frozen=True):
+    """What came of one call: a body with status 200, or a failure."""
+
+    failure: Failure | None = None
+    body: bytes | None = None  # an error's as well, if one came
+    request_id: str = ""
+    headers: dict[str, str] = {}  # names in lower case
+
+
+def check_asking(config: AskingConfig) -> AskingConfig:
+    """The configuration; UsageError when it cannot be carried out."""
+    parts = urlsplit(config.base_url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise UsageError(f'the address of Claude, "{config.base_url}", is none', hint=f"write {ADDRESS}")
+    if parts.username or parts.password:
+        raise UsageError(
+            "the address of Claude has a user or a password in it", hint=f"set {KEY_VARIABLE} instead"
+        )
+    if parts.scheme == "http" and not is_loopback(config.base_url):
+        raise UsageError(
+            f"{config.base_url}: a key must not travel without encryption", hint="write https://…"
+        )
+    for name, most in (("concurrency", MAX_CONCURRENCY), ("attempts", MAX_ATTEMPTS)):
+        if not 1 <= getattr(config, name) <= most:
+            raise UsageError(f"asking: {name} {getattr(config, name)}", hint=f"1 to {most}")
+    for name in ("limit_s", "connect_s", "read_s"):
+        if not 0 < getattr(config, name) <= 3_600:
+            raise UsageError(f"asking: {name} {getattr(config, name)}", hint="more than 0, at most 3600")
+    for name in ("per_run_nano_usd", "per_day_nano_usd"):
+        if getattr(config, name) < 0:
+            raise UsageError(f"asking: {name} {getattr(config, name)}: a budget is not negative")
+    return config
+
+
+def key_for(config: AskingConfig, environment: Mapping[str, str] = os.environ) -> Secret:
+    """The key to ask with. Raises UsageError where one is needed and there is none."""
+    if config.api_key is not None:
+        return config.api_key
+    if is_loopback(config.base_url):
+        # The real key is nothing that a local server should ever see.
+        return Secret(LOCAL_KEY)
+    key = environment.get(KEY_VARIABLE, "").strip()
+    if not key:
+        raise UsageError(
+            f"asking Claude needs a key, and {KEY_VARIABLE} is not set",
+            hint=f"export {KEY_VARIABLE}=…, or ask a local server: engine serve --as messages",
+        )
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise UsageError(f"{KEY_VARIABLE} has characters that no key has", hint="copy it again, in one line")
+    return Secret(key)
+
+
+def check_package() -> None:
+    """UsageError when the library is not installed. Imports nothing."""
+    if find_spec("anthropic") is None:
+        raise UsageError(
+            "asking Claude needs the package anthropic, which is not installed",
+            hint='pip install "engine[claude]"',
+        )
+
+
+def open_client(config: AskingConfig, key: Secret) -> Any:
+    """An `anthropic.AsyncAnthropic` that makes one attempt a call. Imports the library."""
+    import anthropic
+    import httpx2
+
+    http = httpx2.AsyncClient(
+        trust_env=not is_loopback(config.base_url),
+        timeout=httpx2.Timeout(config.read_s, connect=config.connect_s),
+        limits=httpx2.Limits(max_connections=config.concurrency),
+    )
+    return anthropic.AsyncAnthropic(
+        api_key=key.reveal(), base_url=config.base_url, max_retries=0, timeout=http.timeout, http_client=http
+    )
+
+
+class Caller:
+    """Makes calls, one attempt each. `close` when no more are to come."""
+
+    def __init__(self, config: AskingConfig) -> None:
+        self._config = check_asking(config)
+        self._key: Secret | None = None
+        self._client: Any = None
+        self._opening = asyncio.Lock()
+
+    def check(self) -> None:
+        """UsageError when a call would lack the library or a key."""
+        if self._key is None:
+            check_package()
+            self._key = key_for(self._config)
+
+    def open(self) -> None:
+        """Import the library and make the client now, so that the first question need not wait for it."""
+        self.check()
+        if self._client is None and self._key is not None:
+            self._client = open_client(self._config, self._key)
+
+    async def ready(self) -> Any:
+        """As `open`, without holding up the event loop; the client."""
+        if self._client is not None:
+            return self._client
+        async with self._opening:
+            if self._client is None:  # nobody was faster
+                self.check()
+                await asyncio.to_thread(_import_library)
+                self.open()
+        return self._client
+
+    async def call(self, body: dict[str, Any]) -> Called:
+        """Ask once. Raises nothing that the network or the API can cause."""
+        client = await self.ready()
+        import anthropic
+
+        try:
+            response = await client.messages.with_raw_response.create(**body)
+            content = await response.read()
+        except anthropic.APIStatusError as error:
+            return self._refused(error)
+        except anthropic.APIConnectionError as error:
+            return Called(self._unreached(error))
+        headers = response.headers
+        return Called(None, self._scrubbed(content), headers.get("request-id", ""), _lower(headers))
+
+    def scrub(self, text: str) -> str:
+        """A text without the key, or what looks like one."""
+        secret = self._secret()
+        return _KEY_LIKE.sub(_HIDDEN, text.replace(secret, _HIDDEN) if secret else text)
+
+    async def close(self) -> None:
+        """Close the connections that were kept open."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    def _refused(self, error: Any) -> Called:
+        """What an answer with a status other than 200 means."""
+        headers = _lower(error.response.headers)
+        kind = f" {error.type}" if error.type else ""
+        code = error.error_code or ""
+        words = error.api_message if isinstance(error.api_message, str) else error.response.text
+        said = f"HTTP {error.status_code}{kind}{f' ({code})' if code else ''}: {words or '(nothing)'}"
+        failure = Failure(
+            status=error.status_code,
+            error=self.scrub(said)[:_SHOWN],
+            error_code=code,
+            retry_after_ns=retry_after_ns(headers),
+        )
+        body = self._scrubbed(error.response.content)
+        return Called(failure, body or None, error.request_id or "", headers)
+
+    def _unreached(self, error: Any) -> Failure:
+        """What it means that no answer came."""
+        import httpx2
+
+        cause = error.__cause__
+        words = f"{type(cause or error).__name__}: {cause or error.message}".rstrip(": ")
+        never_sent = (
+            httpx2.ConnectError,
+            httpx2.ConnectTimeout,
+            httpx2.PoolTimeout,
+            httpx2.ProxyError,
+            httpx2.UnsupportedProtocol,
+            httpx2.LocalProtocolError,
+            httpx2.InvalidURL,
+        )
+        return Failure(error=self.scrub(words)[:_SHOWN], sent=not isinstance(cause, never_sent))
+
+    def _scrubbed(self, body: bytes) -> bytes:
+        """A body without the key: nobody should send it back, and nobody may make us log it."""
+        secret = self._secret()
+        return body.replace(secret.encode(), _HIDDEN.encode()) if secret else body
+
+    def _secret(self) -> str:
+        """The key as it must not appear; "" for the local one, which is an ordinary word."""
+        text = self._key.reveal() if self._key is not None else ""
+        return "" if text == LOCAL_KEY else text
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def _import_library() -> None:
+    import anthropic  # noqa: F401
