@@ -301,6 +301,26 @@ def test_a_trickle_ends_at_the_limit_and_stays_paid_for() -> None:
     play(lambda desk: [trickles(desk.run_out)], story)
 
 
+def test_a_question_that_finds_no_place_expires_for_nothing() -> None:
+    """Behind one slow call the limit of the next question ends: it was never sent, and costs nothing."""
+    gate = asyncio.Event()
+
+    async def story(desk: Desk, api: ScriptedApi) -> None:
+        desk.edge.ask(1, question("A"), NOON)
+        await api.arrived(1)
+        desk.edge.ask(2, question("B"), NOON)
+        while len(desk.limits) < 2:
+            await asyncio.sleep(0)
+        desk.run_out()
+        expired = (await desk.until(1))[0]
+        assert (expired.ticket, expired.outcome, expired.attempts) == (2, "expired", ())
+        assert (expired.cost_nano_usd, desk.edge.budget.reserved) == (0, most_cost_of(question("A")))
+        gate.set()
+        assert [a.outcome for a in await desk.until(2)] == ["expired", "answered"]
+
+    play([waits_for(gate, answers(WELL))], story, concurrency=1)
+
+
 def test_a_lost_connection_is_paid_for_and_asked_again() -> None:
     """The first call may be billed, the second is: the answer costs both."""
 
