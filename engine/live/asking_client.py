@@ -146,9 +146,11 @@ def open_client(config: AskingConfig, key: Secret) -> Any:
         timeout=httpx2.Timeout(config.read_s, connect=config.connect_s),
         limits=httpx2.Limits(max_connections=config.concurrency),
     )
-    return anthropic.AsyncAnthropic(
+    client = anthropic.AsyncAnthropic(
         api_key=key.reveal(), base_url=config.base_url, max_retries=0, timeout=http.timeout, http_client=http
     )
+    client.messages  # noqa: B018  it is imported when it is first looked at: now, not in the event loop
+    return client
 
 
 class Caller:
@@ -179,8 +181,8 @@ class Caller:
         async with self._opening:
             if self._client is None:  # nobody was faster
                 self.check()
-                await asyncio.to_thread(_import_library)
-                self.open()
+                assert self._key is not None
+                self._client = await asyncio.to_thread(open_client, self._config, self._key)
         return self._client
 
     async def call(self, body: dict[str, Any]) -> Called:
@@ -255,7 +257,3 @@ class Caller:
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
-
-
-def _import_library() -> None:
-    import anthropic  # noqa: F401
