@@ -1,25 +1,22 @@
-"""The edge that asks Claude, against a scripted server: every outcome, every attempt, every cent."""
+"""The edge that asks Claude, against a scripted server: every outcome and every attempt."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine, Sequence
-from random import Random
-from typing import Annotated, Any
 
 import msgspec
 import pytest
 
 from engine.answers.breaker import BreakerSettings
 from engine.answers.models import most_cost_of
-from engine.answers.prompts import Prompt
-from engine.answers.requests import Request, request_of
+from engine.answers.requests import request_of
 from engine.live.asking import Clocks, Edge
 from engine.live.asking_client import AskingConfig, Secret
 from engine.model.errors import InternalError, UsageError
 from engine.model.kinds import AnswerData
-from engine.model.units import MILLISECOND_NS, SECOND_NS, parse_time
+from engine.model.units import MILLISECOND_NS, SECOND_NS
+from tests.helpers.asking import COST, MOST, NOON, PROMPT, WELL, Desk, play, question
 from tests.helpers.scripted_api import (
     Act,
     ScriptedApi,
@@ -32,103 +29,7 @@ from tests.helpers.scripted_api import (
     waits_for,
 )
 
-NOON = parse_time("2026-11-21T12:00:00Z")
-WELL = message(text('{"score":0.5}'))
-COST = 100 * 100 + 10 * 500  # of WELL: Haiku, nano-USD a token
 KEY = "sk-ant-test-0123456789abcdef"
-
-
-class Sentiment(msgspec.Struct):
-    """What the prompt of these tests asks for."""
-
-    score: Annotated[float, msgspec.Meta(ge=-1, le=1)]
-
-
-PROMPT = Prompt("sentiment", 1, "Headline: {headline}", Sentiment, system="Be brief.", max_tokens=64)
-
-
-def question(headline: str = "Rates fall", sample: int = 0) -> Request:
-    return request_of(PROMPT, {"headline": headline}, sample=sample)
-
-
-MOST = most_cost_of(question())
-
-
-class Desk:
-    """An edge with clocks that only its waits move, and what it has delivered."""
-
-    def __init__(self) -> None:
-        self.time_ns = NOON
-        self.waits: list[float] = []
-        self.limits: list[asyncio.Timeout] = []
-        self.delivered: list[tuple[AnswerData, bytes | None]] = []
-        self.edge: Edge
-        self._changed = asyncio.Event()
-
-    def clock(self) -> int:
-        """All three clocks: ns."""
-        return self.time_ns
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait for nothing, and let the time be later."""
-        self.waits.append(seconds)
-        self.time_ns += int(seconds * SECOND_NS)
-        await asyncio.sleep(0)
-
-    def limit(self, _: float) -> asyncio.Timeout:
-        """A limit that ends when `run_out` says so."""
-        self.limits.append(asyncio.timeout(None))
-        return self.limits[-1]
-
-    def run_out(self) -> None:
-        """The limit of the question that was asked last is over now."""
-        self.limits[-1].reschedule(asyncio.get_running_loop().time())
-
-    def deliver(self, answer: AnswerData, wire: bytes | None) -> None:
-        """Keep what is delivered."""
-        self.delivered.append((answer, wire))
-        self._changed.set()
-
-    async def until(self, count: int) -> list[AnswerData]:
-        """The answers, once there are so many."""
-        async with asyncio.timeout(20):
-            while len(self.delivered) < count:
-                self._changed.clear()
-                await self._changed.wait()
-        return [answer for answer, _ in self.delivered]
-
-    async def ask(self, request: Request | None = None, ticket: int = 1) -> AnswerData:
-        """Ask one question, and its answer."""
-        self.edge.ask(ticket, request or question(), self.time_ns - 7 * MILLISECOND_NS)
-        return (await self.until(len(self.delivered) + 1))[-1]
-
-    @property
-    def taken(self) -> int:
-        """Spent and reserved."""
-        return self.edge.budget.spent + self.edge.budget.reserved
-
-
-Story = Callable[[Desk, ScriptedApi], Coroutine[Any, Any, None]]
-
-
-def play(acts: Sequence[Act] | Callable[[Desk], Sequence[Act]], story: Story, **settings: Any) -> Desk:
-    """Tell a story with an edge in front of a server that does these acts; nothing is left reserved."""
-
-    async def main() -> Desk:
-        desk = Desk()
-        async with ScriptedApi(acts(desk) if callable(acts) else acts) as api:
-            clocks = Clocks(desk.clock, desk.clock, desk.clock, desk.sleep, desk.limit)
-            config = AskingConfig(**{"base_url": api.url, "attempts": 3, **settings})
-            desk.edge = Edge(config, desk.deliver, clocks=clocks)
-            try:
-                await story(desk, api)
-            finally:
-                await desk.edge.aclose()
-        assert desk.edge.budget.reserved == 0
-        assert desk.edge.budget.spent == sum(answer.cost_nano_usd for answer, _ in desk.delivered)
-        return desk
-
-    return asyncio.run(main())
 
 
 def test_an_answer_has_everything_that_can_be_known_about_it() -> None:
@@ -355,87 +256,6 @@ def test_a_read_that_takes_too_long_may_have_been_billed() -> None:
     play([trickles(lambda: None), answers(WELL)], story, read_s=0.05)
 
 
-def test_the_same_question_is_asked_once() -> None:
-    """While it is under way and after it was answered: one call, an answer for each ticket, paid once."""
-
-    async def story(desk: Desk, api: ScriptedApi) -> None:
-        for ticket in (1, 2, 3):
-            desk.edge.ask(ticket, question(), NOON)
-        await desk.until(3)
-        await desk.ask(question(), 4)
-        assert [a.ticket for a, _ in desk.delivered] == [1, 2, 3, 4]
-        assert {(a.key, a.text, wire) for a, wire in desk.delivered} == {
-            (question().key, '{"score":0.5}', WELL)
-        }
-        assert [a.cost_nano_usd for a, _ in desk.delivered] == [COST, 0, 0, 0]
-        assert [len(a.attempts) for a, _ in desk.delivered] == [1, 0, 0, 0]
-        assert [a.input_tokens for a, _ in desk.delivered] == [100, 0, 0, 0]
-        await desk.ask(question(sample=1), 5)
-        assert len(api.heard) == 2
-        assert (desk.edge.asked, desk.edge.shared) == (5, 3)
-
-    play([answers(WELL)], story)
-
-
-def test_a_failure_is_not_shared_with_those_who_ask_later() -> None:
-    """Whoever shared the failed call fails with it; the next one is asked anew."""
-
-    async def story(desk: Desk, _: ScriptedApi) -> None:
-        desk.edge.ask(1, question(), NOON)
-        desk.edge.ask(2, question(), NOON)
-        assert [a.outcome for a in await desk.until(2)] == ["failed", "failed"]
-        assert (await desk.ask(question(), 3)).outcome == "answered"
-
-    play([answers(error("not_found_error", "no"), 404), answers(WELL)], story)
-
-
-def test_an_answer_of_the_run_so_far_is_shared() -> None:
-    """A continued session hands its earlier answers in, and nothing is asked."""
-
-    async def story(desk: Desk, api: ScriptedApi) -> None:
-        request = question()
-        before = AnswerData(request.key, request.canonical().decode(), "answered", 9, "{}", cost_nano_usd=5)
-        desk.edge.remember(before, b"raw")
-        answer = await desk.ask(request)
-        assert (answer.ticket, answer.text, answer.cost_nano_usd, desk.delivered[0][1]) == (
-            1,
-            "{}",
-            0,
-            b"raw",
-        )
-        assert not api.heard
-
-    play([answers(WELL)], story)
-
-
-def test_the_budget_refuses_at_once() -> None:
-    """With room for one call the second question is refused before anything is sent, and says by how much."""
-
-    async def story(desk: Desk, api: ScriptedApi) -> None:
-        desk.edge.ask(1, question("A"), NOON)
-        desk.edge.ask(2, question("B"), NOON)
-        refused = (await desk.until(1))[0]
-        assert (refused.ticket, refused.outcome, refused.attempts) == (2, "budget", ())
-        assert refused.error.startswith("the budget of this run is 0.00")
-        assert [a.ticket for a in await desk.until(2)] == [2, 1]
-        # What the first call did not use is free again.
-        assert (await desk.ask(question("B"), 3)).outcome == "answered"
-        assert len(api.heard) == 2
-
-    play([answers(WELL)], story, per_run_nano_usd=MOST + COST)
-
-
-def test_a_second_attempt_needs_a_budget_of_its_own() -> None:
-    """A lost call keeps its reservation, so that its repetition may no longer fit."""
-
-    async def story(desk: Desk, api: ScriptedApi) -> None:
-        answer = await desk.ask()
-        assert (answer.outcome, answer.cost_nano_usd, len(api.heard)) == ("failed", MOST, 1)
-        assert "no further attempt: the budget of this day is" in answer.error
-
-    play([drops, answers(WELL)], story, per_day_nano_usd=2 * MOST - 1)
-
-
 def test_not_more_calls_than_allowed_at_once() -> None:
     """Twenty questions at once, three calls at a time, the rest wait and are counted."""
     gate = asyncio.Event()
@@ -521,42 +341,6 @@ def test_a_failure_of_whoever_takes_the_answers_is_not_swallowed() -> None:
         assert heard == [1, 2]
 
     asyncio.run(main())
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_the_budget_holds_under_concurrency(seed: int) -> None:
-    """Forty questions with mixed fates: at every step what is spent and reserved is within both limits."""
-    fates = [answers(WELL), drops, answers(error("api_error", "x"), 500), answers(b"{}"), answers(WELL)]
-    acts = Random(seed).choices(fates, k=60)
-    limit = 12 * MOST + 1
-
-    async def story(desk: Desk, api: ScriptedApi) -> None:
-        budget = desk.edge.budget
-        steps: list[int] = []
-        settle, reserve = budget.settle, budget.reserve
-
-        def watched(function: Callable[..., Any]) -> Callable[..., Any]:
-            def call(*args: Any) -> Any:
-                result = function(*args)
-                steps.append(desk.taken)
-                return result
-
-            return call
-
-        budget.settle, budget.reserve = watched(settle), watched(reserve)  # type: ignore[method-assign]
-        for ticket in range(1, 41):
-            desk.edge.ask(ticket, question(f"headline {ticket}"), NOON)
-            if ticket % 8 == 0:
-                await desk.until(len(desk.delivered) + 1)
-        outcomes = {a.outcome for a in await desk.until(40)}
-        assert {"answered", "budget"} <= outcomes
-        assert max(steps) <= limit
-        assert desk.taken == budget.taken_on(NOON) <= limit
-        assert len(api.heard) > 12
-
-    play(
-        acts, story, per_run_nano_usd=limit, per_day_nano_usd=limit + 5, breaker=BreakerSettings(failures=99)
-    )
 
 
 def test_the_key_is_sent_and_shown_nowhere() -> None:
