@@ -24,6 +24,7 @@ MEASUREMENTS = (
     "market_making",
     "scaling",
     "bars",
+    "answers",
 )
 
 

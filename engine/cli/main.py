@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "diff": ("engine.cli.verify", "diff", "Name the first difference between two runs."),
     "why": ("engine.cli.verify", "why", "Lead an order back to the message that caused it."),
     "log": ("engine.cli.log", "log", "Look at logs, check, seal, import and query them."),
+    "answers": ("engine.cli.answers", "answers", "What was asked of Claude: list, import, export, verify."),
     "serve": ("engine.cli.serve", "serve", "A local venue that speaks a venue's own protocol."),
     "doctor": ("engine.cli.doctor", "doctor", "Versions, CPU, cache, clock: what this machine is."),
 }
