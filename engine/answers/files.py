@@ -33,6 +33,7 @@ from engine.model.units import format_time
 
 STORE_VERSION = 1
 HEADER_KEY = b"engine.answers"
+_NOTE_KEY = b"engine.rows"
 SUFFIX = ".arrow"
 KEY_BYTES = 32
 BATCH_ROWS = 16_384
@@ -63,6 +64,14 @@ class _Header(msgspec.Struct, frozen=True):
     version: int
 
 
+class _Note(msgspec.Struct, frozen=True):
+    """What a batch says of itself, in its metadata: so that none of them, and no row, goes missing unseen."""
+
+    first: int  # number of its first row in the file
+    rows: int
+    last: bool
+
+
 class _Part(NamedTuple):
     """One batch of a file, as its mapped buffers."""
 
@@ -89,17 +98,28 @@ class AnswerFile:
         try:
             self._file = pa.ipc.open_file(pa.memory_map(str(path)))
             _check_header(self._file.schema, path)
-            batches = [self._file.get_batch(number) for number in range(self._file.num_record_batches)]
-            self._parts = [_part_of(batch) for batch in batches if batch.num_rows]
+            self._starts: list[int] = []
+            self._parts: list[_Part] = []
+            self.rows = 0
+            self._read_parts()
         except (pa.ArrowException, msgspec.MsgspecError, OSError, ValueError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise InputError(f"{path}: damaged, or no file of answers: {reason}", hint=_ADVICE) from None
-        self._starts: list[int] = []
-        self.rows = 0
-        for part in self._parts:
-            self._starts.append(self.rows)
-            self.rows += part.rows
         self._last_keys = [part.key(part.rows - 1) for part in self._parts]
+
+    def _read_parts(self) -> None:
+        """The batches, as many and as long as they say. Raises ValueError and what Arrow raises."""
+        count: int = self._file.num_record_batches
+        for number in range(count):
+            batch, metadata = self._file.get_batch_with_custom_metadata(number)
+            note = msgspec.json.decode((metadata or {}).get(_NOTE_KEY, b""), type=_Note)
+            if note != _Note(self.rows, batch.num_rows, number == count - 1) or not batch.num_rows:
+                raise ValueError(f"batch {number} is not the one that was written there")
+            self._starts.append(self.rows)
+            self._parts.append(_part_of(batch))
+            self.rows += batch.num_rows
+        if not count:
+            raise ValueError("its rows are missing")
 
     def __len__(self) -> int:
         return self.rows
@@ -163,6 +183,7 @@ class AnswerFile:
         try:
             for number in range(self._file.num_record_batches):
                 batch = self._file.get_batch(number)
+                batch.validate(full=True)  # or Arrow might read behind a buffer's end
                 columns = [
                     batch.column(name).to_pylist() for name in ("model", "prompt", "version", "sample")
                 ]
@@ -201,14 +222,18 @@ def write_answers(folder: Path, answers: Iterable[StoredAnswer], *, name: str = 
     try:
         digest = blake2b(digest_size=8)
         firsts = []
+        written = 0
         with os.fdopen(handle, "wb") as file:
             with pa.ipc.new_file(file, SCHEMA.with_metadata({HEADER_KEY: header})) as writer:
                 while batch is not None:
                     digest.update(batch.column("key").buffers()[1])
                     digest.update(batch.column("crc32").buffers()[1])
                     firsts.append(int(np.frombuffer(batch.column("recorded").buffers()[1], np.int64).min()))
-                    writer.write_batch(batch)
-                    batch = _next_batch(rows)
+                    following = _next_batch(rows)
+                    note = _Note(written, batch.num_rows, following is None)
+                    writer.write_batch(batch, custom_metadata={_NOTE_KEY: msgspec.json.encode(note)})
+                    written += batch.num_rows
+                    batch = following
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o644)

@@ -41,6 +41,7 @@ class Prompt(msgspec.Struct, frozen=True):
             raise UsageError(
                 f"Prompt {self.name}: max_tokens {self.max_tokens}: 1 to {_MOST_TOKENS:,}", hint="512 is much"
             )
+        _check_places(self.name, self.text)
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -61,7 +62,27 @@ class Prompt(msgspec.Struct, frozen=True):
                 f"prompt {self.name}: {', '.join(said)}",
                 hint=f"its text has {', '.join(sorted(places)) or 'no place'}",
             )
-        return self.text.format(**fields)
+        try:
+            return self.text.format(**fields)
+        except (TypeError, ValueError) as error:
+            raise UsageError(
+                f"prompt {self.name}: a value does not fit its place: {error}",
+                hint="what follows : in a place is a format of Python's",
+            ) from None
+
+
+def _check_places(name: str, text: str) -> None:
+    """Each place is a name that a question can fill. Raises UsageError."""
+    hint = "a place is a name in braces, {headline}; braces of the text itself are doubled, {{ and }}"
+    try:
+        places = [(place, form or "") for _, place, form, _ in Formatter().parse(text) if place is not None]
+    except ValueError as error:
+        raise UsageError(f"Prompt {name}: text: {error}", hint=hint) from None
+    for place, form in places:
+        if not place.isidentifier() or "{" in form:
+            raise UsageError(
+                f'Prompt {name}: text: "{{{place}{form and ":" + form}}}" is no place', hint=hint
+            )
 
 
 @cache

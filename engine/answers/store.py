@@ -5,9 +5,9 @@ file, and two stores are merged by putting their files into one folder. The same
 files; it is one answer. Different answers to one question are all kept, and the earliest recorded is served
 (`stored` has the rule), so a store that grows by what came later goes on giving what it gave.
 
-A look-up in one or two files is a binary search in their mapped keys, which takes no memory. In more it is one
-search in an index of 12 bytes an answer, made at the first look-up: a store of many small files is as fast as
-one of a large one, and its memory is known beforehand.
+A look-up in one or two files is a binary search in their mapped keys, which takes no memory. In more it is
+one search in an index of 12 bytes an answer, made at the first look-up: a store of many small files is as
+fast as one of a large one, and its memory is known beforehand.
 """
 
 from __future__ import annotations
