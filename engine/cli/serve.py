@@ -1,4 +1,4 @@
-"""`engine serve`: a local venue, from a recording or from the synthetic market."""
+"""`engine serve`: a local venue, from a recording or from the synthetic market; or a local Messages API."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ if TYPE_CHECKING:
     from engine.serve.server import LocalVenue
     from engine.serve.source import Source
 
+_DEFAULT_PORT = 9443
+_OF_MARKETS = ("log", "synthetic", "symbols", "rate", "speed", "keep_times", "exit_at_end")
+
 
 @click.command()
 @click.argument("log", required=False, type=click.Path(path_type=Path))
 @click.option(
-    "--as", "venue", type=click.Choice(["binance"]), default="binance", show_default=True,
+    "--as", "venue", type=click.Choice(["binance", "messages"]), default="binance", show_default=True,
     help="Whose protocol to speak.",
 )  # fmt: skip
 @click.option("--synthetic", is_flag=True, help="Serve an invented market instead of a recording.")
-@click.option("--seed", type=int, default=7, show_default=True, help="Of the synthetic market.")
+@click.option("--seed", type=int, default=7, show_default=True, help="Of the synthetic market, or of faults.")
 @click.option("--symbols", default="BTCUSDT,ETHUSDT", show_default=True, help="Of the synthetic market.")
 @click.option(
     "--rate", type=float, default=1.0, show_default=True,
@@ -32,18 +35,22 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
 @click.option(
-    "--port", type=click.IntRange(0, 65_535), default=9443, show_default=True, help="0 takes a free one."
-)
+    "--port", type=click.IntRange(0, 65_535), default=None,
+    help="0 takes a free one.  [default: 9443, messages: 9444]",
+)  # fmt: skip
 @click.option(
     "--speed", default="1", show_default=True, help="Times the recorded pace, or max: as clients read."
 )
 @click.option("--keep-times", is_flag=True, help="Leave the recorded stamps as they are.")
 @click.option(
-    "--fault", default="", metavar="FAULT", help="Misbehave: disconnect:N, silence:N (frames), html."
-)
+    "--fault", "faults", multiple=True, metavar="FAULT",
+    help="Misbehave: disconnect:N, silence:N (frames), html; messages, any number: NAME[:DURATION][:WHEN].",
+)  # fmt: skip
 @click.option("--exit-at-end", is_flag=True, help="End when the recording has been sent.")
 @json_option
+@click.pass_context
 def serve(  # noqa: PLR0913  one argument per option
+    context: click.Context,
     log: Path | None,
     *,
     venue: str,
@@ -52,17 +59,26 @@ def serve(  # noqa: PLR0913  one argument per option
     symbols: str,
     rate: float,
     host: str,
-    port: int,
+    port: int | None,
     speed: str,
     keep_times: bool,
-    fault: str,
+    faults: tuple[str, ...],
     exit_at_end: bool,
     as_json: bool,
 ) -> None:
     """Be a venue on this machine: streams and REST, for any client that takes another address.
 
     LOG is a recording; --synthetic invents a market instead. Time runs from the first subscription on.
+    With --as messages it is a Messages API instead, which answers by a fixed word list: no market, no key.
     """
+    if venue == "messages":
+        _refuse_market_options(context)
+        from engine.cli.serve_messages import serve_messages
+
+        serve_messages(host=host, port=port, faults=faults, seed=seed, as_json=as_json)
+        return
+    if len(faults) > 1:
+        raise UsageError(f"--fault {' --fault '.join(faults)}: a venue has one fault at a time")
     from engine.serve.faults import parse_fault
     from engine.serve.server import LocalVenue
 
@@ -70,12 +86,23 @@ def serve(  # noqa: PLR0913  one argument per option
     local = LocalVenue(
         source,
         host=host,
-        port=port,
+        port=_DEFAULT_PORT if port is None else port,
         speed=_speed(speed),
         keep_times=keep_times,
-        fault=parse_fault(fault) if fault else None,
+        fault=parse_fault(faults[0]) if faults and faults[0] else None,
     )
     asyncio.run(_serve(local, venue, exit_at_end=exit_at_end, as_json=as_json))
+
+
+def _refuse_market_options(context: click.Context) -> None:
+    """Raises UsageError where an option was given that only a market has."""
+    for name in _OF_MARKETS:
+        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+            shown = "LOG" if name == "log" else "--" + name.replace("_", "-")
+            raise UsageError(
+                f"engine serve --as messages was given {shown}: it serves no market",
+                hint="it takes --host, --port, --fault, --seed and --json",
+            )
 
 
 def _source(log: Path | None, *, synthetic: bool, seed: int, symbols: str, rate: float) -> Source:
