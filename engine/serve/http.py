@@ -110,6 +110,7 @@ class HttpServer:
         self._most_bytes = most_bytes
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._failure: BaseException | None = None
 
     @property
     def url(self) -> str:
@@ -135,7 +136,7 @@ class HttpServer:
         await self.close()
 
     async def close(self) -> None:
-        """Stop listening and end every connection, answered or not."""
+        """Stop listening and end every connection, answered or not. A handler that failed is raised here."""
         if self._server is None:
             return
         self._server.close()
@@ -145,12 +146,19 @@ class HttpServer:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._server.wait_closed()
         self._server = None
+        if self._failure is not None:
+            raise self._failure
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # A task of our own, not one that asyncio makes of a coroutine: `close` cancels and awaits it.
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and self._failure is None:
+            self._failure = task.exception()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # Clients hang up in the middle of anything; that is their right and no news.
@@ -199,7 +207,10 @@ class HttpServer:
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         too_large = int(length) > self._most_bytes
         body = await _skip(reader, int(length)) if too_large else await reader.readexactly(int(length))
-        url = urlsplit(words[1])
+        try:
+            url = urlsplit(words[1])
+        except ValueError as error:
+            raise _Unreadable(400, f'"{words[1][:80]}": {error}') from None
         return HttpRequest(words[0], url.path, url.query, headers, body, too_large)
 
 

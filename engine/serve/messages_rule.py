@@ -1,8 +1,9 @@
 """The fixed rule behind the local Messages API: a word list reads a text. No model, no chance, no learning.
 
-Which part of a message is read: what stands between tags (`<headline>…</headline>`), else what follows a
-label at the start of a line (`Headline: …`, up to the next empty line or label), else all of it. So a
-prompt's own instructions, which speak of fraud and of earnings as a matter of course, are not taken for news.
+Which part of a message is read: what stands between tags (`<headline>…</headline>`; those named like a label
+before others), else what follows a label at the start of a line (`Headline: …`, `News about BTC: …`, up to
+the next empty line or label), else all of it. So a prompt's own instructions, which speak of fraud and of
+earnings as a matter of course, are not taken for news.
 
 How: entries of `data/lexicon.toml` are found from left to right, the longest first. Each has tenths of
 sentiment, turned round where a negator stands among the two words before; their sum is kept within ±10 and
@@ -31,8 +32,10 @@ _LIMIT = 10
 _WORD = re.compile(r"[a-z0-9]+(?:[&'.\-][a-z0-9]+)*")
 _TAGGED = re.compile(r"<([A-Za-z][\w-]*)>(.*?)</\1>", re.DOTALL)
 _LABELS = "headlines?|news|article|story|body|text|summary|transcript"
+_LABEL = re.compile(_LABELS, re.IGNORECASE)
 _LABELLED = re.compile(
-    rf"^(?:{_LABELS}):[ \t]*(.*?)(?=\n[ \t]*\n|\n[A-Z][\w ]{{0,30}}:|\Z)",
+    rf"^(?:{_LABELS})(?:[ \t]*\([^)\n]*\)|[ \t](?:about|for|of|on)[ \t][\w./&-]+)?:[ \t]*"
+    r"(.*?)(?=\n[ \t]*\n|\n(?-i:[A-Z])[\w ]{0,30}:|\Z)",
     re.IGNORECASE | re.MULTILINE | re.DOTALL,
 )
 
@@ -167,6 +170,7 @@ def shipped_rule() -> WordRule:
 
 def subject_of(text: str) -> str:
     """The part of a message that is news: between tags, after a label, or all of it."""
-    parts = [match.group(2) for match in _TAGGED.finditer(text)]
+    tagged = [(match.group(1), match.group(2)) for match in _TAGGED.finditer(text)]
+    parts = [part for name, part in tagged if _LABEL.fullmatch(name)] or [part for _, part in tagged]
     parts = parts or [match.group(1) for match in _LABELLED.finditer(text)]
     return "\n".join(parts) if parts else text

@@ -24,6 +24,7 @@ _TOPIC = "topic"
 _RISK = ("risk", "risk_flag")
 _RATIONALE = ("rationale", "reason", "reasoning", "explanation", "summary")
 _DEEPEST = 32
+_MOST_VALUES = 10_000
 _FORMATS = {"date-time": "1970-01-01T00:00:00Z", "date": "1970-01-01", "time": "00:00:00Z"}
 _MERGER_NAMES = ("ma", "manda", "mergers", "merger", "mergersandacquisitions", "mergersacquisitions")
 
@@ -45,9 +46,13 @@ def fill(schema: object, reading: Reading) -> Any:
 class _Filler:
     def __init__(self, root: dict[str, Any], reading: Reading) -> None:
         self._root, self._reading = root, reading
+        self._values = 0
 
     def value(self, schema: object, name: str, path: str, depth: int) -> Any:
         """The value for one place. `name` is that of the property it stands in."""
+        self._values += 1
+        if self._values > _MOST_VALUES:
+            raise SchemaError(path, f"more than {_MOST_VALUES:,} values")
         plain = self._resolved(schema, path, depth)
         if "const" in plain:
             return plain["const"]
@@ -186,7 +191,10 @@ def _bound(schema: dict[str, Any], key: str, path: str, default: float) -> float
     value = schema.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise SchemaError(path, f"{key} {value!r} is no number")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise SchemaError(path, f"{key} is a number of {len(str(value))} digits") from None
 
 
 def _size(schema: dict[str, Any], key: str, path: str) -> int:

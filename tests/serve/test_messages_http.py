@@ -8,7 +8,7 @@ import json
 import pytest
 
 from engine.model.errors import VenueError
-from engine.serve.http import MOST_BYTES, HttpServer
+from engine.serve.http import MOST_BYTES, Exchange, HttpServer
 from engine.serve.messages import LocalMessages
 from tests.helpers.messages import PATIENCE_S, body
 
@@ -143,6 +143,7 @@ def test_a_client_that_asks_first_is_told_to_go_on() -> None:
 
 
 UNREADABLE = [
+    (b"GET http://[ HTTP/1.1\r\n\r\n", 400, b"Invalid IPv6 URL"),
     (b"hello\r\n\r\n", 400, b"no request line"),
     (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400, b'"no colon" is no header'),
     (b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400, b'"-1" is no number'),
@@ -189,6 +190,26 @@ def test_a_port_that_is_taken_is_an_error() -> None:
             with pytest.raises(VenueError, match=f"cannot listen on 127.0.0.1:{api.port}") as caught:
                 await LocalMessages(port=api.port).__aenter__()
             assert "choose another --port" in caught.value.hint
+
+    asyncio.run(scene())
+
+
+def test_a_handler_that_fails_is_heard_of() -> None:
+    """Its client's connection ends without an answer, and closing the server raises what it raised."""
+
+    async def failing(_: Exchange) -> None:
+        raise LookupError("a bug")
+
+    async def scene() -> None:
+        server = HttpServer(failing)
+        await server.__aenter__()
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(request())
+        assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+        with pytest.raises(LookupError, match="a bug"):
+            await server.close()
 
     asyncio.run(scene())
 

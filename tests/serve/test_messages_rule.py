@@ -85,6 +85,9 @@ SUBJECTS = [
     ("<a>one</a> and <b>two</b>", "one\ntwo"),
     ("Say if it is fraud.\nHeadline: Shares surge\nSymbol: BTCUSDT", "Shares surge"),
     ("Headline: Shares\nsurge\n\nIs it fraud?", "Shares\nsurge"),
+    ("<rules>fraud?</rules><news>up</news><text>and down</text>", "up\nand down"),
+    ("Is it fraud?\nHeadline (BTCUSDT): Shares surge", "Shares surge"),
+    ("Is it fraud?\nNews about BTC/USDT: Shares surge", "Shares surge"),
     ("Text: one\n\nSummary: two", "one\ntwo"),
     ("The headline: none at the start of a line", "The headline: none at the start of a line"),
 ]
@@ -210,6 +213,11 @@ REFUSED: list[tuple[Any, str]] = [
     (properties(a={"$ref": "#"}), "nested deeper than 32"),
     ({"type": "number", "minimum": 2, "maximum": 1}, "no number is in its range"),
     ({"type": "integer", "minimum": 0.2, "maximum": 0.8}, "no number is in its range"),
+    ({"type": "number", "minimum": 10**400}, "minimum is a number of 401 digits"),
+    (
+        {"type": "array", "minItems": 200, "items": {"type": "array", "minItems": 200}},
+        "more than 10,000 values",
+    ),
     ({"type": "number", "minimum": "low"}, "minimum 'low' is no number"),
     ({"type": "string", "minLength": 10**9}, "minLength 1000000000"),
 ]
