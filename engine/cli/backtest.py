@@ -16,11 +16,14 @@ from engine.cli.options import run_config, run_options, run_strategy
 from engine.model.errors import EngineError, InputError, StrategyError, UsageError
 
 if TYPE_CHECKING:
+    from engine.answers.source import StoreSource
     from engine.config import RunConfig
     from engine.log.schema import LogHeader
     from engine.log.snapshots import SnapshotFile
+    from engine.loop.backtest import Backtest
     from engine.loop.snapshots.taking import Snapshots
     from engine.report.continuing import Start
+    from engine.report.runs import RunRecord
     from engine.report.summary import Summary
     from engine.strategy.loader import LoadedStrategy
 
@@ -30,6 +33,19 @@ if TYPE_CHECKING:
 @run_options
 @click.option(
     "--with-commands", is_flag=True, help="Obey the log's COMMAND rows: runs a paper session's log again."
+)
+@click.option(
+    "--answers",
+    type=click.Choice(["error", "default", "log"]),
+    help="To questions that no answer is recorded for: an error, or the strategy's default at the deadline; "
+    "log: answers are the log's own rows, as in the session that wrote it (with --with-commands, that is "
+    "meant).  [default: error]",
+)
+@click.option(
+    "--answers-folder",
+    default="data/answers",
+    show_default=True,
+    help="Where the answer store lies (engine answers).",
 )
 @click.option(
     "--interpreted",
@@ -144,12 +160,10 @@ def _one(
         code_fingerprint,
         environment,
         input_before,
-        input_record,
         log_header,
         new_run_folder,
         strategy_record,
         write_run,
-        write_summary,
     )
     from engine.report.summary import summarise
 
@@ -176,6 +190,7 @@ def _one(
     journal = BackgroundJournal(folder / JOURNAL_FILE)
     kept = SnapshotFile(folder / SNAPSHOT_FILE)
     snapshots = _snapshots(options["snapshot_every"], loaded, kept, start)
+    answers = _answers(config, loaded, options)
     progress = _Progress()
     watch = time.perf_counter()
     try:
@@ -190,6 +205,7 @@ def _one(
             interpreted=options["interpreted"],
             progress=progress.show,
             snapshots=snapshots,
+            answers=answers,
         )
     except InputError as error:
         if not journal.records and not isinstance(error, StrategyError):
@@ -201,12 +217,9 @@ def _one(
             journal.close()
         finally:
             kept.close()
+            if answers is not None:
+                answers.keep(folder)
     seconds = time.perf_counter() - watch
-    import msgspec
-
-    record = msgspec.structs.replace(
-        record, inputs=tuple(input_record(entry, folder) for entry in result.inputs)
-    )
     summary = summarise(result.runner, seconds=seconds, strategy=loaded.name)
     summary.state_hash = snapshots.last.engine_hash if snapshots is not None and snapshots.last else ""
     summary.inputs = [relative(path) for path in paths]
@@ -215,12 +228,22 @@ def _one(
     summary.warnings += [
         f"{relative(entry.path)}: {entry.header.note}" for entry in result.inputs if entry.header.note
     ]
+    return summary, _write(folder, record, result, summary)
+
+
+def _write(folder: Path, record: RunRecord, result: Backtest, summary: Summary) -> EngineError | None:
+    """Write what a run came to; an error is returned, because that is shown all the same."""
+    from msgspec.structs import replace
+
+    from engine.report.runs import input_record, write_run, write_summary
+
+    inputs = tuple(input_record(entry, folder) for entry in result.inputs)
     try:
-        write_run(folder, record)
+        write_run(folder, replace(record, inputs=inputs))
         write_summary(folder, summary)
     except EngineError as error:
-        return summary, error  # what the run came to is shown all the same
-    return summary, None
+        return error
+    return None
 
 
 def _snapshots(
@@ -250,6 +273,16 @@ def _version() -> str:
     from engine import __version__
 
     return __version__
+
+
+def _answers(config: RunConfig, loaded: LoadedStrategy, options: dict[str, Any]) -> StoreSource | None:
+    """Where a strategy that asks gets its answers; None: from rows of the log, or it asks nothing."""
+    if "on_answer" not in loaded.handlers or config.answers == "log":
+        return None
+    from engine.answers.source import StoreSource
+    from engine.answers.store import AnswerStore
+
+    return StoreSource(AnswerStore(Path(options["answers_folder"])))
 
 
 class _Progress:

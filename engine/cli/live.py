@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.cli.asking import asking_config, asking_options, edge_for
 from engine.cli.common import emit, json_option, relative, warn
 from engine.cli.options import prepare_kernels, run_config, run_options, run_strategy
 from engine.model.errors import EngineError, UsageError
@@ -37,6 +38,7 @@ SEAL_POLL_S = 0.02
 )
 @click.option("--for", "duration", default="", help="Stop after this long: 60s, 10m, 8h.")
 @click.option("--fsync", is_flag=True, help="Every flush reaches the disk, not only the system.")
+@asking_options
 @run_options
 @json_option
 def live(**options: Any) -> None:
@@ -61,6 +63,7 @@ def live(**options: Any) -> None:
             hint="leave it out; engine backtest --clock venue runs the session's log that way",
         )
     loaded = run_strategy(options)
+    asking = asking_config(options, loaded)
     prepare_kernels()
     from engine.live.session import LOG_FILE, Session, SessionConfig
     from engine.live.tap import TapConfig
@@ -110,6 +113,7 @@ def live(**options: Any) -> None:
         ),
         loaded,
         journal,
+        answerer=None if asking is None else edge_for(asking),
     )
 
     def finish(seconds: float, *, sealed: bool) -> None:

@@ -213,6 +213,7 @@ def run_config(options: dict[str, Any], *, with_commands: bool) -> RunConfig:
         **parse_slippage(options["slippage"], "--slippage"),
         seed=options["seed"],
         with_commands=with_commands,
+        answers=options.get("answers") or ("log" if with_commands else "error"),
     )
     check_config(config)
     return config

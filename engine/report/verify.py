@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine.answers.source import RUN_ANSWERS, StoreSource
+from engine.answers.store import AnswerStore
 from engine.config import BEHAVIOUR_VERSION
 from engine.log.journal import (
     HASH_FIELDS,
@@ -146,6 +148,8 @@ def verify_run(
     again: list[Snapshot] = []
     every = parse_interval(record.snapshot_every or "0")
     snapshots = Snapshots(every, loaded.strategy, again.append) if kept else None
+    rows = record.config.answers == "log" or "on_answer" not in loaded.handlers
+    answers = None if rows else StoreSource(AnswerStore(folder / RUN_ANSWERS))
     try:
         result = run_backtest(
             paths,
@@ -155,6 +159,7 @@ def verify_run(
             batch_rows=batch_rows,
             progress=progress,
             snapshots=snapshots,
+            answers=answers,
         )
     except StrategyError as failure:
         if wanted:

@@ -1,0 +1,38 @@
+"""A store as a run's source of answers: what was asked is looked up, and what was used is kept with the run.
+
+A run that is to be repeated must not depend on what a store holds later. So the answers that it got lie
+beside its journal, and `verify` takes them from there.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.answers.requests import Request
+from engine.answers.store import AnswerStore
+from engine.answers.stored import StoredAnswer
+from engine.model.kinds import AnswerData
+
+RUN_ANSWERS = "answers"  # folder in a run's folder
+
+
+class StoreSource:
+    """Looks answers up in a store, and remembers those that it gave."""
+
+    def __init__(self, store: AnswerStore) -> None:
+        self._store = store
+        self._given: dict[str, StoredAnswer] = {}
+
+    def find(self, request: Request) -> AnswerData | None:
+        """The answer that is served for a request; the same one each time, whatever the store gets."""
+        key = request.key
+        found = self._given.get(key) or self._store.get(key)
+        if found is None:
+            return None
+        self._given[key] = found
+        return found.data
+
+    def keep(self, run: Path) -> None:
+        """Put the answers that were given into a run's folder. Raises EngineError if that fails."""
+        if self._given:
+            AnswerStore(run / RUN_ANSWERS).add(self._given.values())
