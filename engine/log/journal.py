@@ -18,6 +18,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -207,8 +208,8 @@ class Journal:
             return
         self._write_lines()
         texts = terms_texts(terms) if terms is not None and len(terms) else {}
-        if said:
-            texts = {**texts, **said}
+        for number, text in (said or {}).items():
+            texts[number] = text if number not in texts else _both(texts[number], text)
         self.hash.update(records, keys, texts)
         self.records += len(records)
         if self._file < 0:
@@ -322,6 +323,11 @@ def terms_texts(terms: npt.NDArray[np.void]) -> dict[int, str]:
         ).decode()
         for entry in terms
     }
+
+
+def _both(one: str, other: str) -> str:
+    """Terms of one decision from two places."""
+    return encode_canonical({**msgspec.json.decode(one), **msgspec.json.decode(other)}).decode()
 
 
 def _sparse_strings(records: npt.NDArray[np.void], texts: dict[int, str]) -> pa.Array:

@@ -5,7 +5,8 @@ What it sends is engine.loop.ordering's, where it stands against the state engin
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import isfinite
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from engine.answers.prompts import Prompt
 from engine.config import parse_duration
+from engine.execution.journal_kinds import JournalKind
 from engine.execution.money import MONEY_DECIMALS
 from engine.execution.orders import State
 from engine.execution.state import MATCH_BOOK
@@ -24,6 +26,7 @@ from engine.loop.random import SeededRandom
 from engine.loop.series import Series
 from engine.model.errors import UsageError
 from engine.model.instruments import Instrument, Registry
+from engine.model.kinds import encode_canonical
 from engine.model.units import POWERS_OF_TEN
 from engine.model.words import word_of
 from engine.strategy.api import Book, OpenOrder, Quote
@@ -31,6 +34,7 @@ from engine.strategy.api import Book, OpenOrder, Quote
 if TYPE_CHECKING:
     from engine.loop.asking import Asking
 
+_SHAPED = (JournalKind.SUBMIT, JournalKind.REFUSED, JournalKind.AMEND, JournalKind.CANCEL)
 _LIVE, _DECISIONS = FIELD["live_orders"], FIELD["decisions"]
 _STATE_NAMES = {
     int(State.SUBMITTED): "submitted",
@@ -261,6 +265,20 @@ class LoopContext(Ordering):
         wait = parse_duration(timeout, f"ask(timeout={timeout!r})") if isinstance(timeout, str) else timeout
         self._act()
         return self.asking.ask(prompt, fields, about=who, timeout_ns=wait, default=default, sample=sample)
+
+    @contextmanager
+    def because(self, *tickets: int) -> Iterator[None]:
+        """Orders that are sent in this block name these questions in the journal."""
+        self._act()
+        self._keeper.drain_journal()  # so that all that the block decides is in the kernels' memory after it
+        before = self.memory.get("decisions")
+        try:
+            yield
+        finally:
+            text = encode_canonical({"because": list(tickets)}).decode()
+            for entry in self.memory.journal[: self.memory.get("journal_count")]:
+                if entry["number"] > before and entry["kind"] in _SHAPED:
+                    self._keeper.say_terms(int(entry["number"]), text)
 
     # --- words and rounding ---
 

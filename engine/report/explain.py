@@ -145,8 +145,9 @@ def _terms_words(record: dict[str, Any]) -> list[str]:
     def level(mantissa: int) -> str:
         return trim_decimal(mantissa, record["price_decimals"])
 
+    because = [f"because of question {', '.join(map(str, terms['because']))}"] if "because" in terms else []
     if kind == OrderKind.MARKET:
-        return ["market"]
+        return ["market", *because]
     if record["kind"] == JournalKind.TRIGGERED:
         return [f"at {level(record['price'])}"]
     said = {
@@ -159,7 +160,7 @@ def _terms_words(record: dict[str, Any]) -> list[str]:
         "when filled: order": terms.get("parent"),
         "one of the pair": terms.get("group"),
     }
-    return [name if what is True else f"{name} {what}" for name, what in said.items() if what]
+    return [name if what is True else f"{name} {what}" for name, what in said.items() if what] + because
 
 
 def decision_text(record: dict[str, Any]) -> str:

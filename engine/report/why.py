@@ -20,6 +20,7 @@ from engine.report.explain import (
     message_text,
     trigger_text,
 )
+from engine.report.questions import Asked, find_questions, question_record, question_text, tickets_of
 from engine.report.runs import JOURNAL_FILE, input_places, read_run
 from engine.report.verify import decisions_of
 
@@ -35,6 +36,7 @@ class Story:
     records: list[dict[str, Any]] = field(default_factory=list)
     messages: dict[int, FoundMessage] = field(default_factory=dict)  # by the decision's number
     notes: list[str] = field(default_factory=list)  # why a message is not among them
+    questions: dict[int, Asked] = field(default_factory=dict)  # by ticket: whose answers shaped it
 
 
 def explain_order(folder: Path, order: int) -> Story:
@@ -61,6 +63,9 @@ def explain_order(folder: Path, order: int) -> Story:
         for seq, number in places:
             if seq in found:
                 story.messages[number] = found[seq]
+    tickets = [ticket for entry in story.records if entry["kind"] in _OWN for ticket in tickets_of(entry)]
+    story.questions, problems = find_questions(folder, record, table, tickets)
+    story.notes += [problem for problem in problems if problem not in story.notes]
     return story
 
 
@@ -94,6 +99,11 @@ def why_text(story: Story) -> str:
             lines.append(f"  decided on: {trigger_text(record)}; the last message by then:")
             message = story.messages.get(record["number"])
             lines.append(message_text(message) if message else "  (none yet)")
+            lines += [
+                question_text(story.questions[ticket])
+                for ticket in tickets_of(record)
+                if ticket in story.questions
+            ]
     return "\n".join(lines)
 
 
@@ -103,6 +113,7 @@ def why_record(story: Story) -> dict[str, Any]:
         "run": story.run,
         "order": story.order,
         "notes": story.notes,
+        "questions": [question_record(asked) for asked in story.questions.values()],
         "decisions": [
             {
                 **record,

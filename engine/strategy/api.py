@@ -22,6 +22,7 @@ context, and that only knows what has been delivered. Light on purpose: msgspec 
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Protocol
 
 import msgspec
@@ -486,6 +487,12 @@ class Context(Protocol):
         `fields` fill the places of the prompt's text. on_answer hears of what came: the answer, or at the
         deadline the `default`, and then what comes later as late. The same question is asked once, and
         known again in every later run; another `sample` is another question.
+        """
+
+    def because(self, *tickets: int) -> AbstractContextManager[None]:
+        """`with ctx.because(answer.ticket): ctx.market(...)`: the order names the question in the journal.
+
+        `engine why` then leads from the order to what was asked, and to what Claude said.
         """
 
     def log(self, *values: object) -> None:

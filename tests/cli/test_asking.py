@@ -49,7 +49,8 @@ class Asking(engine.Strategy):
     def on_answer(self, ctx, answer):
         ctx.log(answer.ticket, answer.outcome, answer.value.rationale)
         if answer.value.sentiment > 0.1:
-            ctx.market(answer.about, 0.01)
+            with ctx.because(answer.ticket):
+                ctx.market(answer.about, 0.01)
 """
 
 
@@ -81,6 +82,12 @@ def test_a_session_is_answered_and_every_rerun_gives_the_same_without_asking(tmp
         rows = [row for batch in reader.batches() for row in rows_of_batch(batch) if row.kind is Kind.ANSWER]
     assert len(rows) == 5
     assert call("verify", folder, *mine, cwd=tmp_path).ok().json["same"]
+    told = call("why", folder, "1", cwd=tmp_path).ok().out
+    assert "shaped by" in told
+    assert "because of question" in told
+    assert "Headline: profit rises at price" in told
+    assert '"sentiment"' in told
+    assert '"type":"message"' in told.replace(" ", "")  # the API's own bytes
     log = f"{result['run_dir']}/log.arrow"
     again = call("backtest", log, "--with-commands", *mine, cwd=tmp_path).ok().json
     assert again["journal_hash"] == result["journal_hash"]
@@ -92,6 +99,9 @@ def test_a_session_is_answered_and_every_rerun_gives_the_same_without_asking(tmp
     assert stored["orders"] > 0
     assert (tmp_path / stored["run_dir"] / "answers").is_dir()
     assert call("verify", stored["run_dir"], *mine, cwd=tmp_path).ok().json["same"]
+    (question,) = call("why", stored["run_dir"], "1", "--json", cwd=tmp_path).ok().json["questions"]
+    assert question["outcome"] == "answered"
+    assert question["request"]["prompt"] == "sentiment"
 
 
 def test_without_an_answer_the_strategy_can_have_its_default(tmp_path: Path) -> None:

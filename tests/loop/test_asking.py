@@ -232,6 +232,43 @@ def test_the_hash_covers_what_was_asked(other: dict[str, Any]) -> None:
     assert run({1: other}, answers)[1].hash != run({1: {}}, answers)[1].hash
 
 
+# --- what an order was sent for ---
+
+
+class Because(Asker):
+    """Buys a second later, because of what it heard."""
+
+    def on_answer(self, ctx: Any, answer: Answer) -> None:
+        """Keep it, and act later."""
+        self.heard.append(answer)
+        ctx.at(at(3), "act")
+
+    def on_timer(self, ctx: Any, name: str) -> None:
+        """Act, or ask."""
+        if name != "act":
+            super().on_timer(ctx, name)
+            return
+        ctx.limit(ctx.instruments[0], 1, 98)
+        with ctx.because(*(answer.ticket for answer in self.heard)):
+            ctx.bracket(ctx.instruments[0], 1, 99, target=110, stop=90)
+            ctx.limit(ctx.instruments[0], 1, 5_000)
+        ctx.limit(ctx.instruments[0], 1, 97)
+
+
+def test_orders_of_a_block_name_the_questions_that_they_were_sent_for() -> None:
+    """All of a bracket, what was refused, and nothing before or after the block; with terms of their own."""
+    asker = Because({1: {}, 1.5: {}})
+    outcome = run_engine(
+        [BOOK, *(clock(second) for second in range(1, 5))], asker, settings(), answers=Store({"up": answer()})
+    )
+    sent = [d for d in outcome.journal if d.kind in {"submit", "refused"}]
+    named = [("because" in d.terms, d.kind, d.price) for d in sent]
+    assert [d for d in named if not d[0]] == [(False, "submit", 98), (False, "submit", 97)]
+    assert [d for d in named if d[0]][-1] == (True, "refused", 5_000)
+    assert len(named) >= 4
+    assert all('"because":[1,2]' in d.terms for d in sent if "because" in d.terms)
+
+
 # --- mistakes ---
 
 

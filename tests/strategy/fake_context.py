@@ -9,6 +9,7 @@ It promises nothing about venues, risk or latency; it only lets a strategy's own
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from msgspec import structs
@@ -242,6 +243,9 @@ class FakeContext:
         raise AssertionError(
             f"no questions here: {prompt.name} {about} {timeout} {default} {sample} {fields}"
         )
+
+    def because(self, *tickets: int) -> AbstractContextManager[None]:
+        raise AssertionError(f"no questions: {tickets}")
 
     def log(self, *values: object) -> None:
         self.lines.append(" ".join(map(str, values)))
