@@ -29,6 +29,7 @@ from engine.model.units import SECOND_NS
 
 ADDRESS = "https://api.anthropic.com"
 KEY_VARIABLE = "ANTHROPIC_API_KEY"
+ADDRESS_VARIABLE = "ANTHROPIC_BASE_URL"
 LOCAL_KEY = "local"  # for this machine's own server, which asks for none
 MAX_CONCURRENCY = 256
 MAX_ATTEMPTS = 20
@@ -60,7 +61,7 @@ class Secret:
 class AskingConfig(msgspec.Struct, frozen=True):
     """How Claude is asked, and for how much."""
 
-    base_url: str = ADDRESS
+    base_url: str = ""  # "": the environment's, or Anthropic's
     api_key: Secret | None = None  # None: the environment's
     concurrency: int = 8  # calls under way at once
     limit_s: float = 30.0  # from the question to the end of all patience
@@ -84,19 +85,12 @@ class Called(msgspec.Struct, frozen=True):
     headers: dict[str, str] = {}  # names in lower case
 
 
-def check_asking(config: AskingConfig) -> AskingConfig:
-    """The configuration; UsageError when it cannot be carried out."""
-    parts = urlsplit(config.base_url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise UsageError(f'the address of Claude, "{config.base_url}", is none', hint=f"write {ADDRESS}")
-    if parts.username or parts.password:
-        raise UsageError(
-            "the address of Claude has a user or a password in it", hint=f"set {KEY_VARIABLE} instead"
-        )
-    if parts.scheme == "http" and not is_loopback(config.base_url):
-        raise UsageError(
-            f"{config.base_url}: a key must not travel without encryption", hint="write https://…"
-        )
+def check_asking(config: AskingConfig, environment: Mapping[str, str] = os.environ) -> AskingConfig:
+    """The configuration with its address; UsageError when it cannot be carried out."""
+    if not config.base_url:
+        address = environment.get(ADDRESS_VARIABLE, "").strip() or ADDRESS
+        config = msgspec.structs.replace(config, base_url=address)
+    _check_address(config.base_url)
     for name, most in (("concurrency", MAX_CONCURRENCY), ("attempts", MAX_ATTEMPTS)):
         if not 1 <= getattr(config, name) <= most:
             raise UsageError(f"asking: {name} {getattr(config, name)}", hint=f"1 to {most}")
@@ -107,6 +101,18 @@ def check_asking(config: AskingConfig) -> AskingConfig:
         if getattr(config, name) < 0:
             raise UsageError(f"asking: {name} {getattr(config, name)}: a budget is not negative")
     return config
+
+
+def _check_address(base_url: str) -> None:
+    parts = urlsplit(base_url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise UsageError(f'the address of Claude, "{base_url}", is none', hint=f"write {ADDRESS}")
+    if parts.username or parts.password:
+        raise UsageError(
+            "the address of Claude has a user or a password in it", hint=f"set {KEY_VARIABLE} instead"
+        )
+    if parts.scheme == "http" and not is_loopback(base_url):
+        raise UsageError(f"{base_url}: a key must not travel without encryption", hint="write https://…")
 
 
 def key_for(config: AskingConfig, environment: Mapping[str, str] = os.environ) -> Secret:
@@ -137,7 +143,10 @@ def check_package() -> None:
 
 
 def open_client(config: AskingConfig, key: Secret) -> Any:
-    """An `anthropic.AsyncAnthropic` that makes one attempt a call. Imports the library."""
+    """An `anthropic.AsyncAnthropic` that makes one attempt a call. Imports the library.
+
+    `config` is as `check_asking` gave it.
+    """
     import anthropic
     import httpx2
 

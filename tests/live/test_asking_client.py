@@ -45,17 +45,25 @@ WRONG = [
 def test_settings_that_cannot_be_carried_out_are_refused(settings: dict[str, Any], said: str) -> None:
     """Each names the setting and its value; a password in an address is not repeated."""
     with pytest.raises(UsageError, match=said) as caught:
-        check_asking(AskingConfig(**settings))
+        check_asking(AskingConfig(**settings), {})
     assert "pass@" not in str(caught.value)
+
+
+def test_the_address_comes_from_the_environment() -> None:
+    """Of the configuration first, then of the environment, then Anthropic's own."""
+    environment = {"ANTHROPIC_BASE_URL": "https://gateway.example"}
+    assert check_asking(AskingConfig(base_url=LOCAL), environment).base_url == LOCAL
+    assert check_asking(AskingConfig(), environment).base_url == "https://gateway.example"
+    assert check_asking(AskingConfig(), {}).base_url == "https://api.anthropic.com"
 
 
 def test_the_key_comes_from_the_environment() -> None:
     """Of the configuration first, then of the environment; without one, an error that says what to set."""
     environment = {"ANTHROPIC_API_KEY": f" {KEY}\n"}
-    assert key_for(AskingConfig(), environment).reveal() == KEY
+    assert key_for(check_asking(AskingConfig(), {}), environment).reveal() == KEY
     assert key_for(AskingConfig(api_key=Secret("other")), environment).reveal() == "other"
     with pytest.raises(UsageError, match="ANTHROPIC_API_KEY is not set") as caught:
-        key_for(AskingConfig(), {})
+        key_for(check_asking(AskingConfig(), {}), {})
     assert "export ANTHROPIC_API_KEY" in caught.value.hint
 
 
@@ -68,7 +76,7 @@ def test_a_local_server_never_sees_the_real_key() -> None:
 def test_a_key_with_impossible_characters_is_not_repeated(key: str) -> None:
     """It would break the header; the error does not show it."""
     with pytest.raises(UsageError, match="characters that no key has") as caught:
-        key_for(AskingConfig(), {"ANTHROPIC_API_KEY": key})
+        key_for(check_asking(AskingConfig(), {}), {"ANTHROPIC_API_KEY": key})
     assert key not in str(caught.value)
 
 
@@ -150,6 +158,6 @@ def test_the_environment_decides_about_proxies_elsewhere() -> None:
 def test_scrubbing(monkeypatch: pytest.MonkeyPatch, words: str, shown: str) -> None:
     """The key itself and whatever looks like one are hidden, ordinary words are not."""
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
-    caller = Caller(AskingConfig())
+    caller = Caller(AskingConfig(base_url="https://api.anthropic.com"))
     caller.check()
     assert caller.scrub(words) == shown

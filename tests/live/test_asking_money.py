@@ -10,6 +10,7 @@ import pytest
 
 from engine.answers.breaker import BreakerSettings
 from engine.model.kinds import AnswerData
+from engine.model.units import SECOND_NS
 from tests.helpers.asking import COST, MOST, NOON, WELL, Desk, play, question
 from tests.helpers.scripted_api import (
     ScriptedApi,
@@ -98,6 +99,19 @@ def test_a_second_attempt_needs_a_budget_of_its_own() -> None:
         assert "no further attempt: the budget of this day is" in answer.error
 
     play([drops, answers(WELL)], story, per_day_nano_usd=2 * MOST - 1)
+
+
+def test_a_trial_that_the_budget_forbids_is_made_by_the_next_question() -> None:
+    """The breaker waits for a verdict, and does not wait for ever for one that cannot come."""
+
+    async def story(desk: Desk, _: ScriptedApi) -> None:
+        first = await desk.ask()
+        assert "no further attempt: the budget of this day is" in first.error
+        desk.time_ns += 86_400 * SECOND_NS
+        assert (await desk.ask()).outcome == "answered"
+
+    brief = BreakerSettings(failures=1, pause_ns=1)
+    play([drops, answers(WELL)], story, per_day_nano_usd=2 * MOST - 1, breaker=brief)
 
 
 @pytest.mark.parametrize("seed", range(4))
