@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -57,7 +56,7 @@ def asking_config(options: dict[str, Any], loaded: LoadedStrategy) -> AskingConf
         raise UsageError(f"--budget {options['budget']}: nothing could be asked", hint="--budget 0.50")
     config = client.check_asking(
         client.AskingConfig(
-            base_url=options["claude_url"] or os.environ.get(ADDRESS_VARIABLE, "") or client.ADDRESS,
+            base_url=options["claude_url"],
             limit_s=options["asking_limit"],
             per_run_nano_usd=limit,
         )

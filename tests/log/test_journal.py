@@ -99,6 +99,22 @@ def terms(*entries: tuple[int, int]) -> np.ndarray[Any, Any]:
     return made
 
 
+def test_terms_from_two_places_are_one(tmp_path: Path) -> None:
+    """What a kernel says of an order and what the runner adds; either alone stands as it is."""
+    path = tmp_path / "journal.arrow"
+    journal = Journal(path)
+    said = {2: '{"because":[1]}', 3: '{"because":[2]}'}
+    journal.append(records(3), KEYS, terms((1, 51), (2, 52)), said)
+    head = journal.close()
+    table = read_journal(path)
+    assert table["terms"].to_pylist() == [
+        '{"group":7,"stop":51}',
+        '{"because":[1],"group":7,"stop":52}',
+        '{"because":[2]}',
+    ]
+    assert hash_of_table(table) == head
+
+
 def test_terms_are_hashed_where_their_decision_stands(tmp_path: Path) -> None:
     """However the records were cut; another stop, or the stop of another decision, is another hash."""
     made = records(6)
