@@ -60,9 +60,9 @@ def made(numbers: range) -> Iterator[Any]:
 
 def store_of(answers: int, files: int) -> Path:
     """A folder with so many answers in so many files, made once."""
-    from engine.answers.files import write_answers
+    from engine.answers.files import STORE_VERSION, write_answers
 
-    folder = CACHE / f"answers-{answers}-{files}"
+    folder = CACHE / f"answers-{STORE_VERSION}-{answers}-{files}"
     if len(list(folder.glob("*.arrow"))) == files:
         return folder
     print(f"making {answers:,} answers in {files} files", file=sys.stderr, flush=True)

@@ -112,7 +112,7 @@ class AnswerFile:
         count: int = self._file.num_record_batches
         for number in range(count):
             batch, metadata = self._file.get_batch_with_custom_metadata(number)
-            note = msgspec.json.decode((metadata or {}).get(_NOTE_KEY, b""), type=_Note)
+            note = msgspec.json.decode((metadata or {}).get(_NOTE_KEY, b"null"), type=_Note | None)
             if note != _Note(self.rows, batch.num_rows, number == count - 1) or not batch.num_rows:
                 raise ValueError(f"batch {number} is not the one that was written there")
             self._starts.append(self.rows)
@@ -211,13 +211,16 @@ def write_answers(folder: Path, answers: Iterable[StoredAnswer], *, name: str = 
     The file's name is `name`, or made of the first record's day and of the content. Raises EngineError when
     the disk does not take it; then nothing is left behind.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     rows = iter(answers)
     batch = _next_batch(rows)
     if batch is None:
         return None
     header = msgspec.json.encode(_Header(STORE_VERSION))
-    handle, temporary_name = tempfile.mkstemp(".tmp", ".answers.", folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, temporary_name = tempfile.mkstemp(".tmp", ".answers.", folder)
+    except OSError as error:
+        raise _cannot_write(folder, error) from None
     temporary = Path(temporary_name)
     try:
         digest = blake2b(digest_size=8)
@@ -241,14 +244,18 @@ def write_answers(folder: Path, answers: Iterable[StoredAnswer], *, name: str = 
         temporary.replace(path)
         _sync(folder)
     except OSError as error:
-        raise EngineError(
-            f"{folder}: answers cannot be written: {error.strerror or error}",
-            hint="free some space or choose another folder; what was there before is as it was",
-        ) from None
+        raise _cannot_write(folder, error) from None
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
     return path
+
+
+def _cannot_write(folder: Path, error: OSError) -> EngineError:
+    return EngineError(
+        f"{folder}: answers cannot be written: {error.strerror or error}",
+        hint="free some space or choose another folder; what was there before is as it was",
+    )
 
 
 def _next_batch(answers: Iterator[StoredAnswer]) -> pa.RecordBatch | None:

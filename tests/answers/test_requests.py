@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engine.answers.prompts import Prompt
@@ -111,6 +111,7 @@ def test_the_order_of_messages_matters() -> None:
     assert len(keys) == 2
 
 
+@settings(deadline=None)
 @given(QUESTIONS, QUESTIONS)
 @example(("a", 1, 0, "", "x", "y", 16), ("a", 1, 0, "", "xy", "", 16))
 @example(("a", 1, 0, "x", "", "", 16), ("a", 1, 0, "", "x", "", 16))
@@ -122,6 +123,7 @@ def test_two_questions_never_share_a_key(one: Any, other: Any) -> None:
     assert (first == second) == same_words
 
 
+@settings(deadline=None)
 @given(QUESTIONS)
 def test_a_request_is_read_back_as_it_was(question: Any) -> None:
     """The canonical form loses nothing, so a log can fill a store by itself."""

@@ -11,7 +11,7 @@ import msgspec
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.answers import files
@@ -168,6 +168,7 @@ def test_the_earliest_of_different_answers_is_served(tmp_path: Path) -> None:
     assert store.versions(early.key) == [early, late]
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     st.lists(
         st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from(["x", "y"]), st.integers(0, 2)),

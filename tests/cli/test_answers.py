@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from engine.answers.store import AnswerStore
-from engine.cli.answers import usd
+from engine.cli.answers_list import usd
 from engine.ingest.answers import answers_of
 from engine.log.schema import LogHeader
 from engine.model.kinds import AttemptData
@@ -144,6 +144,20 @@ def test_a_log_that_is_being_written_is_read_as_far_as_it_goes(here: Path) -> No
     assert "1 added" in done.out
 
 
+def test_a_log_without_answers_makes_no_store(tmp_path: Path) -> None:
+    """Nothing to keep, nothing made."""
+    make_log(tmp_path / "a.arrow", [trade(1)])
+    out = call("answers", "import", "a.arrow", cwd=tmp_path).ok().out
+    assert "a.arrow: 0 answers, 0 added" in out
+    assert [path.name for path in tmp_path.iterdir()] == ["a.arrow"]
+
+
+def test_a_folder_that_cannot_be_made_is_named(here: Path) -> None:
+    """Where a file stands in the way, or the disk refuses."""
+    done = call("answers", "import", "a.arrow", "--answers-folder", "a.arrow/answers", cwd=here)
+    assert (done.code, "a.arrow/answers: answers cannot be written" in done.err) == (1, True), done
+
+
 @pytest.mark.parametrize("name", ["absent.arrow", "text.arrow"])
 def test_what_is_no_log_is_named(here: Path, name: str) -> None:
     """A file that is not there, and one that is something else."""
@@ -244,6 +258,16 @@ def test_show_as_json_has_the_request_as_an_object(here: Path) -> None:
     assert answer["cost_nano_usd"] == 22_000
 
 
+def test_words_of_others_cannot_command_a_terminal(tmp_path: Path) -> None:
+    """Escape sequences in a headline, an answer or an error are printed as what they are."""
+    nasty = "\x1b[2J\x1b]0;owned\x07\u202e"
+    AnswerStore(tmp_path / STORE).add([kept(nasty, text=nasty, error=nasty)])
+    for arguments in (("show", kept(nasty).key[:8]), ("list", "--each"), ("show", kept(nasty).key, "--json")):
+        out = call("answers", *arguments, cwd=tmp_path).ok().out
+        assert "owned" in out
+        assert not {"\x1b", "\x07"} & set(out)
+
+
 @pytest.mark.parametrize(
     ("key", "said"),
     [
@@ -301,7 +325,7 @@ def test_an_export_of_one_prompt_has_only_that(here: Path) -> None:
         (("a.arrow",), "exists already"),
         (("data/answers/all.arrow",), "lies in the store itself"),
         (("b.arrow", "--prompt", "none"), "has no answer to a prompt none"),
-        (("b.arrow", "--answers-folder", "nowhere"), "has no answer"),
+        (("new/b.arrow", "--answers-folder", "nowhere"), "has no answer"),
         (("b.arrow", "--answers-folder", "a.arrow"), "is a file, not a folder"),
     ],
 )

@@ -12,6 +12,7 @@ import pytest
 
 from engine import __version__
 from engine.cli import main as module
+from engine.cli.answers import COMMANDS as ANSWERS_COMMANDS
 from engine.cli.log import COMMANDS as LOG_COMMANDS
 from engine.cli.main import COMMANDS, cli, main
 from engine.model.errors import (
@@ -29,6 +30,8 @@ from tests.helpers.command import ENGINE, call
 HEAVY = ("numpy", "pyarrow", "numba", "polars", "duckdb", "websockets", "httpx2", "rich", "asyncio")
 TABLES: dict[tuple[str, ...], tuple[str, str, str]] = {(name,): entry for name, entry in COMMANDS.items()}
 TABLES |= {("log", name): entry for name, entry in LOG_COMMANDS.items()}
+TABLES |= {("answers", name): entry for name, entry in ANSWERS_COMMANDS.items()}
+GROUPS = (("log",), ("answers",))
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -61,7 +64,7 @@ def test_every_command_explains_itself(words: tuple[str, ...], tmp_path: Path) -
             assert parameter.opts[0] in done.out
 
 
-@pytest.mark.parametrize("words", [words for words in TABLES if words != ("log",)], ids=" ".join)
+@pytest.mark.parametrize("words", [words for words in TABLES if words not in GROUPS], ids=" ".join)
 def test_every_command_has_json(words: tuple[str, ...]) -> None:
     """Each command that reports takes --json."""
     path, name, _ = TABLES[words]
