@@ -11,6 +11,7 @@ import engine
 
 # A strategy author's names. Adding one is a promise, removing one breaks strategies: change it here too.
 EXPORTS = [
+    "Answer",
     "Atr",
     "Bar",
     "Bollinger",
@@ -27,6 +28,7 @@ EXPORTS = [
     "OpenOrder",
     "OrderFlowImbalance",
     "OrderUpdate",
+    "Prompt",
     "Quote",
     "RealisedVolatility",
     "RollingMax",

@@ -14,7 +14,9 @@ from engine.cli.answers import COMMANDS, answers
 from engine.model.kinds import ANSWER_OUTCOMES, AnswerData, AttemptData
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-STORE = (DOCS / "claude.md").read_text(encoding="utf-8").partition("## The answer store")[2]
+STORE = (
+    (DOCS / "claude.md").read_text(encoding="utf-8").partition("## The answer store")[2].partition("\n## ")[0]
+)
 ROW = (DOCS / "log-format.md").read_text(encoding="utf-8").partition("### Answers in a log")[2]
 ROW = ROW.partition("### Flags")[0]
 
