@@ -17,6 +17,8 @@ from engine.model.errors import UsageError
 
 MODEL = "claude-haiku-5-5"
 _MOST_TOKENS = 64_000
+# Of JSON schema, what structured answers may be described with.
+_KEYWORDS = ("$ref", "additionalProperties", "const", "description", "enum", "required", "title", "type")
 
 
 class Prompt(msgspec.Struct, frozen=True):
@@ -87,14 +89,41 @@ def _check_places(name: str, text: str) -> None:
 
 @cache
 def schema_of(answer: type[msgspec.Struct]) -> dict[str, Any]:
-    """JSON schema of an answer: every field required, nothing besides them. Raises UsageError."""
+    """JSON schema of an answer, as the API takes it: every field required, nothing besides them.
+
+    What the API does not take as a rule (ranges, lengths, patterns) it is told in words, in the field's
+    description; whether an answer keeps to it is looked at when it comes. Raises UsageError for a type that
+    has no schema, or one that refers to itself.
+    """
     try:
         (schema,), parts = msgspec.json.schema_components([answer], ref_template="#/$defs/{name}")
     except TypeError as error:
         raise UsageError(f"the answer type {answer.__name__} has no schema: {error}") from None
-    top = parts.pop(schema["$ref"].rpartition("/")[2])
-    for part in (top, *parts.values()):
-        if part.get("type") == "object":
-            part["additionalProperties"] = False
-            part["required"] = sorted(part.get("properties", {}))
-    return {**top, **({"$defs": parts} if parts else {})}
+    name = schema["$ref"].rpartition("/")[2]
+    if f'"#/$defs/{name}"' in msgspec.json.encode(parts).decode():
+        raise UsageError(f"the answer type {answer.__name__} refers to itself", hint="a list of plain fields")
+    top = _taken(parts.pop(name))
+    return {**top, **({"$defs": {part: _taken(parts[part]) for part in parts}} if parts else {})}
+
+
+def _taken(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema in keywords that the API takes, the others in words."""
+    kept: dict[str, Any] = {}
+    said: list[str] = []
+    for word, value in schema.items():
+        if word == "properties":
+            kept[word] = {name: _taken(field) for name, field in value.items()}
+        elif word in ("items", "additionalProperties") and isinstance(value, dict):
+            kept[word] = _taken(value)
+        elif word in ("anyOf", "allOf"):
+            kept[word] = [_taken(one) for one in value]
+        elif word in _KEYWORDS:
+            kept[word] = value
+        elif word != "default":  # no field may be left out
+            said.append(f"{word}: {value}")
+    if kept.get("type") == "object" and "properties" in kept:
+        kept["additionalProperties"] = False
+        kept["required"] = sorted(kept["properties"])
+    if said:
+        kept["description"] = " ".join(filter(None, (kept.get("description", ""), f"{{{', '.join(said)}}}")))
+    return kept
