@@ -30,7 +30,7 @@ _LISTED = frozenset(
         *(f"math:{name}" for name in ("sqrt", "floor", "ceil", "fabs", "exp", "log", "hypot", "copysign")),
     }
 )
-_SHOWN = ("engine.market.", "engine.strategy.api", "engine.model.instruments")
+_SHOWN = ("engine.market.", "engine.strategy.api", "engine.strategy.events", "engine.model.instruments")
 _OWN = "strategy"
 
 
