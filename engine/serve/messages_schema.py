@@ -10,11 +10,15 @@ Fields it knows by name get what the rule read:
 Every other field gets the plainest value of its type: a number 0 or the nearest in its range, a text "",
 false, the first of an enumeration, an empty array, an object filled in turn. All properties are filled,
 required or not. What it cannot fill (a pattern, a reference that leads nowhere) is refused, with its path.
+
+Limits may stand in words at the end of a field's description, "{minimum: 1, maximum: 5}", as clients write
+those that the API does not take as a rule: they are kept all the same.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 from engine.serve.messages_rule import OTHER, Reading
@@ -26,6 +30,11 @@ _RATIONALE = ("rationale", "reason", "reasoning", "explanation", "summary")
 _DEEPEST = 32
 _MOST_VALUES = 10_000
 _FORMATS = {"date-time": "1970-01-01T00:00:00Z", "date": "1970-01-01", "time": "00:00:00Z"}
+_WORDED = re.compile(r"\{([^{}]*)\}$")
+_LIMIT = re.compile(
+    r"\b(minimum|maximum|exclusiveMinimum|exclusiveMaximum|minLength|maxLength|minItems): "
+    r"(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?=,|$)"
+)
 _MERGER_NAMES = ("ma", "manda", "mergers", "merger", "mergersandacquisitions", "mergersacquisitions")
 
 
@@ -53,7 +62,7 @@ class _Filler:
         self._values += 1
         if self._values > _MOST_VALUES:
             raise SchemaError(path, f"more than {_MOST_VALUES:,} values")
-        plain = self._resolved(schema, path, depth)
+        plain = _with_words(self._resolved(schema, path, depth))
         if "const" in plain:
             return plain["const"]
         if "enum" in plain:
@@ -177,6 +186,18 @@ class _Filler:
             text = _FORMATS.get(str(schema.get("format")), "")
         text = text.ljust(_size(schema, "minLength", path), ".")
         return text[: _size(schema, "maxLength", path)] if "maxLength" in schema else text
+
+
+def _with_words(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema with the limits that its description ends with."""
+    words = _WORDED.search(str(schema.get("description", "")))
+    if words is None:
+        return schema
+    limits = {name: float(text) for name, text in _LIMIT.findall(words[1])}
+    worded = {name: int(value) if value.is_integer() else value for name, value in limits.items()}
+    if re.search(r"\bpattern: ", words[1]):
+        worded["pattern"] = ""  # whatever it is, it cannot be filled
+    return {**worded, **schema}
 
 
 def _plain(member: object) -> str:
