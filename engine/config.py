@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -250,6 +251,7 @@ _UNITS = {
 }
 
 
+@lru_cache(maxsize=64)  # strategies name the same few again and again
 def parse_duration(text: str, what: str = "duration") -> int:
     """Nanoseconds of "20ms", "1.5s", "0"; UsageError otherwise."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(ns|us|ms|s|m|h)?", text.strip())

@@ -7,7 +7,7 @@ exactly that is no answer, however it came about: so nothing that a headline say
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from string import Formatter
 from typing import Any
 
@@ -48,17 +48,14 @@ class Prompt(msgspec.Struct, frozen=True):
     @property
     def places(self) -> tuple[str, ...]:
         """Names of the places in its text, each once, in their order."""
-        found: dict[str, None] = {}
-        for _, name, _, _ in Formatter().parse(self.text):
-            if name:
-                found[name] = None
-        return tuple(found)
+        return _places_of(self.text)
 
     def filled(self, fields: dict[str, object]) -> str:
         """The question. Raises UsageError where a place is not filled, or a value has none."""
-        places = set(self.places)
-        if places != set(fields):
-            lacking, strange = sorted(places - set(fields)), sorted(set(fields) - places)
+        places = self.places
+        if len(places) != len(fields) or not all(name in fields for name in places):
+            lacking = sorted(name for name in places if name not in fields)
+            strange = sorted(name for name in fields if name not in places)
             said = [f"{name} is not given" for name in lacking] + [f"no place for {name}" for name in strange]
             raise UsageError(
                 f"prompt {self.name}: {', '.join(said)}",
@@ -71,6 +68,11 @@ class Prompt(msgspec.Struct, frozen=True):
                 f"prompt {self.name}: a value does not fit its place: {error}",
                 hint="what follows : in a place is a format of Python's",
             ) from None
+
+
+@lru_cache
+def _places_of(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for _, name, _, _ in Formatter().parse(text) if name))
 
 
 def _check_places(name: str, text: str) -> None:

@@ -7,6 +7,7 @@ not matter, one character of any of them does. Asking again on purpose is anothe
 
 from __future__ import annotations
 
+from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
@@ -16,8 +17,8 @@ from engine.answers.prompts import Prompt, schema_of
 from engine.model.kinds import encode_canonical
 
 
-class Request(msgspec.Struct, frozen=True):
-    """One question. `body` is what the Messages API is sent."""
+class Request(msgspec.Struct, frozen=True, dict=True):
+    """One question. `body` is what the Messages API is sent; nobody changes it."""
 
     prompt: str
     version: int
@@ -28,7 +29,7 @@ class Request(msgspec.Struct, frozen=True):
         """The request as it is hashed and kept: JSON with sorted keys."""
         return encode_canonical(self)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """64 hexadecimal digits."""
         return sha256(self.canonical()).hexdigest()

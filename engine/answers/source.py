@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from engine.answers.copying import copy_answers
 from engine.answers.requests import Request
 from engine.answers.store import AnswerStore
-from engine.answers.stored import StoredAnswer
 from engine.model.kinds import AnswerData
 
 RUN_ANSWERS = "answers"  # folder in a run's folder
@@ -21,18 +21,19 @@ class StoreSource:
 
     def __init__(self, store: AnswerStore) -> None:
         self._store = store
-        self._given: dict[str, StoredAnswer] = {}
+        self._given: dict[str, AnswerData] = {}
 
     def find(self, request: Request) -> AnswerData | None:
         """The answer that is served for a request; the same one each time, whatever the store gets."""
         key = request.key
-        found = self._given.get(key) or self._store.get(key)
-        if found is None:
-            return None
-        self._given[key] = found
-        return found.data
+        if key not in self._given:
+            found = self._store.get(key)
+            if found is None:
+                return None
+            self._given[key] = found.data
+        return self._given[key]
 
     def keep(self, run: Path) -> None:
         """Put the answers that were given into a run's folder. Raises EngineError if that fails."""
         if self._given:
-            AnswerStore(run / RUN_ANSWERS).add(self._given.values())
+            copy_answers(self._store, self._given, run / RUN_ANSWERS)

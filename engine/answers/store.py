@@ -72,7 +72,7 @@ class AnswerStore:
 
         Raises InputError when its row is damaged.
         """
-        rows = self._rows(bytes.fromhex(key))
+        rows = self.places(key)
         if not rows:
             return None
         if len(rows) == 1:
@@ -80,9 +80,13 @@ class AnswerStore:
             return file.answer(row)
         return versions_of([file.answer(row) for file, row in rows])[0]
 
+    def places(self, key: str) -> list[tuple[AnswerFile, int]]:
+        """Where a key stands: files and rows of them."""
+        return self._rows(bytes.fromhex(key))
+
     def versions(self, key: str) -> list[StoredAnswer]:
         """All different answers to the question of a key, the one that is served first."""
-        return versions_of([file.answer(row) for file, row in self._rows(bytes.fromhex(key))])
+        return versions_of([file.answer(row) for file, row in self.places(key)])
 
     def samples(self, request: Request) -> Iterator[StoredAnswer]:
         """Answers to one question asked again and again: samples 0, 1, 2, … up to the first missing."""
@@ -140,10 +144,16 @@ class AnswerStore:
         """Those of a block that are to be written, by key."""
         done.answers += len(block)
         fresh: list[StoredAnswer] = []
-        block.sort(key=lambda answer: (answer.key, answer.rank))
+        block.sort(key=lambda answer: answer.key)
         for key, group in groupby(block, key=lambda answer: answer.key):
             given = list(group)
-            known = {answer.content: answer.rank for answer in self.versions(key)}
+            before_them = self.versions(key)
+            if len(given) == 1 and not before_them:  # nothing to compare it with
+                done.added += 1
+                fresh.append(given[0])
+                continue
+            given.sort(key=lambda answer: answer.rank)
+            known = {answer.content: answer.rank for answer in before_them}
             for answer in given:
                 before = known.get(answer.content)
                 if before is not None and before <= answer.rank:

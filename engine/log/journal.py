@@ -94,41 +94,39 @@ class JournalHash:
         self, records: npt.NDArray[np.void], keys: Sequence[str], terms: dict[int, str] | None = None
     ) -> None:
         """Take records whose `instrument` is an index into `keys`; `terms` are texts by decision number."""
-        if terms and len(records):
-            # Each text comes after its own record, wherever the records were cut.
-            start, base = 0, int(records[0]["number"])
-            for number, text in sorted(terms.items()):
-                stop = number - base + 1
-                self._define_and_take(records[start:stop], keys)
-                self._hash.update(b"terms\0" + text.encode() + b"\0")
-                start = stop
-            records = records[start:]
-        self._define_and_take(records, keys)
+        if not len(records):
+            return
+        packed = np.zeros(len(records), dtype=HASHED)
+        for name in _SAME:
+            packed[name] = records[name]
+        # Texts stand between records, wherever the records were cut: instruments before, terms after theirs.
+        texts = self._define(records["instrument"], packed, keys)
+        base = int(records[0]["number"])
+        texts += [
+            (number - base + 1, b"terms\0" + text.encode() + b"\0") for number, text in (terms or {}).items()
+        ]
+        start = 0
+        for stop, text in sorted(texts, key=lambda entry: entry[0]):
+            self._hash.update(packed[start:stop].data)
+            self._hash.update(text)
+            start = stop
+        self._hash.update(packed[start:].data)
 
-    def _define_and_take(self, records: npt.NDArray[np.void], keys: Sequence[str]) -> None:
-        numbers = records["instrument"]
+    def _define(
+        self, numbers: npt.NDArray[np.int32], packed: npt.NDArray[np.void], keys: Sequence[str]
+    ) -> list[tuple[int, bytes]]:
+        """Fill in the instruments; what is hashed before the first record of each that is new, by place."""
         ordinal_of = np.array([self._ordinals.get(key, -1) for key in keys], dtype=np.int32)
         unknown = np.flatnonzero(ordinal_of[numbers] < 0)
-        start = 0
+        texts = []
         if len(unknown):
-            # An instrument is defined in the hash where it first appears.
             _, first = np.unique(numbers[unknown], return_index=True)
-            for stop in np.sort(unknown[first]).tolist():
-                self._take(records[start:stop], ordinal_of)
-                index = int(numbers[stop])
-                key = keys[index]
-                ordinal_of[index] = self._ordinals.setdefault(key, len(self._ordinals))
-                self._hash.update(b"instrument\0" + key.encode() + b"\0")
-                start = stop
-        self._take(records[start:], ordinal_of)
-
-    def _take(self, records: npt.NDArray[np.void], ordinal_of: npt.NDArray[np.int32]) -> None:
-        if len(records):
-            packed = np.zeros(len(records), dtype=HASHED)
-            for name in _SAME:
-                packed[name] = records[name]
-            packed["instrument"] = ordinal_of[records["instrument"]]
-            self._hash.update(packed.data)
+            for place in np.sort(unknown[first]).tolist():
+                index = int(numbers[place])
+                ordinal_of[index] = self._ordinals.setdefault(keys[index], len(self._ordinals))
+                texts.append((place, b"instrument\0" + keys[index].encode() + b"\0"))
+        packed["instrument"] = ordinal_of[numbers]
+        return texts
 
     def head(self) -> str:
         """The hash of everything taken so far, 64 hex digits."""

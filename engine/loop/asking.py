@@ -133,11 +133,12 @@ class Asking:
         one = _Open(self._tickets, prompt, request.key, about, default, now)
         self._record(one, timeout_ns)
         self._open[one.ticket] = one
-        self._schedule(now + timeout_ns, one.ticket, None)
+        found = None if self._source is None else self._source.find(request)
+        if found is None or found.latency_ns >= timeout_ns:  # or the deadline would find nothing to do
+            self._schedule(now + timeout_ns, one.ticket, None)
         if self._source is None:
             self.outbox.append(Question(one.ticket, request, now))
             return one.ticket
-        found = self._source.find(request)
         if found is not None:
             self._schedule(now + max(1, found.latency_ns), one.ticket, found)
             return one.ticket
