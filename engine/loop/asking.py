@@ -68,6 +68,18 @@ class _Open:
     expired: bool = False
 
 
+class Figures(msgspec.Struct):
+    """What the questions of a run came to."""
+
+    asked: int = 0
+    models: dict[str, int] = {}  # how often each was asked
+    outcomes: dict[str, int] = {}  # what the strategy was told first: the answer's, or "deadline"
+    late: int = 0  # answers after the default
+    cost_nano_usd: int = 0  # of the answers that came, when they were bought
+    unasked: int = 0  # ANSWER rows that answer no open question of this run
+    lacking: int = 0  # questions that the source had no answer to
+
+
 class Asking:
     """The questions of one run."""
 
@@ -84,8 +96,7 @@ class Asking:
     ) -> None:
         """`missing` is "error" or "default": what a question is that the source has no answer to."""
         self.outbox: list[Question] = []  # without a source: questions that nobody has taken yet
-        self.unasked = 0  # ANSWER rows that answer no open question of this run
-        self.lacking = 0  # questions that the source had no answer to
+        self.figures = Figures()
         self._caller = caller
         self._memory = memory
         self._registry = registry
@@ -94,7 +105,6 @@ class Asking:
         self._source = source
         self._missing = missing
         self._on_answer = caller.handler("on_answer")
-        self._tickets = 0
         self._open: dict[int, _Open] = {}
         self._due: dict[int, list[tuple[int, AnswerData | None]]] = {}  # None: the deadline
 
@@ -128,9 +138,11 @@ class Asking:
                 f"ask({prompt.name}, timeout=...): a timeout is positive", hint='timeout="200ms"'
             )
         request = request_of(prompt, fields, sample=sample)
-        self._tickets += 1
+        figures = self.figures
+        figures.asked += 1
+        figures.models[prompt.model] = figures.models.get(prompt.model, 0) + 1
         now = self._memory.get("now")
-        one = _Open(self._tickets, prompt, request.key, about, default, now)
+        one = _Open(figures.asked, prompt, request.key, about, default, now)
         self._record(one, timeout_ns)
         self._open[one.ticket] = one
         found = None if self._source is None else self._source.find(request)
@@ -142,7 +154,7 @@ class Asking:
         if found is not None:
             self._schedule(now + max(1, found.latency_ns), one.ticket, found)
             return one.ticket
-        self.lacking += 1
+        figures.lacking += 1
         if self._missing == "error":
             asked = request.body["messages"][0]["content"]
             raise EngineError(
@@ -205,18 +217,23 @@ class Asking:
         """An ANSWER row. One that answers nothing that is open here is counted and left."""
         one = self._open.get(data.ticket)
         if self._source is not None or one is None or one.key != data.key:
-            self.unasked += 1
+            self.figures.unasked += 1
             return
         self._deliver(one, data)
 
     def _deliver(self, one: _Open, data: AnswerData) -> None:
         del self._open[one.ticket]
+        self.figures.cost_nano_usd += data.cost_nano_usd
         value, outcome, reason = read_answer(one.prompt, data, one.default)
         self._call(one, value, outcome, reason, late=one.expired)
 
     def _call(self, one: _Open, value: Any, outcome: str, reason: str, *, late: bool) -> None:
         assert self._on_answer is not None
         memory = self._memory
+        if late:
+            self.figures.late += 1
+        else:
+            self.figures.outcomes[outcome] = self.figures.outcomes.get(outcome, 0) + 1
         memory.set("trigger", TRIGGER_ANSWER)
         memory.set("trigger_id", one.ticket)
         now = memory.get("now")
@@ -228,13 +245,13 @@ class Asking:
     # --- snapshots ---
 
     def kept(self) -> dict[str, Any]:
-        """How many were asked, as plain values; open ones cannot be kept (`open`)."""
-        return {"tickets": self._tickets, "unasked": self.unasked, "lacking": self.lacking}
+        """Their figures, as plain values; open ones cannot be kept (`open`)."""
+        kept: dict[str, Any] = msgspec.to_builtins(self.figures)
+        return kept
 
     def put_back(self, kept: dict[str, Any]) -> None:
         """Take what `kept` gave in another process."""
-        self._tickets = kept["tickets"]
-        self.unasked, self.lacking = kept["unasked"], kept["lacking"]
+        self.figures = msgspec.convert(kept, Figures)
 
 
 def read_answer(prompt: Prompt, data: AnswerData, default: Any) -> tuple[Any, str, str]:

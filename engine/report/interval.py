@@ -30,6 +30,7 @@ HEADLINE = (
     "orders",
     "fills",
     "fills_by_reason",
+    "hindsight",
     "position",
     "journal_hash",
 )
@@ -81,6 +82,10 @@ def interval_table(summary: IntervalSummary) -> str:
         ("fills", [f"{h['fills']:,}" for h in each.values()]),
         ("files", [h["run_dir"] for h in each.values()]),
     ]
+    for side, name in (("after", "P&L unknown to it"), ("before", "P&L contaminated")):
+        parts = [getattr(h["hindsight"], side, None) for h in each.values()]
+        if any(parts):
+            rows.insert(2, (name, ["none" if part is None else f"{part.pnl:+,.2f}" for part in parts]))
     width = max(len(name) for name, _ in rows)
     column = max(len(cells[0]) for _, cells in rows)
     over = f" over {', '.join(summary.inputs)}" if summary.inputs else ""

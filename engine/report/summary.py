@@ -1,15 +1,13 @@
 """What a run came to: one record for machines, one table for people.
 
 Money is exact until the last step: cash and positions are integers, a position is marked at mid, else at
-the last trade, and only the sum becomes a float. The equity curve is sampled on the loop's clock, once a
-second; the drawdown is that of the samples, and the Sharpe ratio that of one-minute simple returns,
-annualised over 365 days without a risk-free rate. A curve that is too short or flat has no Sharpe ratio.
+the last trade, and only the sum becomes a float. What is read off the equity's samples stands in `curve`,
+what a model may have known before in `hindsight`.
 """
 
 from __future__ import annotations
 
 from fractions import Fraction
-from math import sqrt
 
 import msgspec
 import numpy as np
@@ -17,16 +15,13 @@ import numpy as np
 from engine.config import slippage_text
 from engine.execution.money import MONEY_DECIMALS
 from engine.execution.state import MATCH_BARS
+from engine.loop.asking import Figures
 from engine.loop.run import Runner
 from engine.model.errors import InternalError
 from engine.model.instruments import Instrument
 from engine.model.units import SECOND_NS, format_time, parse_decimal, trim_decimal
-
-MINUTE_NS = 60 * SECOND_NS
-MINUTES_PER_YEAR = 365 * 24 * 60
-LEAST_RETURNS = 10
-SHARPE_SAMPLING = "one-minute returns, annualised over 365 days"
-DRAWDOWN_SAMPLING = "one-second equity"
+from engine.report.curve import DRAWDOWN_SAMPLING, SHARPE_SAMPLING, drawdown_of, sharpe_of
+from engine.report.hindsight import Hindsight, hindsight_of, hindsight_rows, question_warnings, questions_text
 
 
 class Summary(msgspec.Struct, kw_only=True):
@@ -79,6 +74,8 @@ class Summary(msgspec.Struct, kw_only=True):
     clock: str = ""
     stamps_ahead: int = 0  # clock `venue`: rows stamped after their receipt, held back to it
     stamps_behind: int = 0  # and those stamped before the look-ahead, taken to be as old as that
+    questions: Figures | None = None  # to Claude; None: nothing was asked
+    hindsight: Hindsight | None = None  # before and after what the models that were asked can have read
     first: str = ""
     last: str = ""
     inputs: list[str] = []
@@ -129,13 +126,16 @@ def summarise(runner: Runner, *, seconds: float, strategy: str) -> Summary:
     samples = runner.keeper.equity_curve()
     curve = np.append(samples["equity"], float(worth))
     times = np.append(samples["ts"], runner.last_ts)
-    drawdown, drawdown_percent = _drawdown(curve)
-    sharpe, returns = _sharpe(times, curve)
+    drawdown, drawdown_percent = drawdown_of(curve)
+    sharpe, returns = sharpe_of(times, curve)
     warnings += _silences(runner)
     ahead, behind = (
         (runner.venue_clock.ahead, runner.venue_clock.behind) if runner.venue_clock is not None else (0, 0)
     )
     warnings += _held_back(runner, ahead, behind)
+    asked = runner.asking.figures
+    hindsight = hindsight_of(runner, times, curve) if asked.asked else None
+    warnings += question_warnings(asked, hindsight)
     strangers = runner.memory.order_tables.strangers
     if strangers:
         warnings.append(
@@ -196,6 +196,8 @@ def summarise(runner: Runner, *, seconds: float, strategy: str) -> Summary:
         clock=config.clock,
         stamps_ahead=ahead,
         stamps_behind=behind,
+        questions=asked if asked.asked else None,
+        hindsight=hindsight,
         first=format_time(runner.first_ts),
         last=format_time(runner.last_ts),
         warnings=warnings,
@@ -275,34 +277,6 @@ def mark_of(runner: Runner, instrument: Instrument) -> Fraction | None:
         return Fraction(sum(prices), 2 * scale)
     last = runner.memory.last_price(instrument.index)
     return Fraction(last, scale) if last else None
-
-
-def _drawdown(curve: np.ndarray[tuple[int], np.dtype[np.float64]]) -> tuple[float, float]:
-    if len(curve) < 2:
-        return 0.0, 0.0
-    peak = np.maximum.accumulate(curve)
-    fall = peak - curve
-    deepest = int(np.argmax(fall))
-    percent = 100.0 * float(np.max(np.divide(fall, peak, out=np.zeros_like(fall), where=peak > 0)))
-    return float(fall[deepest]), percent
-
-
-def _sharpe(
-    times: np.ndarray[tuple[int], np.dtype[np.int64]], curve: np.ndarray[tuple[int], np.dtype[np.float64]]
-) -> tuple[float | None, int]:
-    """The ratio, and from how many returns; of whole minutes, the first from the run's beginning."""
-    minutes = times // MINUTE_NS
-    whole = np.arange(minutes[0], minutes[-1])  # the minute that the run ended in is not whole
-    closing = np.searchsorted(minutes, whole, side="right") - 1
-    # A minute without a sample has the equity of the one before: its return is zero, and counts.
-    equity = np.concatenate([curve[:1], curve[closing]])
-    if len(whole) < LEAST_RETURNS or (equity[:-1] <= 0).any():
-        return None, len(whole)
-    returns = np.diff(equity) / equity[:-1]
-    deviation = float(returns.std(ddof=1))
-    if deviation == 0.0:
-        return None, len(whole)
-    return float(returns.mean()) / deviation * sqrt(MINUTES_PER_YEAR), len(whole)
 
 
 _NEEDS = {
@@ -410,6 +384,10 @@ def table(summary: Summary) -> str:
         )
         words = ", ".join(f"{name} {amount:+,.2f} {money}" for name, amount in said if amount)
         rows.insert(5, ("charges", words))
+    if s.questions is not None:
+        rows.insert(-1, ("questions", questions_text(s.questions)))
+    if s.hindsight is not None:
+        rows[1:1] = hindsight_rows(s.hindsight, money)
     if s.run_dir:
         rows.append(("files", s.run_dir))
     width = max(len(name) for name, _ in rows)

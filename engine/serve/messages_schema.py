@@ -194,7 +194,9 @@ def _with_words(schema: dict[str, Any]) -> dict[str, Any]:
     if words is None:
         return schema
     limits = {name: float(text) for name, text in _LIMIT.findall(words[1])}
-    worded = {name: int(value) if value.is_integer() else value for name, value in limits.items()}
+    worded: dict[str, Any] = {
+        name: int(value) if value.is_integer() else value for name, value in limits.items()
+    }
     if re.search(r"\bpattern: ", words[1]):
         worded["pattern"] = ""  # whatever it is, it cannot be filled
     return {**worded, **schema}

@@ -161,7 +161,7 @@ def test_or_is_the_default_at_the_deadline() -> None:
     """As `answers` says; and they are counted."""
     asker, outcome = run({1: {"headline": "new"}}, {}, missing="default")
     assert heard(asker) == [(1, "deadline", False, 1.2)]
-    assert outcome.runner.asking.lacking == 1
+    assert outcome.runner.asking.figures.lacking == 1
 
 
 # --- answers that are rows ---
@@ -208,7 +208,7 @@ def test_a_row_that_answers_nothing_open_is_counted_and_left(other: str) -> None
     }[other]
     asker, outcome = run({1: {}}, None, [BOOK, clock(1), row(1.1, right), row(1.15, wrong), clock(2)])
     assert heard(asker) == [(1, "answered", False, 1.1)]
-    assert outcome.runner.asking.unasked == 1
+    assert outcome.runner.asking.figures.unasked == 1
 
 
 @pytest.mark.parametrize("how", [{"batch_rows": 1}, {"batch_rows": 3}, {"chunk": 1}], ids=str)
