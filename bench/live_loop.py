@@ -1,6 +1,8 @@
 """The engine's live path with the order written to a socket instead of staying in the simulated venue.
 
-    python -m bench.live_loop PORT LOG
+    python -m bench.live_loop PORT LOG [CLAUDE_URL OPEN]
+
+With an address of Claude the strategy also keeps so many questions open there.
 
 Tap, log writer, runner and journal as a paper session puts them together: after every read of the socket the
 new rows are flushed to the log, the loop steps over them, and what it decided is written out, journal first.
@@ -20,10 +22,13 @@ import numpy as np
 import numpy.typing as npt
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.frames import Frame, Opcode
+from websockets.protocol import State
 
 from bench.common import ROOT
 from engine.config import Latency, RunConfig
 from engine.execution.journal_kinds import JournalKind
+from engine.live.asking_client import AskingConfig
+from engine.live.asking_process import AskingProcess
 from engine.live.clock import Sequencer
 from engine.live.tap import Tap, TapConfig
 from engine.log.journal import Journal
@@ -31,8 +36,11 @@ from engine.log.schema import Batch, LogHeader
 from engine.log.writer import LogWriter
 from engine.loop.run import Runner
 from engine.loop.source import Numbering
+from engine.model.kinds import AnswerData, Flag, Kind, encode_canonical
 from engine.model.rows import RowBuffer
 from engine.strategy.loader import load_strategy
+
+LAST = int(Flag.LAST)
 
 
 class NotedJournal(Journal):
@@ -57,14 +65,24 @@ class NotedJournal(Journal):
 class LiveLoop:
     """One session: rows in from the tap, orders out to a socket."""
 
-    def __init__(self, port: str, log: Path, orders: ClientConnection) -> None:
+    def __init__(
+        self, port: str, log: Path, orders: ClientConnection, claude_url: str = "", open_questions: int = 0
+    ) -> None:
         self._rows = RowBuffer()
         self._log = log
         self._writer: LogWriter | None = None
         self._orders = orders
         self.journal = NotedJournal(log.with_suffix(".journal"))
         config = RunConfig(latency=Latency(0, 0, 0))
-        loaded = load_strategy(str(ROOT / "bench" / "strategies" / "echo.py"))
+        strategies = ROOT / "bench" / "strategies"
+        self._edge: AskingProcess | None = None
+        if claude_url:
+            loaded = load_strategy(str(strategies / "echo_asking.py"), [f"open={open_questions}"])
+            asking = AskingConfig(claude_url, concurrency=open_questions, limit_s=60.0, read_s=60.0)
+            self._edge = AskingProcess(asking, self._answered)
+        else:
+            loaded = load_strategy(str(strategies / "echo.py"))
+        self.most_open = 0
         self.runner = Runner(config, loaded, self.journal)
         self._numbering = Numbering(log.name, self.runner.define)
         self.orders_sent = 0
@@ -80,6 +98,8 @@ class LiveLoop:
             await self._tap.start()
             running = asyncio.ensure_future(self._tap.run())
             await self._orders.wait_closed()
+            if self._edge is not None:
+                await self._edge.aclose()
             await self._tap.stop()
             await running
             self._writer.close(reason="bench", ts=self._sequencer.stamp())
@@ -96,6 +116,20 @@ class LiveLoop:
         self.runner.flush_journal()
         if self.journal.causes:
             self._send(batch)
+        outbox = self.runner.asking.outbox
+        if outbox and self._edge is not None:
+            for question in outbox:
+                self._edge.ask(question.ticket, question.request, question.asked_ns)
+            outbox.clear()
+        if self._edge is not None:
+            self.most_open = max(self.most_open, self._edge.open)
+
+    def _answered(self, data: AnswerData, wire: bytes | None) -> None:
+        """An answer becomes a row, and a turn of the loop."""
+        if self._orders.state is State.OPEN:
+            text = encode_canonical(data)
+            self._rows.append(self._sequencer.stamp(), Kind.ANSWER, flags=LAST, data=text, wire=wire)
+            self._take()
 
     def _send(self, batch: Batch) -> None:
         ids = batch.id[np.array(self.journal.causes) - batch.first_seq].tolist()
@@ -110,9 +144,21 @@ async def main() -> None:
     port, log = sys.argv[1], Path(sys.argv[2])
     options: dict[str, Any] = {"compression": None, "ping_interval": None, "proxy": None}
     async with connect(f"ws://127.0.0.1:{port}/orders", **options) as orders:
-        loop = LiveLoop(port, log, orders)
+        asking = (sys.argv[3], int(sys.argv[4])) if len(sys.argv) > 3 else ()
+        loop = LiveLoop(port, log, orders, *asking)
         await loop.run()
-    print(json.dumps({"events": loop.runner.rows, "orders": loop.orders_sent}))
+    figures = loop.runner.asking.figures
+    print(
+        json.dumps(
+            {
+                "events": loop.runner.rows,
+                "orders": loop.orders_sent,
+                "asked": figures.asked,
+                "answered": figures.outcomes.get("answered", 0),
+                "most_open": loop.most_open,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -35,11 +35,13 @@ def paced(count: int, receiver: list[str]) -> dict[str, Any]:
     try:
         port = sender.stdout.readline().strip()
         command = [sys.executable, "-m", *(part if part != "PORT" else port for part in receiver)]
-        taker = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=ROOT)
+        taker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         try:
             result: dict[str, Any] = json.loads(sender.stdout.read().splitlines()[-1])
-            if taker.wait(timeout=60) != 0:
+            said, _ = taker.communicate(timeout=60)
+            if taker.returncode != 0:
                 raise SystemExit(f"{' '.join(command)} ended with {taker.returncode}")
+            result["taker"] = json.loads(said.splitlines()[-1]) if said.strip() else {}
         finally:
             taker.kill()
     finally:

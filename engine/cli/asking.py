@@ -10,8 +10,8 @@ import click
 from engine.model.errors import UsageError
 
 if TYPE_CHECKING:
-    from engine.live.asking import Deliver, Edge
     from engine.live.asking_client import AskingConfig
+    from engine.live.asking_process import AskingProcess, Deliver
     from engine.strategy.loader import LoadedStrategy
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -66,13 +66,8 @@ def asking_config(options: dict[str, Any], loaded: LoadedStrategy) -> AskingConf
     return config
 
 
-def edge_for(config: AskingConfig) -> Callable[[Deliver], Edge]:
-    """Makes the edge, once it is known where answers go."""
-    from engine.live.asking import Edge
+def edge_for(config: AskingConfig) -> Callable[[Deliver], AskingProcess]:
+    """Starts the process that asks, once it is known where answers go."""
+    from engine.live.asking_process import AskingProcess
 
-    def make(deliver: Deliver) -> Edge:
-        edge = Edge(config, deliver)
-        edge.open()
-        return edge
-
-    return make
+    return lambda deliver: AskingProcess(config, deliver)
