@@ -131,6 +131,10 @@ class Calls(Values):
     def _call_method(self, base: Value, name: str, node: ast.Call) -> Value:
         kind = base.kind
         if kind.name == "Context":
+            if name in {"ask", "because"}:
+                self.refuse(
+                    node, f"ctx.{name}() has no compiled form", "a strategy that asks Claude runs in Python"
+                )
             if name not in CONTEXT_NAMES:
                 close = difflib.get_close_matches(name, CONTEXT_NAMES, n=1)
                 self.refuse(node, f"ctx has no {name}()", f'did you mean "{close[0]}"' if close else "")
