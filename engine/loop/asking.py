@@ -65,6 +65,7 @@ class _Open:
     about: Instrument | None
     default: Any
     asked_ns: int
+    found: bool = False  # in the source
     expired: bool = False
 
 
@@ -152,6 +153,7 @@ class Asking:
             self.outbox.append(Question(one.ticket, request, now))
             return one.ticket
         if found is not None:
+            one.found = True
             self._schedule(now + max(1, found.latency_ns), one.ticket, found)
             return one.ticket
         figures.lacking += 1
@@ -211,6 +213,8 @@ class Asking:
                 self._deliver(one, data)
             elif not one.expired:
                 one.expired = True
+                if self._source is not None and not one.found:
+                    del self._open[ticket]  # what is recorded nowhere cannot come later
                 self._call(one, one.default, DEADLINE, "no answer by the deadline", late=False)
 
     def row(self, data: AnswerData) -> None:

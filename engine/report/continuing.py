@@ -24,6 +24,7 @@ from engine.config import BEHAVIOUR_VERSION, RunConfig
 from engine.log.journal import JOURNAL_SCHEMA, Journal, hash_of_table, read_journal
 from engine.log.reader import LogReader
 from engine.log.snapshots import Snapshot, SnapshotFile, read_snapshots
+from engine.loop.snapshots.taking import OPEN_QUESTIONS
 from engine.model.errors import InputError, UsageError
 from engine.model.units import format_time
 from engine.report.compare import differences
@@ -87,7 +88,9 @@ def find_start(text: str) -> Start:
     if snapshot.refused:
         raise InputError(
             f"{folder}: snapshot {number} lacks the strategy's own state: {snapshot.refused}",
-            hint="keep numbers, texts, lists, dicts, arrays and objects of own classes on self, or give the "
+            hint="begin at one before they were asked or after they were answered"
+            if snapshot.refused.endswith(OPEN_QUESTIONS)
+            else "keep numbers, texts, lists, dicts, arrays and objects of own classes on self, or give the "
             "strategy snapshot(self) and restore(self, state)",
         )
     if record.config.behaviour != BEHAVIOUR_VERSION:

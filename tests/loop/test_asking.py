@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
 
 from engine.answers.prompts import Prompt
-from engine.answers.requests import Request
+from engine.answers.requests import Request, request_of
+from engine.answers.source import StoreSource
+from engine.answers.store import AnswerStore
+from engine.answers.stored import stored
 from engine.model.errors import EngineError
 from engine.model.kinds import AnswerData, Flag, Kind, encode_canonical
 from engine.strategy.api import Answer, Strategy
@@ -307,3 +312,24 @@ def test_a_question_that_cannot_be_is_refused(call: Callable[[Any], object], sai
 def test_who_asks_must_listen() -> None:
     """Without on_answer nobody would ever hear."""
     assert "the strategy has no on_answer" in wrong(lambda ctx: ctx.ask(MOOD, headline="x"), Deaf)
+
+
+def test_two_samples_of_a_question_are_two_answers_in_their_order() -> None:
+    """Both are kept under keys of their own, and each question gets its own, in this run and the next."""
+    with TemporaryDirectory() as folder:
+        store = AnswerStore(Path(folder))
+        texts = [GLAD, '{"sentiment":-0.5,"topic":"other"}']
+        for sample, text in enumerate(texts):
+            request = request_of(MOOD, {"headline": "up"}, sample=sample)
+            data = AnswerData(
+                request.key, request.canonical().decode(), "answered", text=text, latency_ns=50 * MILLISECOND
+            )
+            store.add([stored(data, b"{}", 1)])
+        asked: dict[float, dict[str, Any]] = {1: {"sample": 0}, 2: {"sample": 1}, 3: {"sample": 0}}
+        rows = [BOOK, *(clock(second) for second in range(1, 11))]
+        for _ in range(2):
+            asker = Asker(asked)
+            run_engine(rows, asker, settings(), answers=StoreSource(AnswerStore(Path(folder))))
+            assert [a.value.sentiment for a in asker.heard] == [0.5, -0.5, 0.5]
+            assert [a.ticket for a in asker.heard] == [1, 2, 3]
+            assert len({a.key for a in asker.heard}) == 2

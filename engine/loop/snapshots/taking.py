@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from engine.loop.snapshots.resuming import Resume
 
 EVERY_ROWS = 1_000_000
+OPEN_QUESTIONS = "of its questions had no answer yet"  # ends why a snapshot lacks the strategy's state
 _LAST = int(Flag.LAST)
 _NEVER = 2**62
 _OPEN = Strategy.__mro__
@@ -151,7 +152,7 @@ class Snapshots:
         engine = engine_bytes(engine_state(runner))
         fields, refused = b"", outside_changed(self._strategy, self._outside)
         if not refused and runner.asking.open:
-            refused = f"{runner.asking.open} of its questions had no answer yet"
+            refused = f"{runner.asking.open} {OPEN_QUESTIONS}"
         if not refused:
             try:
                 fields = strategy_bytes(self._strategy, runner.registry.instruments)
