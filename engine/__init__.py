@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from engine.answers.prompt_files import prompt
     from engine.answers.prompts import Prompt
     from engine.market.indicators import (
         Atr,
@@ -55,6 +56,7 @@ _HOME = {
     "Trade": "engine.strategy.api",
     "Answer": "engine.strategy.api",
     "Prompt": "engine.answers.prompts",
+    "prompt": "engine.answers.prompt_files",
     "compiled": "engine.strategy.api",
     "Quote": "engine.strategy.api",
     "Book": "engine.strategy.api",
@@ -121,6 +123,7 @@ __all__ = [
     "ZScore",
     "compiled",
     "microprice",
+    "prompt",
 ]
 
 

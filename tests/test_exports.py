@@ -45,6 +45,7 @@ EXPORTS = [
     "ZScore",
     "compiled",
     "microprice",
+    "prompt",
 ]
 HEAVY = (
     "duckdb",

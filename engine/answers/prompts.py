@@ -3,10 +3,16 @@
 A prompt is a value. Its text has places in braces that a question fills; its answer is a msgspec Struct
 whose annotations say what is allowed (`Annotated[float, msgspec.Meta(ge=-1, le=1)]`). Whatever is not
 exactly that is no answer, however it came about: so nothing that a headline says can widen it.
+
+What others wrote can be told apart from the prompt's own words only by a frame around it, tags as a rule. So
+that it cannot end its frame, places that are named in `quoted` are filled with `<` as `&lt;`, and without
+characters that people do not see and a model reads. It stays a text that may lie, to a model too: what a
+strategy does on an answer is bounded by the answer's type, and by nothing else.
 """
 
 from __future__ import annotations
 
+import re
 from functools import cache, lru_cache
 from string import Formatter
 from typing import Any
@@ -17,6 +23,14 @@ from engine.model.errors import UsageError
 
 MODEL = "claude-haiku-5-5"
 _MOST_TOKENS = 64_000
+# Written out, because a table of Unicode differs between versions of Python, and keys must not. Control
+# characters, half characters, and what has no width: marks of direction, tags, selectors, joiners.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
+_UNSEEN = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+_OPENING = re.compile("[<\uff1c\ufe64]")  # and what becomes < where somebody normalises
 # Of JSON schema, what structured answers may be described with.
 _KEYWORDS = ("$ref", "additionalProperties", "const", "description", "enum", "required", "title", "type")
 
@@ -31,6 +45,7 @@ class Prompt(msgspec.Struct, frozen=True):
     system: str = ""
     model: str = MODEL
     max_tokens: int = 512
+    quoted: tuple[str, ...] = ()  # places that hold others' words
 
     def __post_init__(self) -> None:
         if not self.name or not self.name.replace("_", "").replace("-", "").isalnum():
@@ -44,6 +59,12 @@ class Prompt(msgspec.Struct, frozen=True):
                 f"Prompt {self.name}: max_tokens {self.max_tokens}: 1 to {_MOST_TOKENS:,}", hint="512 is much"
             )
         _check_places(self.name, self.text)
+        for place in self.quoted:
+            if place not in self.places:
+                raise UsageError(
+                    f'Prompt {self.name}: quoted "{place}": its text has no such place',
+                    hint=f"it has {', '.join(self.places) or 'none'}",
+                )
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -62,12 +83,38 @@ class Prompt(msgspec.Struct, frozen=True):
                 hint=f"its text has {', '.join(sorted(places)) or 'no place'}",
             )
         try:
-            return self.text.format(**fields)
+            if not self.quoted:
+                return self.text.format(**fields)
+            said = [
+                words if not name else f"{words}{_said(place, fields[name], quoted=name in self.quoted)}"
+                for words, name, place in _pieces_of(self.text)
+            ]
+            return "".join(said)
         except (TypeError, ValueError) as error:
             raise UsageError(
                 f"prompt {self.name}: a value does not fit its place: {error}",
                 hint="what follows : in a place is a format of Python's",
             ) from None
+
+
+def quoted_text(text: str) -> str:
+    """Others' words, so that they cannot end the tags around them, nor say what people do not see."""
+    return _OPENING.sub("&lt;", _UNSEEN.sub("", _CONTROLS.sub(" ", text)))
+
+
+def _said(place: str, value: object, *, quoted: bool) -> str:
+    """A value as its place writes it; quoted after that, so that no format cuts an escape in half."""
+    text = place.format(value)
+    return quoted_text(text) if quoted else text
+
+
+@lru_cache
+def _pieces_of(text: str) -> tuple[tuple[str, str, str], ...]:
+    """Words, then the name of a place ("" at the end), then the place as a text with that place alone."""
+    return tuple(
+        (words, name or "", f"{{0{'!' + conversion if conversion else ''}{':' + form if form else ''}}}")
+        for words, name, form, conversion in Formatter().parse(text)
+    )
 
 
 @lru_cache

@@ -12,6 +12,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "import": ("engine.cli.answers_files", "import_", "Add the answers of logs, or of an export."),
     "export": ("engine.cli.answers_files", "export", "All answers as one new file."),
     "verify": ("engine.cli.answers_files", "verify", "Check every file, row and key."),
+    "prompts": ("engine.cli.answers_prompts", "prompts", "The prompt files, and what one of them asks."),
 }
 
 

@@ -96,7 +96,8 @@ def strategy_record(loaded: LoadedStrategy, folder: Path) -> StrategyRecord:
         reference=f"{_seen_from(folder, loaded.path)}{class_name}" if suffix else loaded.reference,
         fingerprint=loaded.fingerprint,
         parameters=dict(loaded.parameters),
-        # They all stand beside the strategy: their folder, which may be a user's home, says nothing more.
+        # Code stands beside the strategy, prompts in data/prompts: their folder, which may be a user's home,
+        # says nothing more.
         files={Path(name).name: digest for name, digest in loaded.files.items()},
         cpu_dependent=tuple(loaded.cpu_dependent),
     )

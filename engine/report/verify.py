@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine.answers.prompt_files import SUFFIX as PROMPT_SUFFIX
 from engine.answers.source import RUN_ANSWERS, StoreSource
 from engine.answers.store import AnswerStore
 from engine.config import BEHAVIOUR_VERSION
@@ -24,7 +25,7 @@ from engine.log.journal import (
     terms_texts,
 )
 from engine.log.snapshots import Snapshot, read_snapshots
-from engine.model.errors import StrategyError
+from engine.model.errors import EngineError, StrategyError
 from engine.report.explain import FoundMessage, look_up
 from engine.report.runs import (
     JOURNAL_FILE,
@@ -40,7 +41,7 @@ from engine.report.runs import (
     strategy_reference,
 )
 from engine.report.states import compare_snapshots
-from engine.strategy.loader import load_strategy
+from engine.strategy.loader import LoadedStrategy, load_strategy
 
 if TYPE_CHECKING:
     from engine.loop.backtest import Backtest
@@ -140,8 +141,7 @@ def verify_run(
     if record.code and record.code != code_fingerprint():
         notes.append("the engine's code is not that of the run")
     loaded = load_strategy(strategy_reference(folder, record, strategy), table=record.strategy.parameters)
-    if loaded.fingerprint != record.strategy.fingerprint:
-        notes.append(f"strategy {record.strategy.reference} has changed since the run")
+    notes += (changed := _changes(record, loaded))
     collector = _Collector()
     wanted = recorded_hash(folder)
     kept = list(read_snapshots(folder / SNAPSHOT_FILE))
@@ -161,9 +161,8 @@ def verify_run(
             snapshots=snapshots,
             answers=answers,
         )
-    except StrategyError as failure:
-        if wanted:
-            raise
+    except EngineError as failure:
+        _pass_on(failure, changed, finished=bool(wanted))
         notes.append(f"in the replay {failure.message}")
         heads = [log_header(path).sealed_chain for path in paths]
         notes += [
@@ -205,6 +204,28 @@ def verify_run(
         divergence=divergence,
         notes=notes,
     )
+
+
+def _pass_on(failure: EngineError, changed: list[str], *, finished: bool) -> None:
+    """Raise what ended a replay, unless the run itself may have ended so: by a failure of the strategy."""
+    if changed and type(failure) is EngineError:  # what it asks now, nobody was asked then
+        raise EngineError(f"{'; '.join(changed)}: {failure.message}", hint=failure.hint) from None
+    if finished or not isinstance(failure, StrategyError):
+        raise failure
+
+
+def _changes(record: RunRecord, loaded: LoadedStrategy) -> list[str]:
+    """What of the strategy is not as it was: its code, or prompt files by name."""
+    if loaded.fingerprint == record.strategy.fingerprint:
+        return []
+    now = {Path(name).name: digest for name, digest in loaded.files.items()}
+    before = record.strategy.files
+    names = sorted({name for name in (*now, *before) if now.get(name) != before.get(name)})
+    prompts = [name for name in names if name.endswith(PROMPT_SUFFIX)]
+    notes = [f"prompt file {name} has changed since the run" for name in prompts]
+    if names != prompts or not names:
+        notes.insert(0, f"strategy {record.strategy.reference} has changed since the run")
+    return notes
 
 
 def _state_notes(record: RunRecord, kept: list[Snapshot], again: list[Snapshot]) -> list[str]:

@@ -100,11 +100,21 @@ class SandboxedDatetime(dt.datetime):
 
 
 class Importer:
-    """Serves one strategy's imports. `siblings` are its compiled files by module name, run when asked for."""
+    """Serves one strategy's imports. `siblings` are its compiled files by module name, run when asked for.
 
-    def __init__(self, package: str, siblings: Mapping[str, tuple[CodeType, str]]) -> None:
+    own   names of `engine` that are this strategy's own
+    """
+
+    def __init__(
+        self,
+        package: str,
+        siblings: Mapping[str, tuple[CodeType, str]],
+        own: Mapping[str, object] | None = None,
+    ) -> None:
         self._package = package  # registered names are "<package>.<sibling>"
         self._siblings = siblings
+        self._own = own
+        self._engine: Served | None = None
         self._loaded: dict[str, ModuleType] = {}
         self.builtins = _builtins(self.import_module)
 
@@ -144,7 +154,7 @@ class Importer:
         refusal = module_refusal(name)
         if refusal is not None:
             raise refuse(f"import {name}", refusal)
-        served = _serve(name)
+        served = self._own_engine() if name == "engine" and self._own else _serve(name)
         for item in fromlist or ():
             submodule = f"{name}.{item}"
             if submodule in MODULES_ALLOWED:
@@ -155,6 +165,13 @@ class Importer:
         module = _serve(top)
         setattr(module, rest, served)
         return module
+
+    def _own_engine(self) -> Served:
+        """`engine` with the strategy's own names in it; one module, however often it is imported."""
+        if self._engine is None:
+            self._engine = Served("engine", _serve("engine").__doc__)
+            self._engine.__dict__.update({**vars(_serve("engine")), **(self._own or {})})
+        return self._engine
 
     def _sibling(self, name: str) -> ModuleType:
         loaded = self._loaded.get(name)

@@ -28,6 +28,7 @@ from engine.model.errors import EngineError, StrategyError
 from engine.strategy import sandbox
 from engine.strategy.api import HANDLERS, Strategy
 from engine.strategy.parameters import check_values, resolve
+from engine.strategy.prompts import Shelf
 
 _ARGUMENTS = {"on_start": 1, "on_stop": 1}  # beside self; every other handler takes ctx and an event
 _CLASS_SUFFIX = re.compile(r"(?<=.):([A-Za-z_]\w*)$")
@@ -40,7 +41,7 @@ class LoadedStrategy:
 
     name           of the run: the file's name without .py, with ":Class" when one was asked for
     reference      what finds it again: a shipped name, or a path relative to where the user stands
-    fingerprint    BLAKE2b of its file and the files beside it that it imports, hex
+    fingerprint    BLAKE2b of its file, the files beside it that it imports, and its prompt files, hex
     files          each of those, as shown -> BLAKE2b of its bytes, hex, the strategy's own first
     handlers       those that it implements, in the order of HANDLERS
     cpu_dependent  calls whose last bit differs between CPUs, "math.exp (line 12)"
@@ -70,6 +71,7 @@ class _Source:
     digest: str
     siblings: tuple[str, ...]
     cpu_dependent: tuple[str, ...]
+    tree: ast.Module
 
 
 def load_strategy(
@@ -90,7 +92,12 @@ def load_strategy(
     fingerprint = blake2b(digest_size=32)
     for source in sorted(sources.values(), key=lambda s: (s.path != path, s.name)):
         fingerprint.update(f"{source.name if source.path != path else ''}\0{source.digest}\0".encode())
-    module = _run(sources, path, fingerprint.hexdigest())
+    shelf = Shelf()
+    for source in sources.values():
+        shelf.read(source.tree, source.shown)
+    module = _run(sources, path, fingerprint.hexdigest(), shelf)
+    shelf.close()
+    shelf.sign(fingerprint)
     cls = _pick(module, class_name, shown, reference)
     handlers = _check_handlers(cls, shown)
     parameters = resolve(cls, settings, table, origin)
@@ -102,7 +109,7 @@ def load_strategy(
         reference=own if class_name is None else f"{own}:{class_name}",
         path=path,
         fingerprint=fingerprint.hexdigest(),
-        files={source.shown: source.digest for source in sources.values()},
+        files={**{source.shown: source.digest for source in sources.values()}, **shelf.digests()},
         parameters=parameters,
         handlers=handlers,
         cpu_dependent=tuple(
@@ -225,16 +232,19 @@ def _read(path: Path) -> _Source:
         digest=blake2b(content, digest_size=32).hexdigest(),
         siblings=tuple(name for name in found.siblings),
         cpu_dependent=tuple(found.cpu_dependent),
+        tree=tree,
     )
 
 
-def _run(sources: Mapping[str, _Source], path: Path, fingerprint: str) -> ModuleType:
+def _run(sources: Mapping[str, _Source], path: Path, fingerprint: str, shelf: Shelf) -> ModuleType:
     """Execute the strategy's file in the sandbox; its siblings run when it imports them."""
     own = sources[path.stem]
     sandbox.watch({str(source.path): source.shown for source in sources.values()})
     siblings = {s.name: (s.code, str(s.path)) for s in sources.values() if s is not own}
     # The name is unique to the content, so that two strategies called alike never meet in sys.modules.
-    importer = sandbox.Importer(f"engine_strategy_{path.stem}_{fingerprint[:8]}", siblings)
+    importer = sandbox.Importer(
+        f"engine_strategy_{path.stem}_{fingerprint[:8]}", siblings, {"prompt": shelf.prompt}
+    )
     try:
         with sandbox.guard():
             return importer.run("", own.code, str(path))
