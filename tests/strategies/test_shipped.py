@@ -11,8 +11,8 @@ from engine.model.kinds import Flag
 from engine.strategy.loader import load_strategy, shipped_names
 from tests.strategy.fake_context import FakeContext, make_instrument
 
-# They act on timers and quotes, or on two instruments together: each has a file of tests of its own.
-ELSEWHERE = ("arbitrage", "grid", "market_maker", "pairs")
+# They act on timers, quotes and answers, or on two instruments together: each has a file of tests of its own.
+ELSEWHERE = ("arbitrage", "grid", "market_maker", "momentum_sentiment", "pairs")
 BTC, ETH = make_instrument("BTCUSDT", 0), make_instrument("ETHUSDT", 1)
 
 
