@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.cli.common import emit, json_option, relative
+from engine.model.errors import UsageError
 
 if TYPE_CHECKING:
     from engine.report.states import StateComparison
@@ -103,12 +104,23 @@ def diff(left: Path, right: Path, *, as_json: bool) -> int:
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("order", type=int, required=False)
+@click.option("--trades", is_flag=True, help="Every fill with what it was decided on, answers included.")
+@click.option("--csv", "target", default="", metavar="FILE", help="--trades as a new CSV file; - is stdout.")
 @json_option
-def why(run: Path, order: int | None, *, as_json: bool) -> None:
+def why(run: Path, order: int | None, target: str, *, trades: bool, as_json: bool) -> None:
     """Lead an ORDER of a RUN back to the message that caused it, bytes included.
 
     Without ORDER: everything that the run decided, and what its strategy logged, a line each.
     """
+    if trades:
+        from engine.cli.why_trades import show_trades
+
+        show_trades(run, order, target, as_json=as_json)
+        return
+    if target:
+        raise UsageError(
+            f"--csv {target}: only trades are written as CSV", hint="engine why RUN --trades --csv FILE"
+        )
     from engine.report.why import everything, everything_text, explain_order, why_record, why_text
 
     if order is None:

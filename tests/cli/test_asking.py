@@ -88,6 +88,9 @@ def test_a_session_is_answered_and_every_rerun_gives_the_same_without_asking(tmp
     assert "Headline: profit rises at price" in told
     assert '"sentiment"' in told
     assert '"type":"message"' in told.replace(" ", "")  # the API's own bytes
+    trades = call("why", folder, "--trades", "--json", cwd=tmp_path).ok().json["trades"]
+    assert {(row["outcome"], row["prompt"]) for row in trades} == {("answered", "sentiment")}
+    assert all(row["rationale"].startswith("Fixed word list") and row["request_id"] for row in trades)
     log = f"{result['run_dir']}/log.arrow"
     again = call("backtest", log, "--with-commands", *mine, cwd=tmp_path).ok().json
     assert again["journal_hash"] == result["journal_hash"]
@@ -102,6 +105,8 @@ def test_a_session_is_answered_and_every_rerun_gives_the_same_without_asking(tmp
     (question,) = call("why", stored["run_dir"], "1", "--json", cwd=tmp_path).ok().json["questions"]
     assert question["outcome"] == "answered"
     assert question["request"]["prompt"] == "sentiment"
+    again = call("why", stored["run_dir"], "--trades", "--json", cwd=tmp_path).ok().json["trades"]
+    assert {row["key"] for row in again} == {row["key"] for row in trades}
 
 
 def test_without_an_answer_the_strategy_can_have_its_default(tmp_path: Path) -> None:
