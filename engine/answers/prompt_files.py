@@ -11,7 +11,7 @@ user stands first, then among those that are shipped: one's own takes the place 
     system = "…"
     text = "<headline>{headline}</headline>"
 
-    [answer.mood]                    a field, in the order in which they are to be answered
+    [answer.mood]                    a field of the answer
     type = "number"                  number, integer, text, flag, choice, list (of texts)
     range = [-1, 1]                  of a number or an integer, both ends included
     choices = ["up", "down"]         of a choice

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import msgspec
 import pytest
 
 import engine
-from engine.answers.prompt_files import find_prompt, prompt_names, read_prompt, shipped_folder
+from engine.answers.prompt_files import _KEYS, _TYPES, find_prompt, prompt_names, read_prompt, shipped_folder
 from engine.answers.prompts import Prompt, schema_of
 from engine.answers.requests import request_of
 from engine.model.errors import InputError, UsageError
@@ -323,3 +324,39 @@ def test_the_word_list_reads_the_headline_and_not_the_instructions() -> None:
     answer: Any = msgspec.json.decode(json.dumps(fill(schema_of(prompt.answer), reading)), type=prompt.answer)
     assert (answer.topic, answer.risk) == ("mergers", False)
     assert answer.sentiment > 0.5
+
+
+# --- the page ---
+
+PAGE = (Path(__file__).parents[2] / "docs" / "claude.md").read_text(encoding="utf-8")
+SECTION = PAGE.partition("## Prompt files")[2].partition("\n## ")[0]
+
+
+def test_the_example_on_the_page_is_a_prompt(tmp_path: Path) -> None:
+    """It can be copied into a file as it stands."""
+    (example,) = re.findall(r"```toml\n(.*?)```", SECTION, re.DOTALL)
+    made = read_prompt(write(tmp_path, example)).prompt
+    assert (made.places, made.quoted) == (("symbol", "headline"), ("headline",))
+
+
+def test_the_page_has_every_key_and_type() -> None:
+    """Those that a file takes, no others."""
+    cells = [line.split("|")[1] for line in SECTION.splitlines() if line.startswith("| `")]
+    shown = {name for cell in cells for name in re.findall(r"`([a-z_]+)`", cell)}
+    assert shown - {*SHIPPED, "type"} == (set(_KEYS) - {"answer"}) | set(_TYPES)
+    assert "`[answer.FIELD]`" in SECTION
+    for key in ("range", "choices", "max_length", "max_items", "description"):
+        assert f"`{key}" in SECTION
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_page_has_every_shipped_prompt(name: str) -> None:
+    """With its places and its answer's fields, where the page does not refer to another one's."""
+    prompt = read_prompt(shipped_folder() / f"{name}.toml", "shipped").prompt
+    (row,) = (line for line in SECTION.splitlines() if line.startswith(f"| `{name}` |"))
+    _, _, places, fields, _ = row.split("|")
+    for cell, names in ((places, prompt.places), (fields, prompt.answer.__struct_fields__)):
+        shown = re.findall(r"`([a-z_]+)`", cell)
+        assert set(shown) <= {*names, "sentiment"}
+        if not any(word in cell for word in ("those, and", "the same", "…")):
+            assert sorted(shown) == sorted(names)
