@@ -216,7 +216,7 @@ def _cells(question: _Question | None, decided: int) -> dict[str, Any]:
     arrived = None if answer is None else asked + max(1, answer.latency_ns)
     if answer is None or arrived is None or arrived > decided:
         return {**cells, "outcome": "deadline" if expired else "open"}
-    late = arrived > asked + terms["timeout"]
+    late = arrived >= asked + terms["timeout"]  # at that very time the default is first
     return {
         **cells,
         "model": answer.model or request_from(answer.request).model,

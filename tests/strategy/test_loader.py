@@ -216,7 +216,7 @@ def test_a_failing_handler_is_placed_in_the_authors_file(
 def test_all_shipped_strategies_load_and_depend_on_no_cpu() -> None:
     """Each can be found, has a docstring, and uses nothing that differs between machines."""
     trend, quoting, two = (
-        {"ema_cross", "ma_band", "momentum"},
+        {"ema_cross", "ma_band", "momentum", "momentum_sentiment"},
         {"imbalance", "market_maker", "grid"},
         {"pairs"},
     )
