@@ -99,12 +99,13 @@ class JournalHash:
         packed = np.zeros(len(records), dtype=HASHED)
         for name in _SAME:
             packed[name] = records[name]
-        # Texts stand between records, wherever the records were cut: instruments before, terms after theirs.
-        texts = self._define(records["instrument"], packed, keys)
+        # Texts stand between records, wherever the records were cut: terms behind theirs, then instruments
+        # before theirs. Sorting keeps that order of two that stand at one place.
         base = int(records[0]["number"])
-        texts += [
+        texts = [
             (number - base + 1, b"terms\0" + text.encode() + b"\0") for number, text in (terms or {}).items()
         ]
+        texts += self._define(records["instrument"], packed, keys)
         start = 0
         for stop, text in sorted(texts, key=lambda entry: entry[0]):
             self._hash.update(packed[start:stop].data)

@@ -115,6 +115,19 @@ def test_terms_from_two_places_are_one(tmp_path: Path) -> None:
     assert hash_of_table(table) == head
 
 
+def test_an_instrument_that_is_new_behind_terms_is_hashed_behind_them(tmp_path: Path) -> None:
+    """Cut between the two or not: the terms belong to the record before, the definition to the one after."""
+    made = records(2)
+    made["instrument"] = (0, 1)
+    heads = []
+    for name, parts in (("whole", [made]), ("cut", [made[:1], made[1:]])):
+        journal = Journal(tmp_path / f"{name}.arrow")
+        for part in parts:
+            journal.append(part, KEYS, terms((1, 51)) if part["number"][0] == 1 else None)
+        heads.append(journal.close())
+    assert heads[0] == heads[1] == hash_of_table(read_journal(tmp_path / "cut.arrow"))
+
+
 def test_terms_are_hashed_where_their_decision_stands(tmp_path: Path) -> None:
     """However the records were cut; another stop, or the stop of another decision, is another hash."""
     made = records(6)
