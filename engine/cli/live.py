@@ -9,6 +9,7 @@ import click
 
 from engine.cli.asking import asking_config, asking_options, edge_for
 from engine.cli.common import emit, json_option, relative, warn
+from engine.cli.feeds import feed_options, feeds_of
 from engine.cli.options import prepare_kernels, run_config, run_options, run_strategy
 from engine.model.errors import EngineError, UsageError
 
@@ -38,6 +39,7 @@ SEAL_POLL_S = 0.02
 )
 @click.option("--for", "duration", default="", help="Stop after this long: 60s, 10m, 8h.")
 @click.option("--fsync", is_flag=True, help="Every flush reaches the disk, not only the system.")
+@feed_options
 @asking_options
 @run_options
 @json_option
@@ -54,6 +56,12 @@ def live(**options: Any) -> None:
         raise UsageError("real orders are not possible in this version", hint="add --paper")
     if bool(options["symbols"]) == bool(options["tail"]):
         raise UsageError("name --symbols to listen to, or a log to --tail", hint="one of the two")
+    feeds = feeds_of(options)
+    if feeds and options["tail"]:
+        raise UsageError(
+            "--feed and --tail: a followed log brings its own feeds",
+            hint="name --feed where it is recorded: engine record --feed …",
+        )
     duration_s = seconds_of(options["duration"]) if options["duration"] else 0.0
     config = run_config(options, with_commands=True)
     if config.clock == "venue":
@@ -108,6 +116,7 @@ def live(**options: Any) -> None:
             run=config,
             tap=tap,
             tail=options["tail"],
+            feeds=feeds,
             duration_s=duration_s,
             fsync=options["fsync"],
         ),

@@ -1,4 +1,4 @@
-"""`engine record`: a venue's market data into log files, until Ctrl-C or for as long as one says."""
+"""`engine record`: a venue's market data, and news, into log files, for as long as one lets it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.cli.common import emit, json_option, relative
+from engine.cli.feeds import feed_options, feeds_of
 from engine.model.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ STATUS_LINE_S = 0.5
 
 @click.command()
 @click.option("--venue", default="binance", show_default=True, help="Where to listen.")
-@click.option("--symbols", required=True, help="As the venue writes them: BTCUSDT,ETHUSDT.")
+@click.option("--symbols", default="", help="As the venue writes them: BTCUSDT,ETHUSDT.")
 @click.option(
     "--channels", default="trade,quote,book", show_default=True, help="trade, aggtrade, quote, book, bar."
 )
@@ -30,23 +31,34 @@ STATUS_LINE_S = 0.5
 @click.option("--flush-ms", default=20.0, show_default=True, type=click.FloatRange(0, 10_000))
 @click.option("--fsync", is_flag=True, help="Every flush reaches the disk, not only the system.")
 @click.option("--no-seal", is_flag=True, help="Leave finished files as they were written.")
+@feed_options
 @json_option
 def record(**options: Any) -> int:
-    """Record a venue's market data into a log.
+    """Record a venue's market data into a log, and feeds beside it, or feeds alone.
 
     Everything that arrives is written, with the frames as they came; connects, gaps and resyncs are rows.
     Ctrl-C ends the recording cleanly.
     """
+    feeds = feeds_of(options)
+    if not options["symbols"] and not feeds:
+        raise UsageError(
+            "there is nothing to record",
+            hint="name --symbols BTCUSDT,ETHUSDT, or --feed news:URL, or both",
+        )
+    if options["url"] and not options["symbols"]:
+        raise UsageError("--url is a venue's address, and no --symbols are named", hint="leave it out")
     from engine.live.recorder import Recorder, RecorderConfig
     from engine.live.tap import TapConfig
 
+    tap = TapConfig(
+        venue=options["venue"],
+        symbols=tuple(options["symbols"].split(",")),
+        channels=tuple(options["channels"].split(",")),
+        url=options["url"],
+    )
     config = RecorderConfig(
-        tap=TapConfig(
-            venue=options["venue"],
-            symbols=tuple(options["symbols"].split(",")),
-            channels=tuple(options["channels"].split(",")),
-            url=options["url"],
-        ),
+        tap=tap if options["symbols"] else None,
+        feeds=feeds,
         folder=options["folder"],
         rotate=options["rotate"],
         flush_ms=options["flush_ms"],

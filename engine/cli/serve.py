@@ -1,4 +1,4 @@
-"""`engine serve`: a local venue, from a recording or from the synthetic market; or a local Messages API."""
+"""`engine serve`: a local venue, from a recording or invented; or a local Messages API, or local news."""
 
 from __future__ import annotations
 
@@ -17,13 +17,27 @@ if TYPE_CHECKING:
     from engine.serve.source import Source
 
 _DEFAULT_PORT = 9443
-_OF_MARKETS = ("log", "synthetic", "symbols", "rate", "speed", "keep_times", "exit_at_end")
+_MARKETS, _NEWS, _MESSAGES = "binance", "news", "messages"
+_WHOSE = {  # options that only some have; all others are everybody's
+    **dict.fromkeys(("log", "synthetic", "symbols", "rate", "exit_at_end"), (_MARKETS,)),
+    **dict.fromkeys(("speed", "keep_times"), (_MARKETS, _NEWS)),
+    **dict.fromkeys(("headlines", "headline_every", "repeat"), (_NEWS,)),
+}
+_SHOWN = {"log": "LOG", "headlines": "--from"}
+_NOT_SERVED = {
+    _MARKETS: ("it serves no headlines", "add --as news"),
+    _MESSAGES: ("it serves no market", "it takes --host, --port, --fault, --seed and --json"),
+    _NEWS: (
+        "it serves no market",
+        "it takes --from, --speed, --headline-every, --repeat, --keep-times, and what messages take",
+    ),
+}
 
 
 @click.command()
 @click.argument("log", required=False, type=click.Path(path_type=Path))
 @click.option(
-    "--as", "venue", type=click.Choice(["binance", "messages"]), default="binance", show_default=True,
+    "--as", "venue", type=click.Choice([_MARKETS, _MESSAGES, _NEWS]), default="binance", show_default=True,
     help="Whose protocol to speak.",
 )  # fmt: skip
 @click.option("--synthetic", is_flag=True, help="Serve an invented market instead of a recording.")
@@ -36,7 +50,7 @@ _OF_MARKETS = ("log", "synthetic", "symbols", "rate", "speed", "keep_times", "ex
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
 @click.option(
     "--port", type=click.IntRange(0, 65_535), default=None,
-    help="0 takes a free one.  [default: 9443, messages: 9444]",
+    help="0 takes a free one.  [default: 9443, messages: 9444, news: 9445]",
 )  # fmt: skip
 @click.option(
     "--speed", default="1", show_default=True, help="Times the recorded pace, or max: as clients read."
@@ -44,8 +58,20 @@ _OF_MARKETS = ("log", "synthetic", "symbols", "rate", "speed", "keep_times", "ex
 @click.option("--keep-times", is_flag=True, help="Leave the recorded stamps as they are.")
 @click.option(
     "--fault", "faults", multiple=True, metavar="FAULT",
-    help="Misbehave: disconnect:N, silence:N (frames), html; messages, any number: NAME[:DURATION][:WHEN].",
+    help="Misbehave: disconnect:N, silence:N (frames), html; messages and news, any number: "
+    "NAME[:DURATION][:WHEN].",
 )  # fmt: skip
+@click.option(
+    "--from", "headlines", type=click.Path(path_type=Path), metavar="LOG|CSV",
+    help="News: whose headlines to serve  [default: the invented ones that come with the engine].",
+)  # fmt: skip
+@click.option(
+    "--headline-every",
+    default=None,
+    metavar="DURATION",
+    help="News: one each so often, not in their own pace.",
+)
+@click.option("--repeat", is_flag=True, help="News: begin again, under new addresses, when all are out.")
 @click.option("--exit-at-end", is_flag=True, help="End when the recording has been sent.")
 @json_option
 @click.pass_context
@@ -63,6 +89,9 @@ def serve(  # noqa: PLR0913  one argument per option
     speed: str,
     keep_times: bool,
     faults: tuple[str, ...],
+    headlines: Path | None,
+    headline_every: str | None,
+    repeat: bool,
     exit_at_end: bool,
     as_json: bool,
 ) -> None:
@@ -70,9 +99,18 @@ def serve(  # noqa: PLR0913  one argument per option
 
     LOG is a recording; --synthetic invents a market instead. Time runs from the first subscription on.
     With --as messages it is a Messages API instead, which answers by a fixed word list: no market, no key.
+    With --as news it is an endpoint that shows headlines, one after the other, to whoever polls.
     """
-    if venue == "messages":
-        _refuse_market_options(context)
+    _refuse_options_of_others(context, venue)
+    if venue == _NEWS:
+        from engine.cli.serve_news import NewsOptions, serve_news
+
+        options = NewsOptions(
+            host, port, headlines, speed, headline_every, keep_times, repeat, tuple(faults), seed
+        )
+        serve_news(options, as_json=as_json)
+        return
+    if venue == _MESSAGES:
         from engine.cli.serve_messages import serve_messages
 
         serve_messages(host=host, port=port, faults=faults, seed=seed, as_json=as_json)
@@ -94,15 +132,14 @@ def serve(  # noqa: PLR0913  one argument per option
     asyncio.run(_serve(local, venue, exit_at_end=exit_at_end, as_json=as_json))
 
 
-def _refuse_market_options(context: click.Context) -> None:
-    """Raises UsageError where an option was given that only a market has."""
-    for name in _OF_MARKETS:
-        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
-            shown = "LOG" if name == "log" else "--" + name.replace("_", "-")
-            raise UsageError(
-                f"engine serve --as messages was given {shown}: it serves no market",
-                hint="it takes --host, --port, --fault, --seed and --json",
-            )
+def _refuse_options_of_others(context: click.Context, venue: str) -> None:
+    """Raises UsageError where an option was given that would silently do nothing."""
+    for name, whose in _WHOSE.items():
+        given = context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+        if given and venue not in whose:
+            shown = _SHOWN.get(name) or "--" + name.replace("_", "-")
+            words, hint = _NOT_SERVED[venue]
+            raise UsageError(f"engine serve --as {venue} was given {shown}: {words}", hint=hint)
 
 
 def _source(log: Path | None, *, synthetic: bool, seed: int, symbols: str, rate: float) -> Source:

@@ -1,4 +1,4 @@
-"""The recorder: a tap's rows into log files, for as long as one lets it.
+"""The recorder: what a venue and feeds bring, into log files, for as long as one lets it.
 
 What it promises:
 
@@ -7,7 +7,7 @@ What it promises:
 - a file explains itself: header rows first, then, in a later segment, the books as they stand
   (engine.live.carry);
 - when 100 ms pass without a row, a CLOCK row says so;
-- no file is begun before the venue has been reached;
+- no file is begun before the venue and each feed have been reached;
 - finished segments are sealed by a process of low priority, so recording never waits for it. What an earlier
   recorder left unsealed, because it was killed, is sealed as well, if nothing in it is torn;
 - it ends cleanly before the disk is full: a warning row at 10 % free, the end at `FREE_BYTES_MIN`.
@@ -32,9 +32,11 @@ import msgspec
 from engine import __version__
 from engine.live.carry import BookCarry
 from engine.live.clock import Sequencer
+from engine.live.intake import Intake
+from engine.live.poller import PollConfig
 from engine.live.previous import Segment, last_segment
 from engine.live.tally import Tally
-from engine.live.tap import Tap, TapConfig
+from engine.live.tap import TapConfig
 from engine.log.schema import LogHeader
 from engine.log.seal import seal_in_background
 from engine.log.segments import ROTATION, WARN_FREE, End, Rotation, following, next_path
@@ -53,8 +55,9 @@ FREE_BYTES_MIN = 64 << 20
 class RecorderConfig(msgspec.Struct, frozen=True):
     """What to record, where to, and how carefully."""
 
-    tap: TapConfig
     folder: Path
+    tap: TapConfig | None = None  # a venue's streams
+    feeds: tuple[PollConfig, ...] = ()  # beside them, or alone
     rotate: str = "daily"
     flush_ms: float = 20.0  # 0: after every turn of the event loop
     fsync: bool = False
@@ -94,11 +97,13 @@ class Recorder:
         self.rotation = Rotation.parse(config.rotate)
         self.tally = Tally()
         self.files: list[Path] = []
-        self._before = last_segment(config.folder, config.tap.venue)
-        self._sequencer = sequencer or Sequencer(after=self._before.last_ts if self._before else 0)
         self._disk = disk or _disk
         self._rows = RowBuffer()
-        self.tap = Tap(config.tap, self._sequencer, self._rows, self._on_rows)
+        self._sequencer = sequencer or Sequencer()
+        self.intake = Intake(config.tap, config.feeds, self._sequencer, self._rows, self._on_rows)
+        self._before = last_segment(config.folder, self.intake.name)
+        if self._before is not None and sequencer is None:
+            self._sequencer.last = self._before.last_ts
         self._carry = BookCarry()
         self._writer: LogWriter | None = None
         self._segment_began = 0
@@ -134,9 +139,9 @@ class Recorder:
         written or the disk runs full; by then everything that was taken is in the files.
         """
         if self._before is not None:
-            self.tap.opening = (_interruption(self._before),)
+            self.intake.opening = (_interruption(self._before),)
         self._began = self._sequencer.now()
-        if not await self._start_tap():
+        if not await self._start_intake():
             return self.summary()
         try:
             self._begin()
@@ -156,7 +161,7 @@ class Recorder:
             files=tuple(str(path) for path in self.files),
             rows=self.tally.rows,
             messages=self.tally.messages,
-            frames=self.tap.frames,
+            frames=self.intake.frames,
             seconds=round(self.seconds, 3),
             bytes=self.bytes_written,
             kinds=self.tally.kinds,
@@ -171,9 +176,9 @@ class Recorder:
         codes = [await asyncio.to_thread(process.wait) for process in self._sealing]
         return bool(codes) and not any(codes)
 
-    async def _start_tap(self) -> bool:
+    async def _start_intake(self) -> bool:
         """The first contact; False when a stop cut it short, before anything had been taken in."""
-        starting = asyncio.ensure_future(self.tap.start())
+        starting = asyncio.ensure_future(self.intake.start())
         ended = asyncio.ensure_future(self._ended.wait())
         await asyncio.wait((starting, ended), return_when=asyncio.FIRST_COMPLETED)
         ended.cancel()
@@ -197,17 +202,17 @@ class Recorder:
         self._on_rows()
 
     async def _until_ended(self) -> None:
-        running = asyncio.ensure_future(self.tap.run())
+        running = asyncio.ensure_future(self.intake.run())
         ended = asyncio.ensure_future(self._ended.wait())
         await asyncio.wait((running, ended), return_when=asyncio.FIRST_COMPLETED)
         ended.cancel()
-        await self.tap.stop()
+        await self.intake.stop()
         await running
 
     async def _finish(self) -> None:
         for timer in self._timers.values():
             timer.cancel()
-        await self.tap.stop()
+        await self.intake.stop()
         writer = self._writer
         if writer is None:
             return
@@ -248,14 +253,14 @@ class Recorder:
         assert ended is not None
         self._close(ROTATION)
         self._open(End(ended.path, ended.header, ended.seq, ended.chain_head))
-        self.tap.header()
+        self.intake.header()
         self._carry.append(self._rows, self._sequencer.stamp)
         self._flush()
 
     def _open(self, before: End | None) -> None:
         """Begin a segment, after `before` if there is one."""
         ts = self._sequencer.now()
-        header = LogHeader(engine=__version__, created=format_time(ts), venues=(self.tap.venue.name,))
+        header = LogHeader(engine=__version__, created=format_time(ts), venues=(self.intake.name,))
         if before is not None:
             header = following(header, before)
         path = next_path(self.config.folder, ts, self.rotation)
@@ -279,7 +284,7 @@ class Recorder:
         waited = self._sequencer.now() - self._sequencer.last
         if waited >= CLOCK_NS:
             self._rows.append(self._sequencer.stamp(), Kind.CLOCK, flags=int(Flag.LAST))
-            self.tap.note_clock()
+            self.intake.note_clock()
             self._on_rows()
             waited = 0
         self._every("clock", (CLOCK_NS - waited) / SECOND_NS, self._clock)
@@ -299,7 +304,7 @@ class Recorder:
         if free < WARN_FREE * total and not self._warned:
             self._warned = True
             words = f"{free >> 20} MB of {total >> 20} MB free"
-            self.tap.status(StatusData(event="disk_low", detail=words))
+            self.intake.status(StatusData(event="disk_low", detail=words))
         self._every("disk", DISK_CHECK_S, self._watch_disk)
 
     def _every(self, name: str, seconds: float, work: Callable[[], None]) -> None:

@@ -9,9 +9,10 @@ is over, the log ends.
 So the log says everything: `engine verify`, or a backtest over it with `--with-commands`, makes the same
 decisions again.
 
-Rows come from a tap (a venue's streams), or from a log that a recorder beside us is writing. A session
-that follows a log lives on that log's time: its timers wait for its rows, and its own rows stand one
-nanosecond after the last of them. Commands that were given to another session are not followed.
+Rows come from an intake (a venue's streams and feeds beside them), or from a log that a recorder beside us
+is writing, whatever that one takes in. A session that follows a log lives on that log's time: its timers
+wait for its rows, and its own rows stand one nanosecond after the last of them. Commands that were given to
+another session are not followed.
 """
 
 from __future__ import annotations
@@ -29,8 +30,10 @@ from engine import __version__
 from engine.answers.requests import Request
 from engine.config import RunConfig
 from engine.live.clock import OffsetLevel, Sequencer
+from engine.live.intake import Intake
+from engine.live.poller import PollConfig
 from engine.live.tally import Tally
-from engine.live.tap import Tap, TapConfig
+from engine.live.tap import TapConfig
 from engine.log.journal import Journal
 from engine.log.schema import FIXED, Batch, LogHeader
 from engine.log.segments import free_space
@@ -53,12 +56,13 @@ LAGS_KEPT = 4096
 
 
 class SessionConfig(msgspec.Struct, frozen=True):
-    """Where rows come from (a tap, or a log to follow) and where the session's files go."""
+    """Where rows come from (a venue and feeds, or a log to follow) and where the session's files go."""
 
     folder: Path
     run: RunConfig
     tap: TapConfig | None = None
     tail: Path | None = None
+    feeds: tuple[PollConfig, ...] = ()
     duration_s: float = 0.0
     fsync: bool = False
 
@@ -153,8 +157,8 @@ class Session:
         """
         disk = asyncio.ensure_future(self._watch_disk())
         try:
-            if self.config.tap is not None:
-                await self._run_tap(self.config.tap)
+            if self.config.tail is None:
+                await self._run_intake()
             else:
                 self._count_down()  # a quiet log may bring no first row to count from
                 await self._run_tail()
@@ -177,11 +181,11 @@ class Session:
             loop = asyncio.get_running_loop()
             self._duration = loop.call_later(self.config.duration_s, self.stop, "--for")
 
-    # --- rows from a venue ---
+    # --- rows from a venue, and from feeds ---
 
-    async def _run_tap(self, config: TapConfig) -> None:
-        tap = Tap(config, self.sequencer, self._rows, self._turn)
-        starting = asyncio.ensure_future(tap.start())
+    async def _run_intake(self) -> None:
+        intake = Intake(self.config.tap, self.config.feeds, self.sequencer, self._rows, self._turn)
+        starting = asyncio.ensure_future(intake.start())
         stopping = asyncio.ensure_future(self._stopping.wait())
         await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
@@ -189,21 +193,21 @@ class Session:
             await asyncio.wait((starting,))
             stopping.cancel()
             if not starting.cancelled() and starting.exception() is None:
-                await tap.stop()  # it was quicker than the cancellation
+                await intake.stop()  # it was quicker than the cancellation
             return
         running: asyncio.Future[None] | None = None
         try:
             starting.result()  # after an error nothing is open
             try:
-                self._open(LogHeader(venues=(tap.venue.name,)))
+                self._open(LogHeader(venues=(intake.name,)))
                 self._turn()
-                running = asyncio.ensure_future(tap.run())
+                running = asyncio.ensure_future(intake.run())
                 await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
                 if self._stopping.is_set() and self._failure is None:
                     self._command_stop()
                     await self._wait_for_ends()
             finally:
-                await tap.stop()
+                await intake.stop()
             await running
         finally:
             stopping.cancel()
@@ -295,7 +299,7 @@ class Session:
         except Exception as error:  # noqa: BLE001  raised by `run` once the log is closed
             self._fail(error)
             return
-        if self.config.tap is not None:
+        if self.config.tail is None:
             self.lags.append(self.sequencer.now() - int(batch.ts[0]))
             self._watch_agenda()
         if self._commanded and not self.runner.context.live:
@@ -363,7 +367,7 @@ class Session:
 
     def _stamp(self) -> int:
         """The time of a row of our own."""
-        if self.config.tap is not None:
+        if self.config.tail is None:
             return self.sequencer.stamp()
         return self.sequencer.follow(self.sequencer.last + 1)
 

@@ -77,6 +77,7 @@ class Tap:
         self.rows = rows
         self.sequencer = sequencer
         self.sources: list[SourceData] = []
+        self.beside: tuple[SourceData, ...] = ()  # sources of others in this log, numbered after ours
         self.opening: tuple[StatusData, ...] = ()  # rows to write between the header and the first contact
         self._config = config
         self._on_rows = on_rows
@@ -143,7 +144,7 @@ class Tap:
     def header(self) -> None:
         """Append the SOURCE and INSTRUMENT rows that a file begins with, as they are now."""
         stamp, rows = self.sequencer.stamp, self.rows
-        for number, source in enumerate(self.sources, start=1):
+        for number, source in enumerate((*self.sources, *self.beside), start=1):
             rows.append(stamp(), Kind.SOURCE, source=number, flags=LAST, data=encode_canonical(source))
         for number, definition in self.instruments.values():
             rows.append(

@@ -88,7 +88,7 @@ async def in_step(venue: FakeVenue, recorder: Recorder) -> None:
     await until(lambda: recorder.tally.events["subscribed"] > 0)
     for symbol in BOTH:
         await venue.send(venue.depth(symbol))
-    await until(lambda: all(recorder.tap.synchronised(symbol) for symbol in BOTH))
+    await until(lambda: all(recorder.intake.synchronised(symbol) for symbol in BOTH))
 
 
 async def market(venue: FakeVenue, recorder: Recorder, count: int = 20) -> None:
@@ -96,7 +96,7 @@ async def market(venue: FakeVenue, recorder: Recorder, count: int = 20) -> None:
     for _ in range(count):
         for symbol in BOTH:
             await venue.send(venue.trade(symbol), venue.depth(symbol), venue.quote(symbol))
-    await until(lambda: recorder.tap.frames == len(venue.sent))
+    await until(lambda: recorder.intake.frames == len(venue.sent))
 
 
 def assert_book_is(rows: list[Row], venue: FakeVenue) -> None:
@@ -165,7 +165,7 @@ def test_a_disconnect_in_the_middle_is_accounted_for(tmp_path: Path) -> None:
         await until(lambda: recorder.tally.events["subscribed"] == 2)
         for symbol in BOTH:
             await venue.send(venue.depth(symbol, skip=5))
-        await until(lambda: all(recorder.tap.synchronised(symbol) for symbol in BOTH))
+        await until(lambda: all(recorder.intake.synchronised(symbol) for symbol in BOTH))
         await market(venue, recorder)
 
     summary, venue, recorder = play(story, tmp_path)
@@ -231,7 +231,7 @@ def test_a_book_out_of_step_is_not_carried(tmp_path: Path) -> None:
         rows = read(recorder.files[1])
         assert not any(row.kind is Kind.BOOK and row.source == 0 for row in rows)
         venue.refuse_depth = []
-        await until(lambda: all(recorder.tap.synchronised(symbol) for symbol in BOTH))
+        await until(lambda: all(recorder.intake.synchronised(symbol) for symbol in BOTH))
 
     _, venue, recorder = play(story, tmp_path, rotate="20KB", venue=blocked)
     assert_book_is([row for path in recorder.files for row in read(path)], venue)

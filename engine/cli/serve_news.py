@@ -1,0 +1,103 @@
+"""`engine serve --as news`: the local news endpoint until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from engine.cli.common import emit, warn
+
+if TYPE_CHECKING:
+    from engine.serve.news import LocalNews
+
+DEFAULT_PORT = 9445
+
+
+class NewsOptions(msgspec.Struct, frozen=True):
+    """What the command line says of it, as it was written."""
+
+    host: str
+    port: int | None
+    path: Path | None
+    speed: str
+    every: str | None
+    keep_times: bool
+    repeat: bool
+    faults: tuple[str, ...]
+    seed: int
+
+
+def serve_news(options: NewsOptions, *, as_json: bool) -> None:
+    """Serve until a signal.
+
+    Raises UsageError for what cannot be, InputError for headlines that cannot be read, VenueError where it
+    cannot listen.
+    """
+    from engine.config import parse_duration
+    from engine.model.errors import UsageError
+    from engine.serve.news import LocalNews
+    from engine.serve.news_faults import parse_news_faults
+    from engine.serve.news_release import Releases
+    from engine.serve.news_source import read_headlines
+
+    every_ns = 0
+    if options.every is not None:
+        every_ns = parse_duration(options.every, "--headline-every")
+        if not every_ns:
+            raise UsageError("--headline-every 0: nothing would be later than the first", hint="write 5s")
+        if options.speed != "1":
+            raise UsageError("--headline-every and --speed: one pace, not two", hint="leave one of them out")
+    faults, edits = parse_news_faults(options.faults)
+    speed = _speed(options.speed)
+    headlines = read_headlines(options.path)
+    if headlines.warning:
+        warn(f"{options.path}: {headlines.warning}")
+    releases = Releases(
+        headlines.items,
+        speed=speed,
+        every_ns=every_ns,
+        keep_times=options.keep_times,
+        repeat=options.repeat,
+        edits=edits,
+        seed=options.seed,
+    )
+    port = DEFAULT_PORT if options.port is None else options.port
+    news = LocalNews(releases, host=options.host, port=port, faults=faults, seed=options.seed)
+    asyncio.run(_serve(news, headlines.description, options.faults, as_json=as_json))
+
+
+def _speed(text: str) -> float:
+    """How many times faster; infinite for max. Raises UsageError."""
+    from engine.model.errors import UsageError
+
+    try:
+        speed = float("inf") if text == "max" else float(text)
+    except ValueError:
+        speed = 0.0
+    if text != "max" and not 0 < speed < float("inf"):
+        raise UsageError(f"--speed {text} is neither a positive number nor max")
+    return speed
+
+
+async def _serve(news: LocalNews, description: str, faults: tuple[str, ...], *, as_json: bool) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    async with news:
+        line = f"engine record --feed news:{news.url}"
+        result = {
+            "http": news.url,
+            "port": news.port,
+            "as": "news",
+            "source": description,
+            "faults": list(faults),
+            "record": line,
+        }
+        told = f" · faults: {', '.join(faults)}" if faults else ""
+        emit(result, as_json=as_json, text=f"{news.url}  speaks news · {description}{told}\n{line}")
+        await stopped.wait()

@@ -1,0 +1,194 @@
+"""Polls one news endpoint, for as long as one lets it, and writes what is new.
+
+    ask ──200──► parser ──rows──► RowBuffer        wait `every_s`, ask again
+     │ 304: nothing
+     └ anything else: a STATUS row with the reason, a longer wait, a STATUS row for the next attempt
+
+It is a connection like that of a venue's stream, and keeps the same machine (engine.live.machine): the
+first good answer is "connected", a failed request "disconnected" with its reason and the wait before the
+next one. The wait doubles up to a cap, half of it is chance, and it is never shorter than what the server
+asks for (Retry-After). `silence_s` without anything new is a row as well: an endpoint can answer for hours
+from a cache.
+
+The very first answer is asked for before anything is written (`contact`): an address that is wrong ends the
+command instead of beginning a recording.
+
+Rows are appended as soon as an answer is complete, all of them at once; nothing is read ahead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from engine.feed.news_json import NewsParser, Taken
+from engine.live.address import Address
+from engine.live.clock import Sequencer
+from engine.live.machine import STOPPED, BackOff, Event, Machine, State
+from engine.live.polling import Answer, Conditional
+from engine.live.rest import Refused
+from engine.model.errors import VenueError
+from engine.model.kinds import Flag, Kind, SourceData, StatusData, encode_canonical
+from engine.model.rows import RowBuffer
+
+ENDPOINT = "news"
+EVERY_S = 5.0
+MOST_BYTES = 8 << 20
+_LAST = int(Flag.LAST)
+_NO_LIST = "answered what is no list of headlines"
+
+
+class PollConfig(msgspec.Struct, frozen=True):
+    """What to poll, and how patiently. `name` is the feed's, as of SOURCE rows."""
+
+    address: Address
+    name: str = "news"
+    every_s: float = EVERY_S
+    timeout_s: float = 10.0
+    silence_s: float = 3_600.0  # without anything new: a row
+    most_bytes: int = MOST_BYTES
+    back_off: BackOff = BackOff(base_s=1.0, cap_s=300.0)
+
+
+class Poller:
+    """One endpoint into `rows`: `contact`, `begin`, `run`, `stop`; one life only."""
+
+    def __init__(
+        self,
+        config: PollConfig,
+        sequencer: Sequencer,
+        rows: RowBuffer,
+        on_rows: Callable[[], None],
+        *,
+        chance: Callable[[], float] = random.random,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        """`sleep` and `clock` (monotonic, in seconds) are the event loop's unless a test has its own."""
+        self.config = config
+        self.answers = 0  # with a body, so far
+        self.machine = Machine(config.name, back_off=config.back_off, chance=chance)
+        self.source = SourceData(name=config.name, url=config.address.shown, endpoint=ENDPOINT)
+        self._sequencer = sequencer
+        self._rows = rows
+        self._on_rows = on_rows
+        self._sleep = sleep
+        self._clock = clock
+        self._asking = Conditional(config.address, timeout_s=config.timeout_s, most_bytes=config.most_bytes)
+        self._parser = NewsParser(0)
+        self._first: Answer | None = None
+        self._asked_s = 0.0  # when the latest request began, and
+        self._news_s = 0.0  # when the latest news came
+        self._working: asyncio.Task[None] | None = None
+        self._stopped = False
+
+    async def contact(self) -> None:
+        """Ask for the first time. Raises VenueError when that brings no list of headlines."""
+        self._asked_s = self._now_s()
+        try:
+            answer = await self._asking.ask()
+            # A parser that is thrown away: nothing is written before `begin`.
+            taken = NewsParser(0).feed(answer.body or b"", lambda: 0, RowBuffer())
+        except BaseException:
+            await self._asking.close()
+            raise
+        if not taken.readable:
+            await self._asking.close()
+            raise VenueError(
+                f"{self.config.address.shown} {_NO_LIST}",
+                hint="it must answer a JSON list of objects with a headline: docs/news.md",
+            )
+        self._first = answer
+
+    def begin(self, number: int) -> None:
+        """Append the rows of the first contact; `number` is that of our SOURCE row, which stands already."""
+        assert self._first is not None, "contact first"
+        self._parser.source = number
+        self._tell(Event.START, self.config.address.shown)
+        self._take(self._first)
+        self._first = None
+
+    async def run(self) -> None:
+        """Poll until `stop`; never ends by itself."""
+        if self._stopped:
+            return
+        self._working = asyncio.ensure_future(self._work())
+        await asyncio.wait((self._working,))
+        if not self._working.cancelled():
+            self._working.result()
+
+    async def stop(self) -> None:
+        """End polling; the last rows are in the buffer when this returns."""
+        self._stopped = True
+        if self._working is not None:
+            self._working.cancel()  # it holds nothing back: rows are appended without a wait between them
+            await asyncio.wait((self._working,))
+        if self.machine.state not in {State.IDLE, State.STOPPED}:
+            self._tell(Event.STOP, STOPPED)
+        await self._asking.close()
+
+    async def _work(self) -> None:
+        while True:
+            if self.machine.state is State.WAITING:
+                await self._sleep(self.machine.wait_s)
+                self._tell(Event.WAITED, self.config.address.shown)
+                self._on_rows()
+            else:
+                await self._sleep(max(0.0, self._asked_s + self.config.every_s - self._now_s()))
+            self._asked_s = self._now_s()
+            try:
+                answer = await self._asking.ask()
+            except Refused as refusal:
+                self._fail(refusal.message, refusal.retry_after_s)
+            else:
+                self._take(answer)
+            self._on_rows()
+
+    def _take(self, answer: Answer) -> None:
+        """A good answer: its rows, and what they say of the connection."""
+        opened = self.machine.state is State.CONNECTING
+        if opened:
+            self._tell(Event.OPENED, self.config.address.shown)
+            self._tell(Event.SUBSCRIBED, f"asked every {self.config.every_s:g} s")
+        taken = Taken()
+        if answer.body is not None:
+            self.answers += 1
+            taken = self._parser.feed(answer.body, self._sequencer.stamp, self._rows)
+            if not taken.readable:
+                self._fail(f"{self.config.address.shown} {_NO_LIST}")
+                return
+            self._asking.keep(answer)
+        self._listen(fresh=opened or taken.rows > 0)
+
+    def _listen(self, *, fresh: bool) -> None:
+        """Notice an endpoint that has gone silent, and one that speaks again."""
+        now_s, silence_s = self._now_s(), self.config.silence_s
+        if fresh:
+            self._news_s = now_s
+            if self.machine.state is State.QUIET:
+                self._tell(Event.FRAME)
+        elif self.machine.state is State.STREAMING and now_s - self._news_s >= silence_s:
+            self._tell(Event.SILENT, f"nothing new for {silence_s:g} s")
+
+    def _fail(self, detail: str, retry_after_s: float = 0.0) -> None:
+        event = Event.REFUSED if self.machine.state is State.CONNECTING else Event.LOST
+        self._tell(event, detail, retry_after_s)
+
+    def _tell(self, event: Event, detail: str = "", retry_after_s: float = 0.0) -> None:
+        for status in self.machine.on(event, self._now_s(), detail, retry_after_s=retry_after_s):
+            self._status(status)
+
+    def _status(self, data: StatusData) -> None:
+        self._rows.append(
+            self._sequencer.stamp(),
+            Kind.STATUS,
+            source=self._parser.source,
+            flags=_LAST,
+            data=encode_canonical(data),
+        )
+
+    def _now_s(self) -> float:
+        return self._clock() if self._clock is not None else asyncio.get_running_loop().time()
