@@ -126,9 +126,9 @@ class Poller:
         if self._working is not None:
             self._working.cancel()  # it holds nothing back: rows are appended without a wait between them
             await asyncio.wait((self._working,))
+        await self._asking.close()
         if self.machine.state not in {State.IDLE, State.STOPPED}:
             self._tell(Event.STOP, STOPPED)
-        await self._asking.close()
 
     async def _work(self) -> None:
         while True:

@@ -1,0 +1,235 @@
+"""A venue and feeds into one log: numbers, order, rotation, and one of them that is not there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.live.address import Address
+from engine.live.clock import Sequencer
+from engine.live.intake import Intake
+from engine.live.machine import BackOff
+from engine.live.poller import PollConfig
+from engine.live.recorder import Recorder, RecorderConfig, Summary
+from engine.live.tap import TapConfig
+from engine.log.reader import LogReader
+from engine.log.segments import segment_order
+from engine.model.errors import UsageError, VenueError
+from engine.model.kinds import Kind
+from engine.model.rows import RowBuffer
+from tests.helpers.endpoint import LIMIT_S, Endpoint, fails, shows
+from tests.helpers.rows import Row, rows_of_batch
+from tests.helpers.venue import FakeVenue
+
+QUICK = BackOff(base_s=0.01, cap_s=0.02)
+
+
+def read(path: Path) -> list[Row]:
+    """Every row of a file, without those that only tell the time."""
+    with LogReader(path) as reader:
+        rows = [row for batch in reader.batches() for row in rows_of_batch(batch)]
+    return [row for row in rows if row.kind is not Kind.CLOCK]
+
+
+def feed(url: str, **options: Any) -> PollConfig:
+    return PollConfig(Address(url), every_s=0.01, back_off=QUICK, **options)
+
+
+def record(
+    folder: Path,
+    story: Callable[[Recorder, FakeVenue], Awaitable[None]],
+    *endpoints: Endpoint,
+    venue: bool = True,
+    **options: Any,
+) -> Summary:
+    """Record a venue, if it is wanted, and endpoints, as long as the story goes."""
+
+    async def run() -> Summary:
+        fake = FakeVenue(("BTCUSDT",), seed=3)
+        async with fake.running(), asyncio.timeout(LIMIT_S):
+            for endpoint in endpoints:
+                await endpoint.server.__aenter__()
+            feeds = tuple(feed(endpoint.server.url) for endpoint in endpoints)
+            tap = TapConfig(symbols=fake.symbols, channels=("trade", "quote"), url=fake.url)
+            recorder = Recorder(
+                RecorderConfig(
+                    folder=folder,
+                    tap=tap if venue else None,
+                    feeds=feeds,
+                    flush_ms=1.0,
+                    seal=False,
+                    **options,
+                )
+            )
+            recording = asyncio.ensure_future(recorder.record())
+            try:
+                await until(lambda: bool(recorder.files) or recording.done())
+                if not recording.done():
+                    await story(recorder, fake)
+            finally:
+                recorder.stop("SIGINT")
+                await asyncio.wait((recording,))
+                for endpoint in endpoints:
+                    await endpoint.server.close()
+            return recording.result()
+
+    return asyncio.run(run())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until the condition holds, giving the event loop its turns."""
+    while not condition():  # noqa: ASYNC110  conditions on counts have no event
+        await asyncio.sleep(0.001)
+
+
+def news(rows: list[Row]) -> list[str]:
+    return [row.data["headline"] for row in rows if row.kind is Kind.NEWS]
+
+
+def test_a_venue_and_two_feeds_in_one_log(tmp_path: Path) -> None:
+    """Sources are numbered one after the other; every row names its own; times increase over all."""
+
+    async def story(recorder: Recorder, venue: FakeVenue) -> None:
+        await venue.connected()
+        for _ in range(20):
+            await venue.send(venue.trade("BTCUSDT"))
+        await until(lambda: recorder.tally.kinds.get("news", 0) == 5 and recorder.intake.frames >= 20)
+
+    summary = record(
+        tmp_path, story, Endpoint(shows(1), shows(2, 1), shows(3, 2, 1)), Endpoint(shows(11), shows(12, 11))
+    )
+    (path,) = [Path(name) for name in summary.files]
+    rows = read(path)
+    sources = {row.source: row.data["name"] for row in rows if row.kind is Kind.SOURCE}
+    assert sources == {1: "binance", 2: "binance-rest", 3: "news", 4: "news"}
+    assert [row.kind for row in rows[:5]] == [Kind.SOURCE] * 4 + [Kind.INSTRUMENT]
+    assert {row.source for row in rows if row.kind is Kind.TRADE} == {1}
+    for number, texts in ((3, ["1", "2", "3"]), (4, ["11", "12"])):
+        own = [row for row in rows if row.source == number]
+        assert news(own) == [f"Headline {text}" for text in texts]
+        assert [row.event for row in own if row.event] == [
+            "connecting",
+            "connected",
+            "subscribed",
+            "disconnected",
+        ]
+    stamps = [row.ts for row in rows]
+    assert stamps == sorted(stamps)
+    assert summary.kinds["news"] == 5
+    with LogReader(path) as reader:
+        assert reader.header.venues == ("binance",)
+
+
+def test_each_segment_names_all_sources(tmp_path: Path) -> None:
+    """After a rotation the feed's SOURCE row stands in the next file, and no headline comes twice."""
+    endpoint = Endpoint(*(shows(*range(number, 0, -1)) for number in range(1, 40)))
+
+    async def story(recorder: Recorder, venue: FakeVenue) -> None:
+        await venue.connected()
+        while recorder.tally.kinds.get("news", 0) < 39 or len(recorder.files) < 3:
+            await venue.send(*(venue.trade("BTCUSDT") for _ in range(40)))
+            await asyncio.sleep(0.001)
+
+    summary = record(tmp_path, story, endpoint, rotate="20KB")
+    segments = [read(Path(name)) for name in summary.files]
+    for rows in segments:
+        assert [row.data["name"] for row in rows if row.kind is Kind.SOURCE] == [
+            "binance",
+            "binance-rest",
+            "news",
+        ]
+    together = [text for rows in segments for text in news(rows)]
+    assert together == [f"Headline {number}" for number in range(1, 40)]
+
+
+def test_news_alone(tmp_path: Path) -> None:
+    """Without a venue: a log of one source, CLOCK rows in the quiet, continued by the next recording."""
+
+    async def story(recorder: Recorder, _venue: FakeVenue) -> None:
+        await until(lambda: recorder.tally.kinds.get("news", 0) == 2 and "clock" in recorder.tally.kinds)
+
+    first = record(tmp_path, story, Endpoint(shows(1), shows(2, 1)), venue=False)
+    second = record(tmp_path, story, Endpoint(shows(2, 1)), venue=False)
+    files = sorted(tmp_path.glob("*.arrow"), key=segment_order)
+    assert [str(path) for path in files] == [*first.files, *second.files]
+    before, after = (read(path) for path in files)
+    assert [row.kind for row in before[:3]] == [Kind.SOURCE, Kind.STATUS, Kind.STATUS]
+    assert news(before) == ["Headline 1", "Headline 2"]
+    assert (after[1].event, after[1].source) == ("disconnected", 1)
+    assert "nothing was recorded since" in after[1].data["detail"]
+    assert before[-1].ts < after[0].ts
+    assert (first.disconnects, second.disconnects) == (0, 0)
+    with LogReader(files[1]) as reader:
+        assert (reader.header.venues, reader.header.previous_file) == (("news",), files[0].name)
+
+
+def test_trouble_of_a_feed_is_its_own(tmp_path: Path) -> None:
+    """The venue goes on while the endpoint is away, and the feed comes back by itself."""
+
+    async def story(recorder: Recorder, venue: FakeVenue) -> None:
+        await venue.connected()
+        while recorder.tally.kinds.get("news", 0) < 2:
+            await venue.send(venue.trade("BTCUSDT"))
+            await asyncio.sleep(0.001)
+
+    summary = record(tmp_path, story, Endpoint(shows(1), *[fails(500)] * 3, shows(2, 1)))
+    assert summary.disconnects == 3
+    rows = read(Path(summary.files[0]))
+    away = [row.source for row in rows if row.event == "disconnected"]
+    assert away == [3, 3, 3, 3, 1]
+    assert [row.event for row in rows if row.source == 1 and row.event] == [
+        "connecting", "connected", "subscribed", "disconnected",
+    ]  # fmt: skip
+
+
+async def _nothing(_recorder: Recorder, _venue: FakeVenue) -> None:
+    """The recording ends at once."""
+
+
+def test_a_feed_that_cannot_be_reached_begins_nothing(tmp_path: Path) -> None:
+    """The error names it; there is no file, and the venue is not asked for anything."""
+    folder = tmp_path / "new"
+    with pytest.raises(VenueError, match="answered HTTP 404"):
+        record(folder, _nothing, Endpoint(shows(1)), Endpoint(fails(404)))
+    assert not folder.exists()
+
+
+def test_a_venue_that_cannot_be_reached_closes_the_feeds() -> None:
+    """What the feed has answered is written nowhere, and its connection is closed."""
+
+    async def run() -> tuple[int, object]:
+        rows, endpoint = RowBuffer(), Endpoint(shows(1))
+        async with endpoint.server:
+            tap = TapConfig(symbols=("BTCUSDT",), url="ws://127.0.0.1:1")
+            intake = Intake(tap, (feed(endpoint.server.url),), Sequencer(), rows, lambda: None)
+            with pytest.raises(VenueError, match="exchangeInfo"):
+                await intake.start()
+            return rows.count, intake._feeds[0]._asking._client
+
+    assert asyncio.run(run()) == (0, None)
+
+
+def test_a_bug_in_a_feed_ends_everything() -> None:
+    """An exception that is no trouble of the network is raised, and nobody goes on alone."""
+
+    async def run() -> None:
+        endpoint = Endpoint(shows(1), shows(2))
+        async with endpoint.server, asyncio.timeout(LIMIT_S):
+            feeds = (feed(endpoint.server.url), feed(endpoint.server.url + "/other"))
+            intake = Intake(None, feeds, Sequencer(), RowBuffer(), lambda: None)
+            await intake.start()
+            intake._feeds[1]._take = None  # type: ignore[assignment,method-assign]
+            await intake.run()
+
+    with pytest.raises(TypeError, match="not callable"):
+        asyncio.run(run())
+
+
+def test_there_must_be_something_to_listen_to() -> None:
+    """Neither a venue nor a feed is a mistake."""
+    with pytest.raises(UsageError, match="nothing to listen to"):
+        Intake(None, (), Sequencer(), RowBuffer(), lambda: None)
