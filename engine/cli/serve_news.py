@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from engine.serve.news import LocalNews
 
 DEFAULT_PORT = 9445
+_EVERY_MIN_NS, _EVERY_MAX_NS = 10_000_000, 86_400_000_000_000
+_SPEED_MAX = 1e6
 
 
 class NewsOptions(msgspec.Struct, frozen=True):
@@ -47,8 +49,8 @@ def serve_news(options: NewsOptions, *, as_json: bool) -> None:
     every_ns = 0
     if options.every is not None:
         every_ns = parse_duration(options.every, "--headline-every")
-        if not every_ns:
-            raise UsageError("--headline-every 0: nothing would be later than the first", hint="write 5s")
+        if not _EVERY_MIN_NS <= every_ns <= _EVERY_MAX_NS:
+            raise UsageError(f"--headline-every {options.every}: 10ms to 24h", hint="write 5s")
         if options.speed != "1":
             raise UsageError("--headline-every and --speed: one pace, not two", hint="leave one of them out")
     faults, edits = parse_news_faults(options.faults)
@@ -78,8 +80,11 @@ def _speed(text: str) -> float:
         speed = float("inf") if text == "max" else float(text)
     except ValueError:
         speed = 0.0
-    if text != "max" and not 0 < speed < float("inf"):
-        raise UsageError(f"--speed {text} is neither a positive number nor max")
+    if text != "max" and not 1 / _SPEED_MAX <= speed <= _SPEED_MAX:
+        raise UsageError(
+            f"--speed {text} is neither a number from {1 / _SPEED_MAX:g} to {_SPEED_MAX:g} nor max",
+            hint="--speed 60 makes a minute of an hour",
+        )
     return speed
 
 

@@ -6,9 +6,9 @@
 
 It is a connection like that of a venue's stream, and keeps the same machine (engine.live.machine): the
 first good answer is "connected", a failed request "disconnected" with its reason and the wait before the
-next one. The wait doubles up to a cap, half of it is chance, and it is never shorter than what the server
-asks for (Retry-After). `silence_s` without anything new is a row as well: an endpoint can answer for hours
-from a cache.
+next one. The wait begins at the interval (a second at least) and doubles up to a cap, half of it is chance,
+and it is never shorter than what the server asks for (Retry-After). `silence_s` without anything new is a
+row as well: an endpoint can answer for hours from a cache.
 
 The very first answer is asked for before anything is written (`contact`): an address that is wrong ends the
 command instead of beginning a recording.
@@ -37,6 +37,7 @@ from engine.model.rows import RowBuffer
 ENDPOINT = "news"
 EVERY_S = 5.0
 MOST_BYTES = 8 << 20
+BASE_S, CAP_S = 1.0, 300.0  # of the waits after trouble
 _LAST = int(Flag.LAST)
 _NO_LIST = "answered what is no list of headlines"
 
@@ -50,7 +51,14 @@ class PollConfig(msgspec.Struct, frozen=True):
     timeout_s: float = 10.0
     silence_s: float = 3_600.0  # without anything new: a row
     most_bytes: int = MOST_BYTES
-    back_off: BackOff = BackOff(base_s=1.0, cap_s=300.0)
+    back_off: BackOff | None = None  # None: from the interval on
+
+
+def _patience(config: PollConfig) -> BackOff:
+    """Asking again after trouble is not asking more often; two good answers end the trouble."""
+    return BackOff(
+        base_s=max(BASE_S, config.every_s), cap_s=max(CAP_S, config.every_s), stable_s=2 * config.every_s
+    )
 
 
 class Poller:
@@ -70,7 +78,7 @@ class Poller:
         """`sleep` and `clock` (monotonic, in seconds) are the event loop's unless a test has its own."""
         self.config = config
         self.answers = 0  # with a body, so far
-        self.machine = Machine(config.name, back_off=config.back_off, chance=chance)
+        self.machine = Machine(config.name, back_off=config.back_off or _patience(config), chance=chance)
         self.source = SourceData(name=config.name, url=config.address.shown, endpoint=ENDPOINT)
         self._sequencer = sequencer
         self._rows = rows

@@ -28,7 +28,7 @@ from engine.serve.news_source import Headline
 
 SHOWN_MAX = 1_000
 _LONE_GAP_NS = 60 * SECOND_NS  # between rounds of a list in which no time passes
-_GAP_MIN_NS = MILLISECOND_NS
+_GAP_MIN_NS = 100 * MILLISECOND_NS  # an idle night must not become hours of work
 _CORRECTED = " (corrected)"
 
 

@@ -119,6 +119,15 @@ def test_trouble_waits_longer_and_longer() -> None:
     assert [row.data["attempt"] for row in statuses(polled, "connecting")] == [1, 2, 3, 4, 5]
 
 
+def test_trouble_is_no_reason_to_ask_more_often() -> None:
+    """Unless told otherwise the wait begins at the interval; two good answers in a row end the trouble."""
+    again = (fails(500), shows(1))
+    polled = poll(Endpoint(shows(1), *again, *again, *[shows(1)] * 2, *again, *again), 10, every_s=20.0)
+    assert polled.waits == [20.0, 20.0, 20.0, 40.0, 20.0, 20.0, 20.0, 20.0, 20.0, 20.0]
+    assert poll(Endpoint(shows(1), *[fails(500)] * 9), 9, every_s=0.5).waits[-2:] == [64.0, 128.0]
+    assert poll(Endpoint(shows(1), *[fails(500)] * 12), 12).waits[-2:] == [300.0, 300.0]
+
+
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize(
     ("said", "wait"),
