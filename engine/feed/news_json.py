@@ -58,6 +58,7 @@ class _Item(msgspec.Struct):
 
 _items = msgspec.json.Decoder(list[msgspec.Raw])
 _item = msgspec.json.Decoder(_Item)
+_key = msgspec.json.Decoder(NewsData)
 _lenient = json.JSONDecoder()
 _space = re.compile(r"[ \t\r\n]*")
 
@@ -105,6 +106,17 @@ class NewsParser:
                 self._refuse(*found, stamp, rows, taken)
         self._forget(len(parts))
         return taken
+
+    def remember(self, data: bytes, ts_venue: int) -> None:
+        """Know a NEWS row that an earlier recorder wrote. What is no such row is passed over."""
+        try:
+            key = _key.decode(data).id
+        except DECODE_FAILURES:
+            return
+        digest = _digest(b"key", key.encode())
+        self.seen.pop(digest, None)
+        self.seen[digest] = _digest(str(ts_venue).encode(), data)
+        self._forget(0)
 
     def _take(self, item: _Read, stamp: Callable[[], int], rows: RowBuffer, taken: Taken) -> None:
         key, content = _digest(b"key", item.key), _digest(str(item.ts_venue).encode(), item.data)

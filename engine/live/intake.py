@@ -17,9 +17,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from pathlib import Path
 
+from engine.feed.news_json import REMEMBERED
 from engine.live.clock import Sequencer
 from engine.live.poller import PollConfig, Poller
+from engine.live.previous import headlines_of
 from engine.live.tap import Tap, TapConfig
 from engine.model.errors import UsageError
 from engine.model.kinds import Flag, Kind, SourceData, StatusData, encode_canonical
@@ -64,6 +67,13 @@ class Intake:
     def synchronised(self, symbol: str) -> bool:
         """Whether the symbol's book is in step with the venue's."""
         return self._tap is not None and self._tap.synchronised(symbol)
+
+    def remember(self, path: Path) -> None:
+        """Know the headlines of the segment that is continued, so that none is written twice."""
+        if self._feeds:
+            before = headlines_of(path, REMEMBERED)
+            for feed in self._feeds:
+                feed.remember(before.get(feed.source.url, ()))
 
     async def start(self) -> None:
         """Reach everybody, write the header's rows, begin. Raises VenueError and UsageError."""

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import msgspec
 
@@ -92,6 +92,11 @@ class Poller:
         self._news_s = 0.0  # when the latest news came
         self._working: asyncio.Task[None] | None = None
         self._stopped = False
+
+    def remember(self, headlines: Iterable[tuple[int, bytes]]) -> None:
+        """Know what was written before: publication times and data of NEWS rows, oldest first."""
+        for ts_venue, data in headlines:
+            self._parser.remember(data, ts_venue)
 
     async def contact(self) -> None:
         """Ask for the first time. Raises VenueError when that brings no list of headlines."""

@@ -13,7 +13,8 @@ What it promises:
 - it ends cleanly before the disk is full: a warning row at 10 % free, the end at `FREE_BYTES_MIN`.
 
 A recorder that is started again never appends: it begins the next segment, whose header names the chain
-head of the one before and whose first STATUS row says since when nothing was recorded.
+head of the one before and whose first STATUS row says since when nothing was recorded. Headlines of that one
+that are still shown are not written again.
 
 A rotation happens between two turns of the event loop, so a segment may hold a few rows of the first
 milliseconds after its time was up. The rows' times are what counts, never the file's name.
@@ -102,8 +103,10 @@ class Recorder:
         self._sequencer = sequencer or Sequencer()
         self.intake = Intake(config.tap, config.feeds, self._sequencer, self._rows, self._on_rows)
         self._before = last_segment(config.folder, self.intake.name)
-        if self._before is not None and sequencer is None:
-            self._sequencer.last = self._before.last_ts
+        if self._before is not None:
+            self.intake.remember(self._before.end.path)
+            if sequencer is None:
+                self._sequencer.last = self._before.last_ts
         self._carry = BookCarry()
         self._writer: LogWriter | None = None
         self._segment_began = 0

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from engine.feed.news_json import LATEST_MS, NewsParser, Taken
-from engine.model.kinds import Flag, Kind, NewsData
+from engine.model.kinds import Flag, Kind, NewsData, encode_canonical
 from engine.model.rows import RowBuffer
 from engine.model.units import MILLISECOND_NS, NULL_TIME
 from tests.helpers.rows import Row, rows_of_buffer
@@ -276,6 +276,22 @@ def test_what_is_remembered_is_bounded() -> None:
     assert desk.items(item(39), item(35)) == []
     (again,) = desk.items(item(1))
     assert (again.flags, again.data["id"]) == (Flag.LAST, Desk().items(item(1))[0].data["id"])
+
+
+def test_rows_of_before_are_known() -> None:
+    """Those of another parser count as seen; what is no headline is passed over."""
+    before, after = Desk(), Desk(remembered=3)
+    rows = before.items(item(3), item(2), item(1))
+    stamps = before.buffer.view()["ts_venue"].tolist()
+    for row, stamp in zip(rows, stamps, strict=True):
+        after.parser.remember(encode_canonical(msgspec.convert(row.data, NewsData)), stamp)
+    for data in (b"", b"{}", b"\xff", b'{"id":1,"headline":"x"}'):
+        after.parser.remember(data, 0)
+    (edited,) = after.items(item(3), item(2, headline="other"), item(1))
+    assert edited.flags == BOTH
+    for number in range(10, 20):
+        after.parser.remember(encode_canonical(NewsData(id=str(number), headline="x")), 0)
+    assert len(after.parser.seen) == 3
 
 
 def test_an_answer_longer_than_the_memory() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from engine.live.address import Address
@@ -14,14 +15,16 @@ from engine.live.clock import Sequencer
 from engine.live.intake import Intake
 from engine.live.machine import BackOff
 from engine.live.poller import PollConfig
+from engine.live.previous import headlines_of
 from engine.live.recorder import Recorder, RecorderConfig, Summary
 from engine.live.tap import TapConfig
 from engine.log.reader import LogReader
 from engine.log.segments import segment_order
 from engine.model.errors import UsageError, VenueError
-from engine.model.kinds import Kind
+from engine.model.kinds import Flag, Kind
 from engine.model.rows import RowBuffer
-from tests.helpers.endpoint import LIMIT_S, Endpoint, fails, shows
+from engine.serve.rest import Reply
+from tests.helpers.endpoint import LIMIT_S, Endpoint, fails, item, shows
 from tests.helpers.rows import Row, rows_of_batch
 from tests.helpers.venue import FakeVenue
 
@@ -153,7 +156,7 @@ def test_news_alone(tmp_path: Path) -> None:
         await until(lambda: recorder.tally.kinds.get("news", 0) == 2 and "clock" in recorder.tally.kinds)
 
     first = record(tmp_path, story, Endpoint(shows(1), shows(2, 1)), venue=False)
-    second = record(tmp_path, story, Endpoint(shows(2, 1)), venue=False)
+    second = record(tmp_path, story, Endpoint(shows(2, 1)), venue=False)  # its port is another
     files = sorted(tmp_path.glob("*.arrow"), key=segment_order)
     assert [str(path) for path in files] == [*first.files, *second.files]
     before, after = (read(path) for path in files)
@@ -165,6 +168,49 @@ def test_news_alone(tmp_path: Path) -> None:
     assert (first.disconnects, second.disconnects) == (0, 0)
     with LogReader(files[1]) as reader:
         assert (reader.header.venues, reader.header.previous_file) == (("news",), files[0].name)
+
+
+def test_a_recorder_that_is_started_again_remembers(tmp_path: Path) -> None:
+    """What the segment before holds is not written again; an edit meanwhile is; another address is new."""
+
+    async def run() -> list[list[tuple[str, Flag]]]:
+        edited = msgspec.json.encode([item(3), item(2, summary="more"), item(1)])
+        endpoint = Endpoint(shows(2, 1), Reply(200, [], edited))
+        written = []
+        async with endpoint.server, asyncio.timeout(LIMIT_S):
+            for path in ("/news", "/news", "/other"):
+                feeds = (PollConfig(Address(endpoint.server.url + path), every_s=60.0),)
+                recorder = Recorder(RecorderConfig(folder=tmp_path, feeds=feeds, seal=False))
+                recording = asyncio.ensure_future(recorder.record())
+                await until(lambda made=recorder: bool(made.files))  # type: ignore[misc]
+                recorder.stop("SIGINT")
+                rows = read(Path((await recording).files[0]))
+                written.append([(row.data["headline"], row.flags) for row in rows if row.kind is Kind.NEWS])
+        return written
+
+    first, second, third = asyncio.run(run())
+    assert [text for text, _ in first] == ["Headline 1", "Headline 2"]
+    assert second == [("Headline 2", Flag.LAST | Flag.REVISED), ("Headline 3", Flag.LAST)]
+    assert [text for text, _ in third] == ["Headline 1", "Headline 2", "Headline 3"]
+
+
+def test_a_torn_segment_is_remembered_as_far_as_it_goes(tmp_path: Path) -> None:
+    """What a killed recorder left behind serves as well, and what is no log is nothing."""
+
+    async def story(recorder: Recorder, _venue: FakeVenue) -> None:
+        await until(lambda: recorder.tally.kinds.get("news", 0) == 2)
+
+    summary = record(tmp_path, story, Endpoint(shows(2, 1)), venue=False)
+    path = Path(summary.files[0])
+    whole = path.read_bytes()
+    counts = []
+    for length in (len(whole), len(whole) - 700, 40, 0):
+        path.write_bytes(whole[:length])
+        counts.append(sum(len(found) for found in headlines_of(path, 10).values()))
+    assert counts[0] == 2
+    assert counts[-2:] == [0, 0]
+    path.write_bytes(whole)
+    assert [len(found) for found in headlines_of(path, 1).values()] == [1]
 
 
 def test_trouble_of_a_feed_is_its_own(tmp_path: Path) -> None:
