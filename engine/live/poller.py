@@ -195,6 +195,8 @@ class Poller:
             self._status(status)
 
     def _status(self, data: StatusData) -> None:
+        # The channel tells a strategy that this is no trouble of a venue.
+        data = msgspec.structs.replace(data, channel=ENDPOINT)
         self._rows.append(
             self._sequencer.stamp(),
             Kind.STATUS,

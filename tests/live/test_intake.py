@@ -244,6 +244,22 @@ def test_a_feed_that_cannot_be_reached_begins_nothing(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
+def test_a_stop_before_the_first_answer(tmp_path: Path) -> None:
+    """An endpoint that does not answer can be left at once; nothing was begun, and that is no error."""
+
+    async def run() -> Summary:
+        endpoint = Endpoint(None)
+        async with endpoint.server, asyncio.timeout(LIMIT_S):
+            recorder = Recorder(RecorderConfig(folder=tmp_path, feeds=(feed(endpoint.server.url),)))
+            recording = asyncio.ensure_future(recorder.record())
+            await until(lambda: bool(endpoint.requests))
+            recorder.stop("SIGINT")
+            return await recording
+
+    summary = asyncio.run(run())
+    assert (summary.reason, summary.files) == ("SIGINT", ())
+
+
 def test_a_venue_that_cannot_be_reached_closes_the_feeds() -> None:
     """What the feed has answered is written nowhere, and its connection is closed."""
 

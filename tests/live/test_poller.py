@@ -36,6 +36,7 @@ def test_what_is_new_is_written_as_it_comes() -> None:
     polled = poll(Endpoint(shows(2, 1), shows(3, 2, 1), shows(3, 2, 1), shows(5, 4, 3)), 3)
     assert polled.story == [*BEGIN, "1", "2", "3", "4", "5", "disconnected"]
     assert {row.source for row in polled.rows} == {3}
+    assert {row.data["channel"] for row in polled.rows if row.event} == {"news"}
     assert [row.ts for row in polled.rows] == sorted({row.ts for row in polled.rows})
     assert polled.rows[-1].data["detail"] == "stopped"
     assert polled.waits == [5.0, 5.0, 5.0]
