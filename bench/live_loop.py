@@ -80,6 +80,7 @@ class LiveLoop:
             loaded = load_strategy(str(strategies / "echo_asking.py"), [f"open={open_questions}"])
             asking = AskingConfig(claude_url, concurrency=open_questions, limit_s=60.0, read_s=60.0)
             self._edge = AskingProcess(asking, self._answered)
+            self._edge.wait_until_ready()
         else:
             loaded = load_strategy(str(strategies / "echo.py"))
         self.most_open = 0

@@ -70,4 +70,9 @@ def edge_for(config: AskingConfig) -> Callable[[Deliver], AskingProcess]:
     """Starts the process that asks, once it is known where answers go."""
     from engine.live.asking_process import AskingProcess
 
-    return lambda deliver: AskingProcess(config, deliver)
+    def make(deliver: Deliver) -> AskingProcess:
+        asking = AskingProcess(config, deliver)
+        asking.wait_until_ready()
+        return asking
+
+    return make

@@ -1,7 +1,8 @@
 """`engine demo`: the whole path on one machine, offline, in a minute or two.
 
-A local venue with an invented market is started; everything else is what a user would type, run as
-commands of their own, so that the demo shows the product and nothing made for it.
+A local venue with an invented market is started, later a local news endpoint and a local Messages API that
+answers by a word list; no key is needed, and nothing leaves the machine. Everything else is what a user would
+type, run as commands of their own, so that the demo shows the product and nothing made for it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,13 @@ STARTS_WITHIN_S = 20.0
 SPEED = "10"  # the market runs ten times as fast, so that a few seconds hold something to trade on
 QUERY = "SELECT symbol, count(*), min(price), max(price) FROM trades GROUP BY symbol"
 STRATEGY = ("--strategy", "ema_cross", "--set", "fast=10", "--set", "slow=40")
+# Windows and thresholds of seconds: nothing moves by 0.2 % while one watches.
+READER = (
+    *("--strategy", "momentum_sentiment", "--set", "size_max=0.2"),
+    *("--set", "window_minutes=0.02", "--set", "threshold=0.0001"),
+)
+CLAUDE = ("--as", "messages", "--fault", "latency:20ms-250ms")
+SHOWN = 3  # orders that an answer shaped
 
 
 @click.command()
@@ -42,29 +50,52 @@ def demo(*, folder: str, seconds: int, seed: int, as_json: bool) -> int:
     began = time.perf_counter()
     prepare_kernels()
     recordings, runs = base / "recordings", base / "runs"
-    with _venue(seed, base / "serve.log") as address:
-        note(f"1/5 a local venue is listening at {address['ws']} (an invented market, seed {seed})")
-        note(f"2/5 recording it for {seconds} s …")
+    with _serving(base / "venue.log", "--synthetic", "--seed", str(seed), "--speed", SPEED) as address:
+        note(f"1/6 a local venue is listening at {address['ws']} (an invented market, seed {seed})")
+        note(f"2/6 recording it for {seconds} s …")
         listen = ("--symbols", "BTCUSDT,ETHUSDT", "--url", address["http"])
+        paper = ("live", "--paper", *listen, "--for", f"{seconds}s", "--runs", str(runs))
         recorded = _engine("record", *listen, "--for", f"{seconds}s", "--to", str(recordings))
         log = recorded["files"][0]
-        note("3/5 backtesting the recording …")
+        note("3/6 backtesting the recording …")
         tested = _engine("backtest", log, *STRATEGY, "--runs", str(runs))
-        note(f"4/5 paper-trading for {seconds} s …")
-        paper = _engine("live", "--paper", *listen, "--for", f"{seconds}s", *STRATEGY, "--runs", str(runs))
-    note("5/5 running both again in other processes, decision by decision …")
+        note(f"4/6 paper-trading for {seconds} s …")
+        traded = _engine(*paper, *STRATEGY)
+        news = (*("--as", "news", "--from", str(_headlines())), "--repeat")
+        with _serving(base / "news.log", *news) as feed, _serving(base / "claude.log", *CLAUDE) as claude:
+            note(f"5/6 paper-trading invented news for {seconds} s, with answers of a local Messages API …")
+            read = ("--feed", f"news:{feed['http']}", "--news-every", "500ms", "--claude-url", claude["http"])
+            asked = _engine(*paper, *read, *READER)
+    note("6/6 running all of it again in other processes, decision by decision …")
+    runs_made = {"backtest": tested, "paper": traded, "news": asked}
     # Exit code 1 is a verdict, which the table shows.
-    proofs = [_engine("verify", run["run_dir"], codes=(0, 1)) for run in (tested, paper)]
+    proofs = [_engine("verify", run["run_dir"], codes=(0, 1)) for run in runs_made.values()]
     total = time.perf_counter() - began
     result = {
         "seconds": round(total, 1),
         "recording": recorded,
-        "backtest": tested,
-        "paper": paper,
+        **runs_made,
         "verified": [proof["same"] for proof in proofs],
+        "shaped": _shaped(asked["run_dir"]),
     }
-    emit(result, as_json=as_json, text=lambda: _text(result, proofs, total))
+    emit(result, as_json=as_json, text=lambda: _text(result, total))
     return 0 if all(proof["same"] for proof in proofs) else 1
+
+
+def _headlines() -> Path:
+    """The demo's own headlines, which have something to say."""
+    from engine.serve.sample import HEADLINES
+
+    return HEADLINES.with_name("demo.csv")
+
+
+def _shaped(run: str) -> list[dict[str, Any]]:
+    """The first fill of each of the first orders that an answer shaped."""
+    fills = _engine("why", run, "--trades")["trades"]
+    orders = {
+        fill["order"]: fill for fill in reversed(fills) if fill["ticket"] and fill["outcome"] == "answered"
+    }
+    return [orders[order] for order in sorted(orders)[:SHOWN]]
 
 
 def _make_way(base: Path) -> None:
@@ -79,12 +110,9 @@ def _make_way(base: Path) -> None:
 
 
 @contextmanager
-def _venue(seed: int, words: Path) -> Iterator[dict[str, Any]]:
+def _serving(words: Path, *arguments: str) -> Iterator[dict[str, Any]]:
     """`engine serve` in a process of its own; its address. What it says goes into the file `words`."""
-    command = [
-        *(sys.executable, "-m", "engine", "serve", "--synthetic", "--seed", str(seed)),
-        *("--port", "0", "--speed", SPEED, "--json"),
-    ]
+    command = [sys.executable, "-m", "engine", "serve", *arguments, "--port", "0", "--json"]
     with words.open("wb") as said:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said)  # noqa: S603  our own
     try:
@@ -121,11 +149,12 @@ def _engine(*arguments: str, codes: tuple[int, ...] = (0,)) -> dict[str, Any]:
     return found
 
 
-def _text(result: dict[str, Any], proofs: list[dict[str, Any]], total: float) -> str:
-    recorded, tested, paper = result["recording"], result["backtest"], result["paper"]
+def _text(result: dict[str, Any], total: float) -> str:
+    recorded, news = result["recording"], result["news"]
     rows = [("", "rows", "orders", "fills", "P&L", "verified", "files")]
     rows.append(("recording", f"{recorded['rows']:,}", "", "", "", "", recorded["files"][0]))
-    for name, run, proof in (("backtest", tested, proofs[0]), ("paper", paper, proofs[1])):
+    for name, same in zip(("backtest", "paper", "news"), result["verified"], strict=True):
+        run = result[name]
         rows.append(
             (
                 name,
@@ -133,7 +162,7 @@ def _text(result: dict[str, Any], proofs: list[dict[str, Any]], total: float) ->
                 f"{run['orders']:,}",
                 f"{run['fills']:,}",
                 f"{run['pnl']:+,.2f} {run['currency']}",
-                "the same" if proof["same"] else "NOT the same",
+                "the same" if same else "NOT the same",
                 run["run_dir"],
             )
         )
@@ -141,7 +170,14 @@ def _text(result: dict[str, Any], proofs: list[dict[str, Any]], total: float) ->
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
-    log = recorded["files"][0]
+    log, tested, paper = recorded["files"][0], result["backtest"], result["paper"]
+    for fill in result["shaped"]:
+        lines += [
+            "",
+            f"order {fill['order']} of news, {fill['side']} {fill['instrument']}, was shaped by an answer on",
+            f"  {fill['headline']}",
+            f"  {fill['answer']}",
+        ]
     lines += [
         "",
         f"{total:.0f} s in all. The market is invented; the loss is mostly fees, as it should be. Try next:",
@@ -149,6 +185,8 @@ def _text(result: dict[str, Any], proofs: list[dict[str, Any]], total: float) ->
         f'  engine log query {log} "{QUERY}"',
         f"  engine backtest {log} --strategy imbalance",
         f"  engine why {tested['run_dir']} 1",
+        f"  engine why {news['run_dir']} {result['shaped'][0]['order'] if result['shaped'] else 1}",
+        f"  engine why {news['run_dir']} --trades --csv -",
         f"  engine diff {tested['run_dir']} {paper['run_dir']}",
         "  engine backtest recordings/2024-06-01.arrow --set fast=20",
     ]

@@ -12,9 +12,11 @@ billed and stand in nobody's books then; the message says so.
 from __future__ import annotations
 
 import asyncio
+import selectors
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
@@ -24,11 +26,12 @@ import msgspec
 from engine.answers.models import profile_of
 from engine.answers.requests import Request
 from engine.live.asking_client import AskingConfig, check_asking, check_package, key_for
-from engine.live.asking_wire import Ask, Begin, Close, Closed, Frames, frame, of_asker
+from engine.live.asking_wire import Ask, Begin, Close, Closed, Frames, Ready, frame, of_asker
 from engine.model.errors import InternalError
 from engine.model.kinds import AnswerData
 
 Deliver = Callable[[AnswerData, bytes | None], None]
+READY_WITHIN_S = 60.0
 CLOSE_WITHIN_S = 10.0  # how long its end is waited for
 _READ_BYTES = 1 << 18
 
@@ -39,7 +42,7 @@ class AskingProcess:
     def __init__(self, config: AskingConfig, deliver: Deliver) -> None:
         """`deliver` is called in the event loop, never from within `ask`.
 
-        The process starts at once, and is ready to call before most sessions have their first question.
+        The process starts at once; `wait_until_ready` says when its first question would leave at once.
         Raises UsageError where the configuration cannot be carried out: no package, no key, no address.
         """
         config = check_asking(config)
@@ -51,6 +54,7 @@ class AskingProcess:
         self._frames = Frames()
         self._unsent = bytearray()
         self._listening = False
+        self._ready = False
         self._closed = asyncio.Event()
         self._ended = ""  # how the process ended before its time
         ours, theirs = socket.socketpair()
@@ -70,6 +74,22 @@ class AskingProcess:
     def pid(self) -> int:
         """Of the process that asks."""
         return self._process.pid
+
+    def wait_until_ready(self) -> None:
+        """Block until the library is imported there: a second. Raises InternalError if that fails."""
+        ends = time.monotonic() + READY_WITHIN_S
+        while not self._ready and not self._ended:
+            with selectors.DefaultSelector() as selector:
+                selector.register(self._socket, selectors.EVENT_READ)
+                if not selector.select(ends - time.monotonic()):
+                    self._process.kill()
+                    self._end(f"it was not ready within {READY_WITHIN_S:g} s")
+                else:
+                    self._readable()
+        if self._ended:
+            self._socket.close()
+            self._process.wait()
+            raise InternalError(self._ended)
 
     @property
     def open(self) -> int:
@@ -138,7 +158,7 @@ class AskingProcess:
             except BlockingIOError:
                 pass
             except OSError as error:
-                self._end(f"it cannot be reached: {error.strerror}")
+                self._end("")
                 return
         if sent < len(data):
             self._unsent += data[sent:]
@@ -150,8 +170,8 @@ class AskingProcess:
             sent = self._socket.send(self._unsent)
         except BlockingIOError:
             return
-        except OSError as error:
-            self._end(f"it cannot be reached: {error.strerror}")
+        except OSError:
+            self._end("")
             return
         del self._unsent[:sent]
         if not self._unsent:
@@ -162,14 +182,16 @@ class AskingProcess:
             data = self._socket.recv(_READ_BYTES)
         except BlockingIOError:
             return
-        except OSError as error:
-            self._end(f"it cannot be heard: {error.strerror}")
-            return
+        except OSError:
+            data = b""  # what it had not read yet is lost with it
         if not data:
             self._end("")
             return
         for body in self._frames.feed(data):
             message = of_asker(body)
+            if isinstance(message, Ready):
+                self._ready = True
+                continue
             if isinstance(message, Closed):
                 if message.failure:
                     self.failure = self.failure or InternalError(message.failure)

@@ -1,7 +1,7 @@
 """What the session and the process that asks Claude for it say to each other, as frames of bytes.
 
     session ──► Begin, then any number of Ask, then Close (or the end of the stream)
-    asker   ──► Answered for each Ask, in the order in which they came, then Closed
+    asker   ──► Ready, then Answered for each Ask, in the order in which they ended, then Closed
 
 A frame is a length, four bytes, big-endian, and MessagePack. The stream is a pair of sockets that nobody else
 has; the key goes through it and stands on no command line.
@@ -40,6 +40,10 @@ class Close(msgspec.Struct, tag=True):
     """No more questions; what is open is to be delivered as failed."""
 
 
+class Ready(msgspec.Struct, tag=True):
+    """The library is there: the next question is asked at once."""
+
+
 class Answered(msgspec.Struct, tag=True):
     """What came of a question."""
 
@@ -55,10 +59,10 @@ class Closed(msgspec.Struct, tag=True):
 
 _encode = msgspec.msgpack.Encoder().encode
 _to_asker = msgspec.msgpack.Decoder(Begin | Ask | Close).decode
-_to_session = msgspec.msgpack.Decoder(Answered | Closed).decode
+_to_session = msgspec.msgpack.Decoder(Ready | Answered | Closed).decode
 
 
-def frame(message: Begin | Ask | Close | Answered | Closed) -> bytes:
+def frame(message: Begin | Ask | Close | Ready | Answered | Closed) -> bytes:
     """A message as it travels."""
     body = _encode(message)
     return len(body).to_bytes(_LENGTH, "big") + body
@@ -90,7 +94,7 @@ def of_session(body: bytes) -> Begin | Ask | Close:
     return message
 
 
-def of_asker(body: bytes) -> Answered | Closed:
+def of_asker(body: bytes) -> Ready | Answered | Closed:
     """A frame that the asker sent."""
-    message: Answered | Closed = _to_session(body)
+    message: Ready | Answered | Closed = _to_session(body)
     return message

@@ -3,8 +3,8 @@
     python -m engine.live.asking_worker FD
 
 It lives as long as the session: Close, or the end of the stream when the session was killed, ends it. Signals
-from the keyboard go to the session, which ends this process in its own time. It is started with less
-priority than the session has, because a market message is never to wait for a question.
+from the keyboard go to the session, which ends this process in its own time. It has less
+priority than the session, because a market message is never to wait for a question.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import msgspec
 from engine.answers.requests import request_from
 from engine.live.asking import Edge
 from engine.live.asking_client import Secret
-from engine.live.asking_wire import Answered, Ask, Begin, Closed, Frames, frame, of_session
+from engine.live.asking_wire import Answered, Ask, Begin, Closed, Frames, Ready, frame, of_session
 from engine.model.errors import EngineError, InternalError
 from engine.model.kinds import AnswerData
 
@@ -62,6 +62,8 @@ class Worker:
                 config = msgspec.structs.replace(config, api_key=Secret(message.key))
             self._edge = Edge(config, self._deliver)
             self._edge.open()
+            os.nice(_NICE)  # not before: a session waits until the library is there
+            self._writer.write(frame(Ready()))
         elif isinstance(message, Ask):
             assert self._edge is not None, "Begin comes first"
             self._edge.ask(message.ticket, request_from(message.request), message.loop_time_ns)
@@ -85,7 +87,6 @@ def main() -> int:
     """Serve the session at the other end of the file descriptor that the command line names."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    os.nice(_NICE)
     try:
         asyncio.run(_main(socket.socket(fileno=int(sys.argv[1]))))
     except (ConnectionError, BrokenPipeError):

@@ -15,9 +15,9 @@ def check(cwd: Path, text: str) -> list[list[str]]:
     """The table is complete, its files are there; the commands that it offers, in words."""
     lines = text.splitlines()
     assert lines[0].split() == ["rows", "orders", "fills", "P&L", "verified", "files"]
-    recording, backtest, paper = (line.split() for line in lines[1:4])
-    assert (recording[0], backtest[0], paper[0]) == ("recording", "backtest", "paper")
-    for row in (backtest, paper):
+    recording, backtest, paper, news = (line.split() for line in lines[1:5])
+    assert (recording[0], backtest[0], paper[0], news[0]) == ("recording", "backtest", "paper", "news")
+    for row in (backtest, paper, news):
         assert row[-3:-1] == ["the", "same"]
         assert (cwd / row[-1] / "summary.json").exists()
     assert recording[1] == backtest[1], "the backtest ran over every row of the recording"
@@ -30,14 +30,14 @@ def check(cwd: Path, text: str) -> list[list[str]]:
 def test_the_whole_path(tmp_path: Path) -> None:
     """Recorded, sealed, backtested, paper-traded, verified; one object, the table, and what to try next."""
     done = engine("demo", "--seconds", "2", "--json", cwd=tmp_path).ok()
-    steps = [line[:3] for line in done.err.splitlines() if line[1:3] == "/5"]
-    assert steps == ["1/5", "2/5", "3/5", "4/5", "5/5"]
+    steps = [line[:3] for line in done.err.splitlines() if line[1:3] == "/6"]
+    assert steps == ["1/6", "2/6", "3/6", "4/6", "5/6", "6/6"]
     result = done.json
-    assert result["verified"] == [True, True]
-    proofs = [{"same": same} for same in result["verified"]]
-    commands = check(tmp_path, _text(result, proofs, result["seconds"]))
+    assert result["verified"] == [True, True, True]
+    assert result["news"]["questions"]["asked"] > 0
+    commands = check(tmp_path, _text(result, result["seconds"]))
     assert len(commands) >= 5
-    offered = {command[1]: command[1:] for command in commands}
+    offered = {command[1]: command[1:] for command in reversed(commands)}
     assert call(*offered["why"], cwd=tmp_path).ok().out.startswith("order 1 of ")
     assert call(*offered["diff"], cwd=tmp_path).code == 1  # another market than the recorded one
 

@@ -94,6 +94,27 @@ def test_questions_go_out_and_answers_come_back_whole() -> None:
     assert {wire for _, wire in found.values()} == {WELL}
 
 
+def test_a_session_can_wait_for_it() -> None:
+    """Ready means that the library is imported there; waiting twice is no wait."""
+
+    async def story(asking: AskingProcess, _api: ScriptedApi, heard: Heard) -> None:
+        await asyncio.to_thread(asking.wait_until_ready)
+        asking.wait_until_ready()
+        asking.ask(1, question(), NOON)
+        await heard.until(1)
+        await asking.aclose()
+
+    play([answers(WELL)], story)
+
+
+def test_a_process_that_cannot_begin_is_an_error_at_once() -> None:
+    """Killed before it was ready: the wait raises how it ended, and leaves nothing behind."""
+    asking = AskingProcess(AskingConfig(base_url="http://127.0.0.1:9"), lambda *_: None)
+    os.kill(asking.pid, signal.SIGKILL)
+    with pytest.raises(InternalError, match="is gone: it ended with signal 9"):
+        asking.wait_until_ready()
+
+
 def test_its_end_delivers_what_is_open() -> None:
     """A call under way is failed and stays paid for; the process is gone afterwards."""
 
