@@ -55,6 +55,8 @@ class MarketMaker(engine.Strategy):
         self.follow(ctx, update.instrument)
 
     def on_status(self, ctx, status):
+        if status.channel == "news":
+            return  # quotes do not hang on it
         if status.event == "gap" or status.event == "disconnected":
             for instrument in ctx.instruments:
                 if status.instrument is None or status.instrument == instrument:

@@ -93,6 +93,13 @@ def test_silence_and_a_disconnect_take_the_quotes_back() -> None:
     assert [kind for kind, *_ in told(cut)] == ["submit", "submit", "cancel", "cancel", "submit", "submit"]
 
 
+def test_news_that_are_cut_off_cost_no_quotes() -> None:
+    """What happens to a feed of headlines is no trouble of the venue."""
+    lost = encode_canonical(StatusData(event="disconnected", channel="news"))
+    status = Message(at(1.5), (Row(Kind.STATUS, source=2, data=lost),))
+    assert [kind for kind, _, _ in told(make([quote(1, 10_000, 10_002), status]))] == ["submit", "submit"]
+
+
 def test_a_gap_in_the_book_takes_the_quotes_back_until_it_is_whole() -> None:
     """Quotes of the market that go on do not count while the book that orders meet is unknown."""
     whole = ((BID, 10_000, 5000), (ASK, 10_002, 5000))
