@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+import engine
 from engine.log.schema import LogHeader
 from engine.log.writer import LogWriter
 from engine.model.errors import InputError, UsageError
 from engine.model.kinds import Flag, Kind, NewsData, encode_canonical
 from engine.model.units import MILLISECOND_NS, SECOND_NS
 from engine.serve.news_faults import NewsFault, parse_news_fault, parse_news_faults
-from engine.serve.news_source import read_headlines, shipped_headlines
+from engine.serve.news_source import SHIPPED, read_headlines, shipped_headlines
 
 SAMPLE = Path(__file__).parents[2] / "recordings" / "2024-06-01.arrow"
 
@@ -24,6 +25,20 @@ def test_the_shipped_headlines() -> None:
     assert len(found.items) == 16
     assert all(item.news.headline.startswith("Synthetic headline:") for item in found.items)
     assert shipped_headlines().parts[-2] == "headlines"
+
+
+def test_the_shipped_headlines_of_an_installed_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There they stand inside the package; where they are missing, the error says what to do."""
+    package = tmp_path / "engine"
+    monkeypatch.setattr(engine, "__file__", str(package / "__init__.py"))
+    with pytest.raises(InputError, match="is not installed") as caught:
+        read_headlines()
+    assert "--from" in caught.value.hint
+    inside = package / "shipped" / "data" / "headlines" / SHIPPED
+    inside.parent.mkdir(parents=True)
+    inside.write_text("published,headline\n2024-06-01T00:00:00Z,A\n", encoding="utf-8")
+    assert shipped_headlines() == inside
+    assert len(read_headlines().items) == 1
 
 
 def test_a_table_of_ones_own(tmp_path: Path) -> None:
