@@ -157,7 +157,7 @@ class AskingProcess:
                 sent = self._socket.send(data)
             except BlockingIOError:
                 pass
-            except OSError as error:
+            except OSError:
                 self._end("")
                 return
         if sent < len(data):

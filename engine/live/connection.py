@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from engine.live.transport import DirectConnection
 
 FRAME_BYTES_MAX = 64 << 20  # a whole book in one frame may be several MB; the default, 1 MiB, kills it
+MOST_RETRY_AFTER_S = 3600.0
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -307,8 +308,8 @@ def hint_of_status(status: int) -> str:
 
 
 def retry_after_of(text: str | None) -> float:
-    """Seconds of a Retry-After header; 0 for none and for a date (our own back-off is long enough)."""
+    """Seconds of a Retry-After header, an hour at most; 0 for none and for a date."""
     try:
-        return max(0.0, float(text or 0))
+        return min(max(0.0, float(text or 0)), MOST_RETRY_AFTER_S)
     except ValueError:
         return 0.0

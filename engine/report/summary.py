@@ -89,7 +89,9 @@ def summarise(runner: Runner, *, seconds: float, strategy: str) -> Summary:
     config = runner.config
     unit = 10**MONEY_DECIMALS
     assets = runner.memory.assets
-    cash = int(assets[0]["cash"]) if len(assets) else 0
+    # Without an instrument there is no currency yet, and nothing has become of the capital.
+    begun = len(assets) > 0
+    cash = int(assets[0]["cash"] if begun else Fraction(config.account.capital) * unit)
     _check_books(runner)
     ours = [
         holding

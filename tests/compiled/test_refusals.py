@@ -111,7 +111,7 @@ REFUSED = [
     ("if trade.price is self.price:\n    pass", 0, '"is" between values', "write =="),
     ("if trade.price in (1.0, 2.0):\n    pass", 0, '"in" with a float', "=="),
     ("ctx.markt(trade.instrument, 1.0)", 0, "ctx has no markt()", 'did you mean "market"'),
-    ("ctx.ask(1, trade.instrument)", 0, "ctx.ask() has no compiled form", "runs in Python"),
+    ("ctx.ask(1, trade.instrument)", 0, "ctx.ask() has no compiled form", "which run in Python"),
     ("a = ctx.noww", 0, "ctx has no noww", 'did you mean "now"'),
     ("self.helpd(1)", 0, "Mine has no method helpd", 'did you mean "helped"'),
     ("ctx.market('BTCUSDT', 1.0)", 0, "an instrument by its name", "look it up in on_start"),

@@ -23,7 +23,10 @@ from tests.reference.scenario import BARS, bar
 
 BENCH = Path(__file__).parent.parent.parent / "bench" / "strategies"
 # Those that have no compiled form, with why.
-INTERPRETED_ONLY: dict[str, str] = {}
+INTERPRETED_ONLY = {
+    "momentum_sentiment": r"self\.samples is a deque",
+    str(BENCH / "echo_asking.py"): r"ctx\.ask\(\) has no compiled form",
+}
 SETTINGS = {
     "ma_band": ["band=0.0005"],
     "momentum": ["threshold=0.0001"],

@@ -132,9 +132,8 @@ class Calls(Values):
         kind = base.kind
         if kind.name == "Context":
             if name in {"ask", "because"}:
-                self.refuse(
-                    node, f"ctx.{name}() has no compiled form", "a strategy that asks Claude runs in Python"
-                )
+                where = "ask in on_news, on_status or on_answer, which run in Python"
+                self.refuse(node, f"ctx.{name}() has no compiled form", where)
             if name not in CONTEXT_NAMES:
                 close = difflib.get_close_matches(name, CONTEXT_NAMES, n=1)
                 self.refuse(node, f"ctx has no {name}()", f'did you mean "{close[0]}"' if close else "")
