@@ -11,8 +11,9 @@ wait for a while instead would sit out just the fastest moves.) The price five m
 trade by then, of which one a second is kept. A step starts from what is held and on its way, so an order that
 was refused, or filled in part, is not chased by the next one.
 
-Claude is asked once for each headline and instrument that it names, and answers in its own time. The answer
-to the newest question counts, from when it comes, for an hour since it was asked. Where it takes longer than
+Claude is asked once for each headline and instrument that it names, and answers in its own time; what was
+published more than an hour ago, as the first of a session may be, is not asked about. The answer to the
+newest question counts, from when it comes, for an hour since it was asked. Where it takes longer than
 `timeout`, or fails, the default is neutral: sentiment 0, no risk; what comes late counts from then on. A risk
 flag ends with the answer to a later question that sees no risk, or after an hour; a default lifts nothing.
 Until then there are no steps, and what could not be closed is tried again every second.
@@ -58,7 +59,7 @@ class MomentumSentiment(engine.Strategy):
     strong: float = 0.6  # a sentiment beyond it, on either side, changes the step
     boost: float = 1.5
     damp: float = 0.5
-    max_age_minutes: float = 60.0  # of a sentiment
+    max_age_minutes: float = 60.0  # of a sentiment, and of a headline that is asked about
     hold_minutes: float = 60.0  # of a risk flag that no answer lifts
     timeout: str = "200ms"  # for an answer, until it is neutral
 
@@ -152,6 +153,8 @@ class MomentumSentiment(engine.Strategy):
     # --- news ---
 
     def on_news(self, ctx, news):
+        if news.ts_venue is not None and news.ts - news.ts_venue > self.max_age:
+            return
         named = {name.upper() for name in news.symbols}
         for instrument in self.watches:
             names = (instrument.symbol.upper(), instrument.base.upper(), instrument.key.upper())

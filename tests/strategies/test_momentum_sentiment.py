@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -369,6 +370,21 @@ def test_a_headline_is_asked_about_once() -> None:
     ]
     _, store = play(market)
     assert store.asked == [("h", "BTCUSDT"), ("h, corrected", "BTCUSDT")]
+
+
+def test_old_news_are_not_asked_about() -> None:
+    """A session's first headlines may have been published long before; an hour is the limit."""
+    hour = 3600.0
+    market = [
+        Message(message.ts, (replace(message.rows[0], ts_venue=at(stamp)),))
+        for message, stamp in (
+            (news(1, "old"), 0.9 - hour),
+            (news(2, "fresh"), 2 - hour),
+            (news(3, "odd"), 9.0),
+        )
+    ]
+    _, store = play([*market, *prices(*FLAT)])
+    assert [headline for headline, _ in store.asked] == ["fresh", "odd"]
 
 
 def test_headlines_are_not_kept_for_ever() -> None:
