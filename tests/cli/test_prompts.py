@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+import pytest
 
 from tests.helpers.command import call
 
@@ -93,3 +96,16 @@ def test_a_run_says_which_prompt_it_asked_and_verify_that_it_has_changed(tmp_pat
     assert done.code == 1
     assert done.json["notes"] == ["prompt file mood.toml has changed since the run"]
     assert done.json["divergence"]["fields"] == ["terms"]
+
+
+@pytest.mark.parametrize("page", ["claude.md", "strategies.md"])
+def test_the_examples_that_ask_can_be_run(tmp_path: Path, page: str) -> None:
+    """Each that a page has, over the sample, where every headline that names an instrument is asked about."""
+    text = (SHIPPED.parents[1] / "docs" / page).read_text(encoding="utf-8")
+    examples = [code for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "ctx.ask(" in code]
+    assert examples
+    for code in examples:
+        (tmp_path / "example.py").write_text(code)
+        asked = ("--strategy", "example.py", "--answers", "default", "--json")
+        done = call("backtest", SAMPLE, *asked, cwd=tmp_path).ok()
+        assert "21 questions have no recorded answer" in " ".join(done.json["warnings"])
