@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import difflib
 import keyword
+import os
 import re
 from collections.abc import Iterator
 from hashlib import blake2b
@@ -91,10 +92,13 @@ def prompt(name: str) -> Prompt:
     return find_prompt(name).prompt
 
 
-def find_prompt(name: str) -> PromptFile:
-    """The file of a prompt. Raises UsageError with near misses, InputError for a file that is none."""
+def find_prompt(name: str, home: Path | None = None) -> PromptFile:
+    """The file of a prompt, looked for under `home` before all.
+
+    Raises UsageError with near misses, InputError for a file that is none.
+    """
     if isinstance(name, str) and _NAME.fullmatch(name):
-        for folder, origin in _folders():
+        for folder, origin in _folders(home):
             path = folder / f"{name}{SUFFIX}"
             if path.is_file():
                 return read_prompt(path, origin)
@@ -126,10 +130,11 @@ def shipped_folder() -> Path:
     return shipped if shipped.is_dir() else package.parent / FOLDER
 
 
-def _folders() -> Iterator[tuple[Path, str]]:
+def _folders(home: Path | None = None) -> Iterator[tuple[Path, str]]:
     shipped = shipped_folder()
-    if FOLDER.is_dir() and FOLDER.resolve() != shipped.resolve():
-        yield FOLDER, "own"
+    for folder in (FOLDER,) if home is None else (Path(os.path.relpath(home)) / FOLDER, FOLDER):
+        if folder.is_dir() and folder.resolve() != shipped.resolve():
+            yield folder, "own"
     yield shipped, "shipped"
 
 

@@ -140,7 +140,11 @@ def verify_run(
         )
     if record.code and record.code != code_fingerprint():
         notes.append("the engine's code is not that of the run")
-    loaded = load_strategy(strategy_reference(folder, record, strategy), table=record.strategy.parameters)
+    loaded = load_strategy(
+        strategy_reference(folder, record, strategy),
+        table=record.strategy.parameters,
+        home=folder.resolve().parent.parent,
+    )
     notes += (changed := _changes(record, loaded))
     collector = _Collector()
     wanted = recorded_hash(folder)

@@ -80,10 +80,12 @@ def load_strategy(
     *,
     table: Mapping[str, Any] | None = None,
     origin: str = "",
+    home: Path | None = None,
 ) -> LoadedStrategy:
     """Find, check and run a strategy's file, and make an instance with its parameters.
 
     `settings` are the texts of --set; `table` holds typed values from a TOML file that `origin` names.
+    `home` is the project of a run that is repeated: its prompt files come before those where the user stands.
     Raises StrategyError (the code) and UsageError (a parameter), each with file, line and what to do.
     """
     path, class_name, shipped = _find(reference)
@@ -92,7 +94,7 @@ def load_strategy(
     fingerprint = blake2b(digest_size=32)
     for source in sorted(sources.values(), key=lambda s: (s.path != path, s.name)):
         fingerprint.update(f"{source.name if source.path != path else ''}\0{source.digest}\0".encode())
-    shelf = Shelf()
+    shelf = Shelf(home)
     for source in sources.values():
         shelf.read(source.tree, source.shown)
     module = _run(sources, path, fingerprint.hexdigest(), shelf)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 from hashlib import blake2b
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.answers.prompt_files import PromptFile, find_prompt
@@ -24,10 +25,11 @@ _NAME = "prompt"
 
 
 class Shelf:
-    """One strategy's prompt files, by name."""
+    """One strategy's prompt files, by name. Looked for under `home` first, then where the user stands."""
 
-    def __init__(self) -> None:
+    def __init__(self, home: Path | None = None) -> None:
         self.files: dict[str, PromptFile] = {}
+        self._home = home
         self._closed = False
 
     def read(self, tree: ast.Module, shown: str) -> None:
@@ -65,7 +67,7 @@ class Shelf:
     def _take(self, name: str, place: str) -> PromptFile:
         if name not in self.files:
             try:
-                self.files[name] = find_prompt(name)
+                self.files[name] = find_prompt(name, self._home)
             except UsageError as error:
                 raise StrategyError(f"{place}: {error.message}", hint=error.hint) from None
         return self.files[name]

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from pathlib import Path
 
 import pytest
 
+from engine.answers.prompt_files import read_prompt
+from engine.answers.requests import request_of
+from engine.answers.store import AnswerStore
+from engine.answers.stored import StoredAnswer
+from tests.helpers.answers import answer_to, wire_of
 from tests.helpers.command import call
 
 SAMPLE = Path(__file__).parents[2] / "recordings" / "2024-06-01.arrow"
@@ -91,11 +97,31 @@ def test_a_run_says_which_prompt_it_asked_and_verify_that_it_has_changed(tmp_pat
     assert '"mood.toml":' in (tmp_path / folder / "run.json").read_text()
     again = call("verify", folder, "--json", cwd=tmp_path).ok().json
     assert (again["same"], again["notes"]) == (True, [])
+    elsewhere = call("verify", tmp_path / folder, "--json", cwd=SHIPPED).ok().json
+    assert (elsewhere["same"], elsewhere["notes"]) == (True, [])
     path.write_text(MOOD.replace("</headline>", "</headline>."))
     done = call("verify", folder, "--json", cwd=tmp_path)
     assert done.code == 1
     assert done.json["notes"] == ["prompt file mood.toml has changed since the run"]
     assert done.json["divergence"]["fields"] == ["terms"]
+
+
+def test_a_run_that_was_answered_cannot_be_asked_anew(tmp_path: Path) -> None:
+    """With another prompt nobody was asked what it asks now: the error says which file is the reason."""
+    path = write(tmp_path)
+    prompt = read_prompt(path).prompt
+    with (SHIPPED.parent / "headlines" / "synthetic-2024-06-01.csv").open(encoding="utf-8") as file:
+        headlines = [row["headline"] for row in csv.DictReader(file)]
+    requests = [request_of(prompt, {"headline": headline}) for headline in headlines]
+    answers = [StoredAnswer(answer_to(request, '{"score":0.5}'), wire_of(), 1) for request in requests]
+    AnswerStore(tmp_path / "data" / "answers").add(answers)
+    run = ("backtest", SAMPLE, "--strategy", "asking.py", "--json")
+    folder = call(*run, cwd=tmp_path).ok().json["run_dir"]
+    assert call("verify", folder, "--json", cwd=tmp_path).ok().json["same"]
+    path.write_text(MOOD.replace("</headline>", "</headline>."))
+    done = call("verify", folder, cwd=tmp_path)
+    assert done.code == 1
+    assert "prompt file mood.toml has changed since the run: no answer is recorded for what " in done.err
 
 
 @pytest.mark.parametrize("page", ["claude.md", "strategies.md"])
