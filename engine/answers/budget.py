@@ -10,7 +10,7 @@ A call whose end nobody saw (a timeout, a lost connection) is settled at its ful
 billed. If a call costs more than was reserved, the truth is written down, and nothing more is reserved.
 
 Amounts are integers of 1e-9 USD. A day is a UTC day; a reservation belongs to the day on which it was made.
-No clock, no file: times are arguments, what earlier runs spent comes in as a value and goes out as one.
+No clock, no file: times are arguments, what other runs spent comes in as a value and goes out as one.
 """
 
 from __future__ import annotations
@@ -40,15 +40,21 @@ class Budget:
     """Limits of one run and of its UTC days, nano-USD. Not for several threads."""
 
     def __init__(self, per_run: int, per_day: int, spent_by_day: Mapping[str, int] | None = None) -> None:
-        """`spent_by_day`: what earlier runs left in `by_day`, ISO dates to nano-USD."""
+        """`spent_by_day`: what others, earlier runs or such beside this one, took: ISO dates to nano-USD."""
         self.per_run = per_run
         self.per_day = per_day
         self.spent = 0  # in this run
         self.reserved = 0
-        self._spent_on = {day_of(day): nano_usd for day, nano_usd in (spent_by_day or {}).items()}
+        self._elsewhere_on: dict[int, int] = {}
+        self._spent_on: dict[int, int] = {}
         self._reserved_on: dict[int, int] = {}
         self._open: dict[int, Reservation] = {}
         self._count = 0
+        self.heed(spent_by_day or {})
+
+    def heed(self, spent_by_day: Mapping[str, int]) -> None:
+        """What others took is now this, in place of what it was."""
+        self._elsewhere_on = {day_of(day): nano_usd for day, nano_usd in spent_by_day.items()}
 
     def reserve(self, nano_usd: int, now_ns: int) -> Reservation | None:
         """A claim on that much, or None where a limit would be passed; `objection` says which."""
@@ -65,11 +71,9 @@ class Budget:
 
     def objection(self, nano_usd: int, now_ns: int) -> str:
         """Why so much cannot be reserved now; "" where it can."""
-        day = now_ns // _DAY_NS
-        taken_today = self._spent_on.get(day, 0) + self._reserved_on.get(day, 0)
         for limit, taken, name in (
             (self.per_run, self.spent + self.reserved, "run"),
-            (self.per_day, taken_today, "day"),
+            (self.per_day, self.taken_on(now_ns), "day"),
         ):
             if taken + nano_usd > limit:
                 return (
@@ -91,21 +95,32 @@ class Budget:
         self._take_back(reservation)
 
     def taken_on(self, now_ns: int) -> int:
-        """Spent and reserved on the UTC day of a time, earlier runs included."""
+        """Spent and reserved on the UTC day of a time, by others as well."""
         day = now_ns // _DAY_NS
-        return self._spent_on.get(day, 0) + self._reserved_on.get(day, 0)
+        return self._own_on(day) + self._elsewhere_on.get(day, 0)
 
     def by_day(self) -> dict[str, int]:
-        """What the next run has to take as spent: ISO dates to nano-USD, in order.
+        """What the next run has to take as spent, by others as well: ISO dates to nano-USD, in order.
 
         Open reservations count as spent: whoever is killed now never learns what they cost.
         """
-        days = sorted({*self._spent_on, *(day for day, amount in self._reserved_on.items() if amount)})
+        return self._listed({*self._elsewhere_on, *self._days()}, elsewhere=True)
+
+    def own_by_day(self) -> dict[str, int]:
+        """The same of this run alone."""
+        return self._listed(self._days(), elsewhere=False)
+
+    def _listed(self, days: set[int], *, elsewhere: bool) -> dict[str, int]:
         return {
-            (_EPOCH + timedelta(days=day)).isoformat(): self._spent_on.get(day, 0)
-            + self._reserved_on.get(day, 0)
-            for day in days
+            iso_of(day): self._own_on(day) + (self._elsewhere_on.get(day, 0) if elsewhere else 0)
+            for day in sorted(days)
         }
+
+    def _days(self) -> set[int]:
+        return {*self._spent_on, *(day for day, amount in self._reserved_on.items() if amount)}
+
+    def _own_on(self, day: int) -> int:
+        return self._spent_on.get(day, 0) + self._reserved_on.get(day, 0)
 
     def _take_back(self, reservation: Reservation) -> None:
         if self._open.pop(reservation.number, None) != reservation:
@@ -117,3 +132,13 @@ class Budget:
 def day_of(iso: str) -> int:
     """Days since 1970-01-01 of an ISO date."""
     return (datetime.fromisoformat(iso).replace(tzinfo=UTC).date() - _EPOCH).days
+
+
+def iso_of(day: int) -> str:
+    """The ISO date of a day that is counted from 1970-01-01."""
+    return (_EPOCH + timedelta(days=day)).isoformat()
+
+
+def today(now_ns: int) -> str:
+    """The ISO date of the UTC day of a time."""
+    return iso_of(now_ns // _DAY_NS)

@@ -15,6 +15,9 @@ billed, and its answer's cost says so. A second attempt needs a reservation of i
 One question, one call: the same key asked again while it is under way, or after it was answered in this run,
 shares that answer, at no cost and without attempts of its own. What failed is asked anew.
 
+A day's money is everybody's (engine.live.spending): what was reserved is claimed before the call in the file
+that all sessions share, by the question's own task. Whoever asks never waits for that file.
+
 Two clocks and a time of day: latencies count in the engine's time, in which the loop says when it asked;
 waits, attempts and the breaker in one that never goes back; budgets and rate limits know the UTC day. All are
 injected, so that tests wait for nothing.
@@ -25,7 +28,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from random import Random
 
 import msgspec
@@ -37,6 +40,7 @@ from engine.answers.models import cost_of, most_cost_of
 from engine.answers.requests import Request
 from engine.answers.retry import Failure, hold_ns, is_retried, is_trouble, may_be_billed, wait_ns
 from engine.live.asking_client import AskingConfig, Called, Caller
+from engine.live.spending import Claims, Spending
 from engine.model.errors import InternalError
 from engine.model.kinds import AnswerData, AttemptData
 from engine.model.units import SECOND_NS
@@ -86,13 +90,14 @@ class Edge:
         deliver: Deliver,
         *,
         clocks: Clocks | None = None,
-        spent_by_day: Mapping[str, int] | None = None,
+        spending: Spending | None = None,
     ) -> None:
-        """`deliver` is called in the event loop; `spent_by_day` is what `budget.by_day` gave before.
+        """`deliver` is called in the event loop; `spending` is what the day's budget is shared by, if at all.
 
         Raises UsageError where the configuration cannot be carried out.
         """
-        self.budget = Budget(config.per_run_nano_usd, config.per_day_nano_usd, spent_by_day)
+        self.budget = Budget(config.per_run_nano_usd, config.per_day_nano_usd)
+        self.claims = Claims(self.budget, spending)
         self.breaker = Breaker(config.breaker)
         self.waiting = 0  # questions that are ready for a call and have no place
         self.most_waiting = 0
@@ -174,6 +179,7 @@ class Edge:
         for question in list(self._open.values()):
             self._give_up(question, "failed", "the session ended before an answer came")
         self._drain()
+        await self.claims.close()
         await self._caller.close()
         if self.failure is not None:
             said = self._caller.scrub(f"{type(self.failure).__name__}: {self.failure}")
@@ -221,16 +227,21 @@ class Edge:
 
     async def _attempt(self, question: _Question) -> int:
         """One call, if breaker and budget allow it; how long to wait before the next, 0 when it is over."""
-        permit = self.breaker.permit(self._clocks.monotonic())
-        if not permit:
+        if self.breaker.refuses(self._clocks.monotonic()):
             self._give_up(question, "failed" if question.attempts else "broken", self._broken())
             return 0
         if question.reservation is None:
             question.reservation = self.budget.reserve(question.most_nano_usd, self._clocks.wall())
             if question.reservation is None:
-                self.breaker.undecided(permit)
                 self._give_up(question, "failed", f"no further attempt: {self._objection(question)}")
                 return 0
+        if objection := await self.claims.objection(question.reservation):
+            self._give_up(question, "failed" if question.attempts else "budget", objection)
+            return 0
+        permit = self.breaker.permit(self._clocks.monotonic())
+        if not permit:  # others have failed meanwhile
+            self._give_up(question, "failed" if question.attempts else "broken", self._broken())
+            return 0
         question.permit = permit
         question.began_ns = self._clocks.monotonic()
         called = await self._caller.call(question.request.body)
@@ -319,6 +330,7 @@ class Edge:
             self.budget.release(question.reservation)
         question.reservation = None
         question.cost_nano_usd += cost_nano_usd
+        self.claims.changed()
 
     def _give_up(self, question: _Question, outcome: str, error: str) -> None:
         """End a question from this side, in whatever state it is; a call under way may be billed."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
@@ -70,6 +70,7 @@ class AskingConfig(msgspec.Struct, frozen=True):
     attempts: int = 4  # calls for one question
     per_run_nano_usd: int = SECOND_NS  # 1 USD
     per_day_nano_usd: int = 5 * SECOND_NS
+    spending: str = ""  # file that shares the day's budget with other runs; "": it is this run's alone
     hold_cap_ns: int = 60 * SECOND_NS  # the longest that rate-limit headers may hold calls back
     back_off: BackOff = BackOff()
     breaker: BreakerSettings = BreakerSettings()
@@ -196,12 +197,16 @@ class Caller:
 
     async def call(self, body: dict[str, Any]) -> Called:
         """Ask once. Raises nothing that the network or the API can cause."""
+        return await self.tried(lambda client: client.messages.with_raw_response.create(**body))
+
+    async def tried(self, make: Callable[[Any], Awaitable[Any]]) -> Called:
+        """What came of one request that `make` makes with the client, as raw bytes. Raises as `call`."""
         client = await self.ready()
         import anthropic
 
         try:
-            response = await client.messages.with_raw_response.create(**body)
-            content = await response.read()
+            response = await make(client)
+            content = await response.read() if hasattr(response, "http_response") else response.content
         except anthropic.APIStatusError as error:
             return self._refused(error)
         except anthropic.APIConnectionError as error:
