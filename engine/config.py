@@ -161,8 +161,8 @@ class RunConfig(msgspec.Struct, frozen=True):
     slippage_drawn: bool = False  # evenly between nothing and that
     seed: int = 0
     with_commands: bool = False
-    # What a question is that no answer is recorded for: "error", or "default" at its deadline. "log": answers
-    # are rows of the log, as in the session that wrote it.
+    # What a question is that no answer is recorded for: "error", "default" at its deadline, or "call": asked
+    # during the run. "log": answers are rows of the log, as in the session that wrote it.
     answers: str = "error"
 
 

@@ -264,7 +264,7 @@ def write_batches(folder: Path, batches: Iterator[pa.RecordBatch], *, name: str 
         temporary.chmod(0o644)
         path = folder / (name or f"{format_time(min(firsts))[:10]}-{digest.hexdigest()}{SUFFIX}")
         temporary.replace(path)
-        _sync(folder)
+        sync_folder(folder)
     except OSError as error:
         raise _cannot_write(folder, error) from None
     finally:
@@ -362,7 +362,8 @@ def _view(buffer: pa.Buffer, size: int, form: Literal["B", "q", "I"]) -> memoryv
     return view[:size].cast(form)
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Let the disk have the folder's names."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

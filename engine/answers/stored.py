@@ -21,6 +21,8 @@ from engine.model.kinds import AnswerData, encode_canonical
 # (failed, expired, budget, broken) is no answer, and the next run may ask.
 KEPT_OUTCOMES = ("answered", "refused", "truncated", "malformed")
 
+BATCH = "msgbatch_"  # begins the API's names of batches
+
 _decode = msgspec.json.Decoder(AnswerData).decode
 
 
@@ -72,6 +74,11 @@ def stored(data: AnswerData, wire: bytes | None, recorded: int, *, where: str = 
             hint="it was altered after it was recorded: take it from the log it came from",
         )
     return StoredAnswer(msgspec.structs.replace(data, ticket=0), wire or b"", recorded)
+
+
+def from_batch(data: AnswerData) -> bool:
+    """Whether an answer was bought in a batch: its request id is the batch's, and its latency is assumed."""
+    return data.request_id.startswith(BATCH)
 
 
 def wrong_with(data: AnswerData) -> str:

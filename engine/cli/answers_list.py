@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from engine.cli.common import emit, json_option, relative
+from engine.cli.common import emit, json_option, note, relative
 from engine.model.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -225,18 +225,24 @@ def _key_of(store: AnswerStore, text: str) -> str:
 
 
 def _whole(answer: StoredAnswer) -> dict[str, Any]:
+    from engine.answers.stored import from_batch
     from engine.model.units import format_time
 
     data: dict[str, Any] = msgspec.to_builtins(answer.data)
     data["request"] = msgspec.to_builtins(answer.request)
+    data["bought_in_batch"] = from_batch(answer.data)
     return {"recorded": format_time(answer.recorded), **data, "wire": answer.wire.decode(errors="replace")}
 
 
 def _show_text(answer: StoredAnswer, number: int, many: int) -> str:
+    from engine.answers.stored import from_batch
     from engine.model.units import format_time
 
     data, request = answer.data, answer.request
     lines = []
+    waited = f"{data.latency_ns / 1e6:,.3f} ms after the question"
+    if from_batch(data):
+        waited = f"bought in a batch, latency assumed: {data.latency_ns / 1e6:,.3f} ms"
     if many > 1:
         lines.append(f"answer {number + 1} of {many}" + (", the one that is served" if not number else ""))
     lines += [
@@ -244,7 +250,7 @@ def _show_text(answer: StoredAnswer, number: int, many: int) -> str:
         f"prompt    {request.prompt}, version {request.version}, sample {request.sample}",
         f"model     {request.model}"
         + (f" (answered by {data.model})" if data.model not in {"", request.model} else ""),
-        f"recorded  {format_time(answer.recorded)}, {data.latency_ns / 1e6:,.3f} ms after the question",
+        f"recorded  {format_time(answer.recorded)}, {waited}",
         f"outcome   {data.outcome}" + (f": {data.error}" if data.error else ""),
         f"request   {data.request_id or 'without an id'}",
         f"tokens    {_tokens(data)}",
@@ -258,7 +264,7 @@ def _show_text(answer: StoredAnswer, number: int, many: int) -> str:
             + (f", {said}" if said else "")
             + (f", {attempt.request_id}" if attempt.request_id else "")
         )
-    lines = [_printable(line) for line in lines]
+    lines = [printable(line) for line in lines]
     lines += [
         "",
         "asked:",
@@ -297,9 +303,15 @@ def usd(nano: int) -> str:
 
 
 def store_in(folder: Path) -> AnswerStore:
-    """The store of a folder; reading it imports Arrow, so only commands that need it do."""
+    """The store of a folder, with what runs had bought for it when they were killed.
+
+    Reading it imports Arrow, so only commands that need it do.
+    """
+    from engine.answers.purchases import recover
     from engine.answers.store import AnswerStore
 
+    if found := recover(folder):
+        note(f"{relative(folder)}: took in {many(found, 'answer')} that a killed run had bought")
     return AnswerStore(folder)
 
 
@@ -309,15 +321,15 @@ def many(count: int, noun: str) -> str:
 
 
 def _short(text: str) -> str:
-    line = _printable(" ".join(text.split()))
+    line = printable(" ".join(text.split()))
     return line if len(line) <= _SHOWN_TEXT else line[: _SHOWN_TEXT - 1] + "…"
 
 
 def _indented(text: str) -> str:
-    return "\n".join(f"  {_printable(line)}".rstrip() for line in text.splitlines())
+    return "\n".join(f"  {printable(line)}".rstrip() for line in text.splitlines())
 
 
-def _printable(line: str) -> str:
+def printable(line: str) -> str:
     """A line without what moves a terminal's cursor or colours: headlines and answers are others' words."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 

@@ -11,6 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.cli.asking import (
+    asking_options,
+    asking_settings,
+    check_asking_options,
+    end_answers,
+)
 from engine.cli.common import emit, json_option, relative, warn
 from engine.cli.options import run_config, run_options, run_strategy
 from engine.model.errors import EngineError, InputError, StrategyError, UsageError
@@ -36,10 +42,11 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--answers",
-    type=click.Choice(["error", "default", "log"]),
-    help="To questions that no answer is recorded for: an error, or the strategy's default at the deadline; "
-    "log: answers are the log's own rows, as in the session that wrote it (with --with-commands, that is "
-    "meant).  [default: error]",
+    type=click.Choice(["error", "call", "default", "log"]),
+    help="To questions that the store has no answer to: an error (engine enrich buys them all); call: Claude "
+    "is asked during the run, and the store has the answer from then on; default: the strategy's own at the "
+    "deadline. log: answers are the log's own rows, as in the session that wrote it (with --with-commands, "
+    "that is meant).  [default: error]",
 )
 @click.option(
     "--answers-folder",
@@ -47,6 +54,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Where the answer store lies (engine answers).",
 )
+@asking_options
 @click.option(
     "--interpreted",
     is_flag=True,
@@ -85,6 +93,7 @@ def backtest(
     from engine.log.segments import expand
     from engine.report.runs import log_header
 
+    check_asking_options(asked=options["answers"] == "call")
     paths = expand(list(logs))
     for path in paths:  # before anything is compiled
         log_header(path)
@@ -94,6 +103,11 @@ def backtest(
         if interval:
             raise UsageError("--interval runs twice from the beginning", hint="leave out --from-snapshot")
         start, config, loaded = start_of(paths, options, with_commands=with_commands)
+        if config.answers == "call":
+            raise UsageError(
+                "--from-snapshot: the run asked Claude as it went (--answers call), which is not continued",
+                hint="run it from the beginning: what it was answered is in the store",
+            )
         prepare_kernels()
         _shown(*_one(paths, config, loaded, options, start), as_json=as_json)
         return
@@ -170,6 +184,7 @@ def _one(
     headers = [log_header(path) for path in paths]
     with_fees = [text.partition("=")[0] for text in options["venue_fees"]]
     _check_venues({"--venue-shift": config.venue_shift_ns, "--venue-fees": with_fees}, headers)
+    answering = _answering(config, loaded, options)
     began = time.time_ns()
     folder = new_run_folder(Path(options["runs_folder"]), loaded.name, began)
     record = RunRecord(
@@ -190,7 +205,7 @@ def _one(
     journal = BackgroundJournal(folder / JOURNAL_FILE)
     kept = SnapshotFile(folder / SNAPSHOT_FILE)
     snapshots = _snapshots(options["snapshot_every"], loaded, kept, start)
-    answers = _answers(config, loaded, options)
+    answers = None if answering is None else answering(folder)
     progress = _Progress()
     watch = time.perf_counter()
     try:
@@ -218,13 +233,13 @@ def _one(
         finally:
             kept.close()
             if answers is not None:
-                answers.keep(folder)
+                end_answers(answers, folder)
     seconds = time.perf_counter() - watch
     summary = summarise(result.runner, seconds=seconds, strategy=loaded.name)
     summary.state_hash = snapshots.last.engine_hash if snapshots is not None and snapshots.last else ""
     summary.inputs = [relative(path) for path in paths]
     summary.run_dir = relative(folder)
-    summary.warnings += result.warnings
+    summary.warnings += result.warnings + ([] if answers is None else answers.warnings)
     summary.warnings += [
         f"{relative(entry.path)}: {entry.header.note}" for entry in result.inputs if entry.header.note
     ]
@@ -275,14 +290,22 @@ def _version() -> str:
     return __version__
 
 
-def _answers(config: RunConfig, loaded: LoadedStrategy, options: dict[str, Any]) -> StoreSource | None:
-    """Where a strategy that asks gets its answers; None: from rows of the log, or it asks nothing."""
+def _answering(
+    config: RunConfig, loaded: LoadedStrategy, options: dict[str, Any]
+) -> Callable[[Path], StoreSource] | None:
+    """Makes, of a run's folder, what answers its questions; None: rows of the log do, or it asks nothing."""
     if "on_answer" not in loaded.handlers or config.answers == "log":
         return None
     from engine.answers.source import StoreSource
-    from engine.answers.store import AnswerStore
+    from engine.cli.answers_list import store_in
 
-    return StoreSource(AnswerStore(Path(options["answers_folder"])))
+    store = store_in(Path(options["answers_folder"]))
+    if config.answers != "call":
+        return lambda _: StoreSource(store)
+    from engine.live.asking_sync import CallingSource
+
+    settings = asking_settings(options)
+    return lambda folder: CallingSource(store, settings, folder)
 
 
 class _Progress:

@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "demo": ("engine.cli.demo", "demo", "The whole path, offline, in a minute or two."),
     "record": ("engine.cli.record", "record", "Record a venue's market data into a log."),
     "backtest": ("engine.cli.backtest", "backtest", "Run a strategy over recorded logs."),
+    "enrich": ("engine.cli.enrich", "enrich", "Buy the answers that a backtest would miss, at half price."),
     "live": ("engine.cli.live", "live", "Run a strategy on live data (--paper: simulated venue)."),
     "verify": ("engine.cli.verify", "verify", "Run a run again and compare, decision by decision."),
     "diff": ("engine.cli.verify", "diff", "Name the first difference between two runs."),

@@ -140,6 +140,13 @@ def run_options(function: F) -> F:
     return function
 
 
+def deciding_options(function: F) -> F:
+    """As `run_options`, for a command that leaves no run's folder."""
+    for option in reversed(_RUN_OPTIONS[:-1]):
+        function = option(function)
+    return function
+
+
 def run_config(options: dict[str, Any], *, with_commands: bool) -> RunConfig:
     """The configuration that the options ask for; UsageError names the option."""
     from pathlib import Path

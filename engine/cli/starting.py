@@ -22,6 +22,7 @@ _NO_CONFIGURATION = (
     *_STRATEGY,
     *("logs", "runs_folder", "interpreted", "batch_rows", "as_json", "interval"),
     *("snapshot_every", "from_snapshot", "changed_strategy"),
+    *("answers_folder", "claude_url", "budget", "budget_day", "spending", "asking_limit"),
 )
 
 

@@ -162,8 +162,9 @@ class Asking:
             raise EngineError(
                 f"no answer is recorded for what {self._name} asked: prompt {prompt.name} "
                 f'version {prompt.version}, sample {sample}: "{_short(asked)}"',
-                hint="engine answers import SESSION_LOG brings in what a session was answered; "
-                "--answers default lets the strategy have its default",
+                hint="engine enrich LOG --strategy NAME buys all that is missing; engine answers import "
+                "SESSION_LOG brings in what a session was answered; --answers default lets the strategy have "
+                "its default",
             )
         return one.ticket
 

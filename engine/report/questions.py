@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from engine.answers.requests import request_from
-from engine.answers.source import RUN_ANSWERS
+from engine.answers.source import RUN_ANSWERS, unanswered_in
 from engine.answers.store import AnswerStore
 from engine.execution.journal_kinds import JournalKind
 from engine.log.reader import LogReader
@@ -35,6 +35,7 @@ class Asked:
 
     ticket: int
     decision: dict[str, Any]
+    time: int = 1  # of asking this very question in the run
     message: FoundMessage | None = None
     answer: AnswerData | None = None
     wire: bytes | None = None
@@ -57,11 +58,13 @@ def find_questions(
     notes: list[str] = []
     if not wanted:
         return found, notes
+    times: dict[str, int] = {}  # by key: how often it was asked so far
     for decision in journal.to_pylist():
         if decision["kind"] == JournalKind.ASK:
-            ticket = json.loads(decision["terms"])["ticket"]
-            if ticket in wanted:
-                found[ticket] = Asked(ticket, decision)
+            terms = json.loads(decision["terms"])
+            times[terms["key"]] = times.get(terms["key"], 0) + 1
+            if terms["ticket"] in wanted:
+                found[terms["ticket"]] = Asked(terms["ticket"], decision, times[terms["key"]])
     paths = input_places(folder, record)
     for file, path in enumerate(paths):
         here = [asked for asked in found.values() if asked.decision["file"] == file]
@@ -74,14 +77,15 @@ def find_questions(
         for path in paths:
             _from_rows(path, found)
     else:
-        _from_store(folder / RUN_ANSWERS, found)
+        _from_run(folder, found)
     return found, notes
 
 
-def _from_store(folder: Path, found: dict[int, Asked]) -> None:
-    store = AnswerStore(folder)
+def _from_run(folder: Path, found: dict[int, Asked]) -> None:
+    store, unanswered = AnswerStore(folder / RUN_ANSWERS), unanswered_in(folder)
     for asked in found.values():
-        kept = store.get(json.loads(asked.decision["terms"])["key"])
+        key = json.loads(asked.decision["terms"])["key"]
+        kept = unanswered.get((key, asked.time)) or store.get(key)
         if kept is not None:
             asked.answer, asked.wire = kept.data, kept.wire or None
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec.structs import replace
 
 from engine.answers.prompt_files import SUFFIX as PROMPT_SUFFIX
-from engine.answers.source import RUN_ANSWERS, StoreSource
-from engine.answers.store import AnswerStore
-from engine.config import BEHAVIOUR_VERSION
+from engine.answers.source import RunSource
+from engine.config import BEHAVIOUR_VERSION, RunConfig
 from engine.log.journal import (
     HASH_FIELDS,
     JOURNAL_SCHEMA,
@@ -152,18 +152,16 @@ def verify_run(
     again: list[Snapshot] = []
     every = parse_interval(record.snapshot_every or "0")
     snapshots = Snapshots(every, loaded.strategy, again.append) if kept else None
-    rows = record.config.answers == "log" or "on_answer" not in loaded.handlers
-    answers = None if rows else StoreSource(AnswerStore(folder / RUN_ANSWERS))
     try:
         result = run_backtest(
             paths,
-            record.config,
+            _offline(record.config),
             loaded,
             collector,
             batch_rows=batch_rows,
             progress=progress,
             snapshots=snapshots,
-            answers=answers,
+            answers=_answers(folder, record, loaded),
         )
     except EngineError as failure:
         _pass_on(failure, changed, finished=bool(wanted))
@@ -230,6 +228,15 @@ def _changes(record: RunRecord, loaded: LoadedStrategy) -> list[str]:
     if names != prompts or not names:
         notes.insert(0, f"strategy {record.strategy.reference} has changed since the run")
     return notes
+def _offline(config: RunConfig) -> RunConfig:
+    """What a run was asked, except that nobody is called."""
+    return replace(config, answers="error") if config.answers == "call" else config
+
+
+def _answers(folder: Path, record: RunRecord, loaded: LoadedStrategy) -> RunSource | None:
+    """What the run was answered; None where answers are rows of its log, or it asked nothing."""
+    rows = record.config.answers == "log" or "on_answer" not in loaded.handlers
+    return None if rows else RunSource(folder)
 
 
 def _state_notes(record: RunRecord, kept: list[Snapshot], again: list[Snapshot]) -> list[str]:

@@ -1,0 +1,92 @@
+"""`engine backtest --answers call`: what the store lacks is bought during the run, and never again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.asking_strategy import NAME, SAMPLE, TEXT, lines_of, no_sockets
+from tests.helpers.command import Done, call, run_folders
+from tests.helpers.local_api import local_api
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the user stands, with the strategy in it."""
+    (tmp_path / NAME).write_text(TEXT)
+    return tmp_path
+
+
+def backtest(folder: Path, *more: str) -> Done:
+    """A run over the sample."""
+    return call("backtest", SAMPLE, "--strategy", NAME, "--json", *more, cwd=folder)
+
+
+def test_answers_are_bought_once_with_their_latency(folder: Path) -> None:
+    """Four questions, two of them new: two calls. Afterwards nobody is asked, and all is as it was."""
+    with local_api(faults=("latency:30ms",)) as api:
+        first = backtest(folder, "--answers", "call", "--claude-url", api.url).ok()
+        assert api.requests == 2
+    assert "bought 2 answers for 0.0" in first.err
+    run = folder / first.json["run_dir"]
+    lines = lines_of(run)
+    assert [line[1] for line in lines] == ["answered"] * 4
+    assert all(int(line[2]) >= 30_000_000 for line in lines)
+    with no_sockets():
+        assert call("verify", run, cwd=folder).ok()
+        for how in ("call", "error"):
+            again = backtest(folder, "--answers", how).ok().json
+            assert again["journal_hash"] == first.json["journal_hash"]
+    told = call("why", run, "1", "--json", cwd=folder).ok().json
+    assert told["questions"][0]["outcome"] == "answered"
+    assert not (folder / "data" / "spending.json").exists()  # a local server costs nothing
+
+
+def test_what_came_instead_of_answers_is_verified_too(folder: Path) -> None:
+    """Two questions fail and two are refused: the run says so, and is repeated without asking."""
+    with local_api(faults=("400:first1", "refusal:first2")) as api:
+        done = backtest(folder, "--answers", "call", "--claude-url", api.url, "--set", "questions=8").ok()
+    run = folder / done.json["run_dir"]
+    outcomes = {line[1] for line in lines_of(run)}
+    assert outcomes == {"failed", "refused", "answered"}
+    assert any("questions without an answer: failed" in warning for warning in done.json["warnings"])
+    with no_sockets():
+        again = call("verify", run, "--json", cwd=folder).ok().json
+    assert (again["same"], again["replayed_hash"]) == (True, done.json["journal_hash"])
+
+
+def test_a_budget_ends_the_buying_and_not_the_run(folder: Path) -> None:
+    """Money for one question: it is answered, the others get their defaults with the outcome `budget`."""
+    with local_api() as api:
+        done = backtest(folder, "--answers", "call", "--claude-url", api.url, "--budget", "0.00057").ok()
+        assert api.requests == 1
+    run = folder / done.json["run_dir"]
+    assert [line[1] for line in lines_of(run)].count("budget") == 2
+    with no_sockets():
+        assert call("verify", run, cwd=folder).ok()
+
+
+def test_a_run_that_asks_is_not_continued(folder: Path) -> None:
+    """Its questions that came to nothing are counted from the beginning, which a snapshot is not."""
+    with local_api() as api:
+        done = backtest(folder, "--answers", "call", "--claude-url", api.url, "--snapshot-every", "2000").ok()
+    again = backtest(folder, "--from-snapshot", done.json["run_dir"])
+    assert again.code == 2
+    assert "--from-snapshot: the run asked Claude as it went" in again.err
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--budget", "1"), "--budget counts where Claude is asked"),
+        (("--answers", "call", "--budget", "0"), "--budget 0: nothing could be asked"),
+        (("--answers", "call", "--budget-day", "x"), '--budget-day: "x" is no number'),
+        (("--answers", "call", "--claude-url", "http://example.com"), "must not travel without encryption"),
+    ],
+)
+def test_options_that_cannot_be_meant(folder: Path, more: tuple[str, ...], message: str) -> None:
+    """Said before anything runs."""
+    done = backtest(folder, *more)
+    assert (done.code, run_folders(folder)) == (2, [])
+    assert message in done.err
