@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,9 +163,10 @@ def _buying(settings: AskingConfig, options: dict[str, Any]) -> Iterator[tuple[a
     with buyer.pending.alone(), asyncio.Runner() as runner:
         try:
             yield runner, buyer
-        except KeyboardInterrupt:
-            if buyer.pending.all():
-                note("what has been bought goes on without us: engine enrich --resume")
+        except BaseException:
+            with suppress(EngineError):  # that is said already
+                if buyer.left()[0]:
+                    note("what has been bought goes on without us: engine enrich --resume fetches it")
             raise
         finally:
             runner.run(buyer.close())

@@ -17,6 +17,7 @@ batch's end, so that the same batch gives the same bytes, whenever it is importe
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -32,7 +33,7 @@ from engine.answers.plan import most_of
 from engine.answers.requests import Request
 from engine.answers.retry import Failure, is_retried, may_be_billed
 from engine.answers.store import AnswerStore
-from engine.answers.stored import StoredAnswer, stored
+from engine.answers.stored import BATCH, StoredAnswer, stored
 from engine.live.asking_client import AskingConfig, Called
 from engine.live.batch_client import BatchCaller, BatchState, Item, Page, parts_of, results_in
 from engine.live.spending import Spending
@@ -44,6 +45,7 @@ FIRST_WAIT_S, LONGEST_WAIT_S, WAIT_GROWS = 1.0, 60.0, 1.5
 OVERLOADED = 529  # said before anything is done
 PATIENCE = 10  # failures in a row until looking is given up; the batch goes on without us
 CLOCKS_APART_NS = 600 * SECOND_NS  # ours and the API's, at most
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _SHOWN = 80  # characters of a question
 
 T = TypeVar("T")
@@ -118,7 +120,7 @@ class Buyer:
             if not pending.batch:
                 found = await self._find(pending)
                 if not found:
-                    self._say(f"{pending.name}: no such batch was ever made")
+                    self._say(f"{pending.name}: no such batch was made, as far as this key can see")
                     self._forget(pending, 0)
                     continue
                 pending = self.pending.made(pending, found)  # noqa: PLW2901  it knows its name now
@@ -144,6 +146,8 @@ class Buyer:
             failure = called.failure
             if failure is None:
                 state = _decoded(called, BatchState, f"what was made of {pending.name}")
+                if not _NAME.fullmatch(state.id):
+                    raise EngineError(f"the API calls a batch {state.id!r}, which is no name", hint=RESUME)
                 self._say(f"{state.id}: {len(requests):,} questions")
                 return self.pending.made(pending, state.id)
             if _may_be_made(failure):
@@ -153,7 +157,7 @@ class Buyer:
                 )
             if not is_retried(failure) or attempt == self._config.attempts:
                 break
-            await self._sleep(wait_s)
+            await self._sleep(_wait_s(wait_s, failure))
             wait_s *= 2
         self._forget(pending, 0)
         assert failure is not None
@@ -212,13 +216,14 @@ class Buyer:
             if failure.status == 404:
                 raise EngineError(
                     f"{what}: not known at {self._address}: {failure.error}",
-                    hint="is it the same key, of the same workspace? What is gone for good (a local server "
-                    f"that was restarted) is forgotten by removing its file in {self.pending.folder}",
+                    hint="is it a key of the same workspace? What is gone for good (a local server that was "
+                    "restarted, results that nobody fetched for a month) is forgotten by removing its file "
+                    f"in {self.pending.folder}",
                 )
             if not is_retried(failure) or attempt == PATIENCE:
                 break
-            await self._sleep(wait_s)
-            wait_s = min(wait_s * 2, LONGEST_WAIT_S)
+            await self._sleep(_wait_s(wait_s, failure))
+            wait_s *= 2
         assert failure is not None
         raise EngineError(f"{what}: {failure.error}", hint=RESUME)
 
@@ -269,7 +274,7 @@ def answer_of(request: Request, message: bytes, batch: str, latency_ns: int) -> 
         text=reply.text,
         error=reply.error,
         model=reply.model,
-        request_id=batch,
+        request_id=batch if batch.startswith(BATCH) else BATCH + batch,
         latency_ns=latency_ns,
         input_tokens=usage.all_input_tokens if usage else 0,
         output_tokens=usage.output_tokens if usage else 0,
@@ -289,6 +294,11 @@ class _Error(msgspec.Struct):
 
 class _ErrorBody(msgspec.Struct):
     error: _Error
+
+
+def _wait_s(ours: float, failure: Failure) -> float:
+    """How long to wait after a failure: the API may ask for more than we would."""
+    return min(max(ours, failure.retry_after_ns / SECOND_NS), LONGEST_WAIT_S)
 
 
 def _may_be_made(failure: Failure) -> bool:
