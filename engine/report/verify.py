@@ -228,6 +228,8 @@ def _changes(record: RunRecord, loaded: LoadedStrategy) -> list[str]:
     if names != prompts or not names:
         notes.insert(0, f"strategy {record.strategy.reference} has changed since the run")
     return notes
+
+
 def _offline(config: RunConfig) -> RunConfig:
     """What a run was asked, except that nobody is called."""
     return replace(config, answers="error") if config.answers == "call" else config

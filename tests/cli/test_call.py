@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from engine.live import spending
 from tests.helpers.asking_strategy import NAME, SAMPLE, TEXT, lines_of, no_sockets
-from tests.helpers.command import Done, call, run_folders
+from tests.helpers.command import Done, call, run_folders, running, until
 from tests.helpers.local_api import local_api
 
 
@@ -90,3 +92,49 @@ def test_options_that_cannot_be_meant(folder: Path, more: tuple[str, ...], messa
     done = backtest(folder, *more)
     assert (done.code, run_folders(folder)) == (2, [])
     assert message in done.err
+
+
+def test_a_killed_run_loses_no_answer(folder: Path) -> None:
+    """Killed while the second question is asked: the first one's answer is in the store of whoever looks."""
+    with local_api(faults=("timeout:every2",)) as api:
+        command = ("backtest", SAMPLE, "--strategy", NAME, "--answers", "call", "--claude-url", api.url)
+        with running(*command, cwd=folder) as process:
+            until(lambda: api.requests >= 2, "the second question is asked")
+            process.kill()
+        listed = call("answers", "list", "--json", cwd=folder).ok()
+        assert "took in 1 answer that a killed run had bought" in listed.err
+        assert listed.json["answers"] == 1
+    with local_api() as api:
+        assert backtest(folder, "--answers", "call", "--claude-url", api.url).ok()
+        assert api.requests == 1
+
+
+def test_a_day_is_shared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a run spent is written down; the next one, and batches, have what is left of the day's budget."""
+    monkeypatch.setattr(spending, "is_loopback", lambda _: False)  # as if it cost something
+    with local_api() as api:
+        calling = ("--answers", "call", "--claude-url", api.url, "--budget-day", "0.0007")
+        first = backtest(folder, *calling).ok()
+        assert api.requests == 2
+        kept = json.loads((folder / "data/spending.json").read_text())
+        assert kept["open"] == {}
+        (spent,) = kept["days"].values()
+        assert spent == first.json["questions"]["cost_nano_usd"] // 2  # each answer came to two questions
+        more = ("--set", "questions=20")
+        second = backtest(folder, *more, *calling).ok()
+        outcomes = second.json["questions"]["outcomes"]
+        assert outcomes["answered"] == 2 * api.requests == 20 - outcomes["budget"]
+        assert outcomes["budget"] > 0
+        (spent,) = json.loads((folder / "data/spending.json").read_text())["days"].values()
+        assert spent <= 700_000
+        done = call(
+            *("enrich", SAMPLE, "--strategy", NAME, "--claude-url", api.url, "--yes", *more),
+            *("--budget-day", "0.0007"),
+            cwd=folder,
+        )
+        assert (done.code, api.batch_billed.calls) == (2, 0)
+        assert "the budget of this day is 0.000700 USD" in done.err
+        (folder / "data/spending.json").write_text("{")
+        damaged = backtest(folder, *calling)
+        assert damaged.code == 2
+        assert "data/spending.json: no record of what was spent" in damaged.err

@@ -15,7 +15,7 @@ import pytest
 from engine.answers.budget import Budget
 from engine.live.asking import Clocks, Edge
 from engine.live.asking_client import AskingConfig
-from engine.live.spending import Claims, Spending, process_born
+from engine.live.spending import Claims, Spending, process_born, spending_of
 from engine.model.errors import EngineError, InputError
 from engine.model.kinds import AnswerData
 from tests.helpers.asking import COST, MOST, NOON, WELL, Desk, question
@@ -181,3 +181,13 @@ def test_the_edge_asks_only_what_all_together_may(tmp_path: Path) -> None:
     assert (second.outcome, second.cost_nano_usd) == ("budget", 0)
     assert "budget of this day" in second.error
     assert shared(tmp_path, limit).look() == {DAY: 9 * MOST + COST}
+
+
+def test_a_server_of_this_machine_costs_nothing(tmp_path: Path) -> None:
+    """The API's spending is written down, a local server's is not, and no file means none."""
+    file = str(tmp_path / "spending.json")
+    real = spending_of(AskingConfig(base_url="https://example.invalid", spending=file, per_day_nano_usd=5))
+    assert real is not None
+    assert (real.path, real.per_day) == (tmp_path / "spending.json", 5)
+    assert spending_of(AskingConfig(base_url="http://127.0.0.1:9444", spending=file)) is None
+    assert spending_of(AskingConfig(base_url="https://example.invalid")) is None
