@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from engine.answers.prompts import quoted_text
 from engine.answers.requests import request_from
-from engine.answers.source import RUN_ANSWERS
+from engine.answers.source import RUN_ANSWERS, unanswered_in
 from engine.answers.store import AnswerStore
 from engine.execution.journal_kinds import JournalKind
 from engine.execution.money import MONEY_DECIMALS
@@ -61,6 +61,7 @@ class _Question:
 
     decision: dict[str, Any]
     terms: dict[str, Any]
+    time: int  # of asking this very question in the run
     headline: Headline | None = None
     answer: AnswerData | None = None
 
@@ -160,21 +161,26 @@ def _orders(table: pa.Table, record: RunRecord, files: list[str]) -> dict[int, _
 
 def _questions(table: pa.Table, wanted: set[int]) -> dict[int, _Question]:
     found = {}
+    times: dict[str, int] = {}
     for decision in table.select(["ts", "file", "cause_seq", "terms"]).to_pylist():
         terms = json.loads(decision["terms"])
+        times[terms["key"]] = times.get(terms["key"], 0) + 1
         if terms["ticket"] in wanted:
-            found[terms["ticket"]] = _Question(decision, terms)
+            found[terms["ticket"]] = _Question(decision, terms, times[terms["key"]])
     return found
 
 
 def _answer(questions: dict[int, _Question], facts: LogFacts, folder: Path, record: RunRecord) -> None:
     """Give the questions their answers and the headlines that they were asked on."""
-    store = None if record.config.answers == "log" or not questions else AnswerStore(folder / RUN_ANSWERS)
+    rows = record.config.answers == "log" or not questions
+    store, unanswered = (None, {}) if rows else (AnswerStore(folder / RUN_ANSWERS), unanswered_in(folder))
     for ticket, question in questions.items():
         if store is None:
             question.answer = facts.answers.get(ticket)
-        elif (kept := store.get(question.terms["key"])) is not None:
-            question.answer = kept.data
+        else:
+            key = question.terms["key"]
+            kept = unanswered.get((key, question.time)) or store.get(key)
+            question.answer = None if kept is None else kept.data
         place = (question.decision["file"], question.decision["cause_seq"])
         question.headline = _asked_on(facts.headlines.get(place, []), question.answer)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ import pytest
 
 from engine.answers.prompt_files import find_prompt
 from engine.answers.requests import request_of
+from engine.answers.source import Unanswered, keep_unanswered
 from engine.answers.store import AnswerStore
 from engine.answers.stored import StoredAnswer
 from engine.execution.journal_kinds import JournalKind
@@ -322,3 +324,18 @@ def test_an_answer_has_no_rationale_where_it_has_none() -> None:
     assert [_rationale(text) for text in ("", "no", "[1]", '{"a":1}', '{"rationale":5}')] == [""] * 5
     assert _rationale('{"a":1,"explanation":"so"}') == "so"
     assert AnswerData("k", "r", "refused").text == ""
+
+
+def test_a_call_that_failed_is_told_as_such(ran: Ran, tmp_path: Path) -> None:
+    """What a run that called was told instead lies beside its answers, by how often it had asked."""
+    folder = tmp_path / "runs" / ran.folder.name
+    shutil.copytree(ran.folder, folder)
+    shutil.copy(ran.cwd / "market.arrow", tmp_path)
+    words: dict[str, object] = {"symbol": "BTCUSDT", "headline": "unanswered", "summary": ""}
+    request = request_of(find_prompt("sentiment").prompt, words)
+    failed = answer_to(request, "", outcome="failed", error="529", request_id="", latency_ns=100_000_000)
+    for time, data in ((2, msgspec.structs.replace(failed, outcome="budget")), (1, failed)):
+        keep_unanswered(folder, Unanswered(time, data))
+    told = {row["ticket"]: row for row in trades_of(folder).rows() if row["order"] == 3}
+    assert [told[ticket]["outcome"] for ticket in (4, 5)] == ["deadline", "failed"]
+    assert (told[5]["headline"], told[5]["answer"], told[5]["rationale"]) == ("unanswered", "", "")
