@@ -99,6 +99,12 @@ class RunSource(StoreSource):
         return super().find(request)
 
 
+def inherit_answers(earlier: Path, run: Path) -> None:
+    """Let a run that goes on from another one have what that was answered. Raises as a store does."""
+    answers = (answer for versions in AnswerStore(earlier / RUN_ANSWERS).each() for answer in versions)
+    AnswerStore(run / RUN_ANSWERS).add(answers)
+
+
 def unanswered_in(run: Path) -> dict[tuple[str, int], Unanswered]:
     """By key and time of asking. Raises InputError for a damaged file."""
     path = run / RUN_ANSWERS / UNANSWERED

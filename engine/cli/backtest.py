@@ -163,6 +163,7 @@ def _one(
 
     `start`: the snapshot that it begins at; what was decided before stands in its journal as well.
     """
+    from engine.answers.source import inherit_answers
     from engine.log.journal_thread import BackgroundJournal
     from engine.log.snapshots import SnapshotFile
     from engine.loop.backtest import run_backtest
@@ -211,6 +212,7 @@ def _one(
     try:
         if start is not None:
             start.copy_to(journal, kept)
+            inherit_answers(start.folder, folder)
         result = run_backtest(
             paths,
             config,

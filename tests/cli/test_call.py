@@ -78,6 +78,18 @@ def test_a_run_that_asks_is_not_continued(folder: Path) -> None:
     assert "--from-snapshot: the run asked Claude as it went" in again.err
 
 
+def test_a_run_that_goes_on_has_the_answers_of_the_one_before(folder: Path) -> None:
+    """From a snapshot after the questions: verified from the first row, without a store or a network."""
+    with local_api() as api:
+        backtest(folder, "--answers", "call", "--claude-url", api.url).ok()
+    first = backtest(folder, "--snapshot-every", "2000").ok().json
+    again = backtest(folder, "--from-snapshot", first["run_dir"]).ok().json
+    assert again["journal_hash"] == first["journal_hash"]
+    (folder / "data/answers").rename(folder / "elsewhere")
+    with no_sockets():
+        assert call("verify", again["run_dir"], cwd=folder).ok()
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
