@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,20 @@ def test_a_killed_run_loses_no_answer(folder: Path) -> None:
     with local_api() as api:
         assert backtest(folder, "--answers", "call", "--claude-url", api.url).ok()
         assert api.requests == 1
+
+
+def test_an_interrupted_run_keeps_what_it_bought(folder: Path) -> None:
+    """Ctrl-C while the second question is asked: the run ends at once, and the store has the first answer."""
+    with local_api(faults=("timeout:every2",)) as api:
+        command = ("backtest", SAMPLE, "--strategy", NAME, "--answers", "call", "--claude-url", api.url)
+        with running(*command, cwd=folder) as process:
+            until(lambda: api.requests >= 2, "the second question is asked")
+            process.send(signal.SIGINT)
+            done = process.end()
+    assert (done.code, done.out) == (130, "")
+    assert "bought 1 answer for 0.0" in done.err
+    assert "Traceback" not in done.err
+    assert [path.suffix for path in (folder / "data/answers").iterdir()] == [".arrow"]
 
 
 def test_a_day_is_shared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

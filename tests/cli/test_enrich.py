@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,24 @@ def test_a_killed_purchase_is_finished(folder: Path) -> None:
         )
     with no_sockets():
         assert backtest(folder).ok()
+
+
+def test_an_interrupted_purchase_says_how_it_goes_on(folder: Path) -> None:
+    """Ctrl-C while it waits: exit 130, the command that fetches it, and the file that says what is there."""
+    with local_api(batch_polls=1000) as api:
+        command = ("enrich", SAMPLE, "--strategy", NAME, "--claude-url", api.url, "--yes")
+        with running(*command, cwd=folder) as process:
+            stderr = process.process.stderr
+            assert stderr is not None
+            while "0 of 2 done" not in stderr.readline():
+                assert process.process.poll() is None
+            process.send(signal.SIGINT)
+            done = process.end()
+        assert done.code == 130
+        assert "goes on without us: engine enrich --resume fetches it" in done.err
+        assert "Traceback" not in done.err
+        assert len(batch_files(folder)) == 1
+        assert api.batch_billed.calls == 2
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def test_a_write_that_fails_leaves_the_file_as_it_was(
     with pytest.raises(EngineError, match="cannot be written down: No space left on device"):
         session.claim({DAY: 20}, [(DAY, 10)])
     assert (tmp_path / "spending.json").read_bytes() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["spending.json", "spending.lock"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["spending.json", "spending.json.lock"]
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
