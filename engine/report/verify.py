@@ -164,7 +164,8 @@ def verify_run(
             answers=_answers(folder, record, loaded),
         )
     except EngineError as failure:
-        _pass_on(failure, changed, finished=bool(wanted))
+        cut = not wanted and collector.records >= recorded.num_rows
+        _pass_on(failure, changed, finished=bool(wanted), cut=cut)
         notes.append(f"in the replay {failure.message}")
         heads = [log_header(path).sealed_chain for path in paths]
         notes += [
@@ -208,10 +209,16 @@ def verify_run(
     )
 
 
-def _pass_on(failure: EngineError, changed: list[str], *, finished: bool) -> None:
-    """Raise what ended a replay, unless the run itself may have ended so: by a failure of the strategy."""
+def _pass_on(failure: EngineError, changed: list[str], *, finished: bool, cut: bool) -> None:
+    """Raise what ended a replay, unless the run itself may have ended so.
+
+    A failure of the strategy may have ended it. And one that was `cut` off, all of whose decisions have come
+    again, was not answered what it had not asked.
+    """
     if changed and type(failure) is EngineError:  # what it asks now, nobody was asked then
         raise EngineError(f"{'; '.join(changed)}: {failure.message}", hint=failure.hint) from None
+    if cut and type(failure) is EngineError:
+        return
     if finished or not isinstance(failure, StrategyError):
         raise failure
 

@@ -134,6 +134,11 @@ def test_an_interrupted_run_keeps_what_it_bought(folder: Path) -> None:
     assert "bought 1 answer for 0.0" in done.err
     assert "Traceback" not in done.err
     assert [path.suffix for path in (folder / "data/answers").iterdir()] == [".arrow"]
+    (run,) = run_folders(folder)
+    with no_sockets():
+        verified = call("verify", run, cwd=folder).ok()
+    assert ": the same, " in verified.out
+    assert "in the replay no answer is recorded" in verified.out
 
 
 def test_a_day_is_shared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
