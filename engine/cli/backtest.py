@@ -19,7 +19,7 @@ from engine.cli.asking import (
 )
 from engine.cli.common import emit, json_option, relative, warn
 from engine.cli.options import run_config, run_options, run_strategy
-from engine.model.errors import EngineError, InputError, StrategyError, UsageError
+from engine.model.errors import EngineError, InputError, MissingAnswer, StrategyError, UsageError
 
 if TYPE_CHECKING:
     from engine.answers.source import StoreSource
@@ -153,6 +153,22 @@ def _shown(
 
 
 def _one(
+    paths: list[Path],
+    config: RunConfig,
+    loaded: LoadedStrategy,
+    options: dict[str, Any],
+    start: Start | None = None,
+) -> tuple[Summary, EngineError | None]:
+    """One run; of an answer that it misses, the error names the command that buys it."""
+    try:
+        return _run_in_folder(paths, config, loaded, options, start)
+    except MissingAnswer as error:
+        from engine.cli.missing import with_command
+
+        raise with_command(error) from None
+
+
+def _run_in_folder(
     paths: list[Path],
     config: RunConfig,
     loaded: LoadedStrategy,

@@ -29,14 +29,18 @@ from engine.loop import adjusting
 from engine.loop.caller import Caller
 from engine.loop.keeping import Keeper
 from engine.loop.memory import Memory
-from engine.model.errors import EngineError, UsageError
+from engine.model.errors import MissingAnswer, UsageError
 from engine.model.instruments import Instrument, Registry
 from engine.model.kinds import AnswerData, encode_canonical
 from engine.strategy.api import Answer
 
 TRIGGER_ANSWER = 5
 DEADLINE, MISSING, INVALID, ANSWERED = "deadline", "missing", "invalid", "answered"
-_SHOWN = 120  # characters of a question in a message
+OTHER_WAYS = (
+    "engine answers import SESSION_LOG brings in what a session was answered; --answers default lets the "
+    "strategy have its default"
+)
+_SHOWN = 120  # characters of a question's field in a message
 
 
 class AnswerSource(Protocol):
@@ -158,13 +162,12 @@ class Asking:
             return one.ticket
         figures.lacking += 1
         if self._missing == "error":
-            asked = request.body["messages"][0]["content"]
-            raise EngineError(
-                f"no answer is recorded for what {self._name} asked: prompt {prompt.name} "
-                f'version {prompt.version}, sample {sample}: "{_short(asked)}"',
-                hint="engine enrich LOG --strategy NAME buys all that is missing; engine answers import "
-                "SESSION_LOG brings in what a session was answered; --answers default lets the strategy have "
-                "its default",
+            words = ", ".join(f'{name} "{_short(str(value))}"' for name, value in fields.items())
+            where = "" if about is None else f" about {about.key}"
+            raise MissingAnswer(
+                f"no answer is recorded for what {self._name} asked{where}: prompt {prompt.name} "
+                f"version {prompt.version}, sample {sample}: {words}",
+                hint=f"engine enrich LOG --strategy {self._name} buys all that is missing; {OTHER_WAYS}",
             )
         return one.ticket
 

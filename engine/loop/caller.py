@@ -18,7 +18,7 @@ from engine.loop.codes import CALLS_AT_ONE_INSTANT, H_BAR, H_BOOK, H_ENGINE, H_Q
 from engine.loop.context import LoopContext
 from engine.loop.machine import Machine
 from engine.loop.memory import FIELD, Memory
-from engine.model.errors import EngineError, InternalError, StrategyError
+from engine.model.errors import EngineError, InternalError, MissingAnswer, StrategyError
 from engine.model.units import POWERS_OF_TEN, format_time
 from engine.model.words import text_of
 from engine.strategy import sandbox
@@ -100,7 +100,7 @@ class Caller:
 
     def failure(self, error: Exception, event: Any = None) -> Exception:
         """What a handler's exception is to the user."""
-        if isinstance(error, StrategyError | InternalError) or type(error) is EngineError:
+        if isinstance(error, StrategyError | MissingAnswer | InternalError) or type(error) is EngineError:
             return error  # the last: a journal that cannot be written, in the middle of a call of ctx
         return self.worded(explain_failure(error), event)
 

@@ -4,7 +4,8 @@
     ├── UsageError          exit 2   a command, option or parameter that cannot be carried out as given
     ├── InputError          exit 2   a file, row or value that is not what it should be
     │   ├── DecimalError             a text that is not a decimal, or has more decimals than allowed
-    │   └── StrategyError            a strategy that cannot be loaded, or that failed while it ran
+    │   ├── StrategyError            a strategy that cannot be loaded, or that failed while it ran
+    │   └── MissingAnswer            a question that no answer is recorded for
     ├── DamagedLog          exit 3   bytes of a log that are not what was written
     ├── VenueError          exit 4   a venue or the network between
     ├── CheckFailed         exit 1   a verification that found a difference
@@ -49,6 +50,10 @@ class DecimalError(InputError):
 
 class StrategyError(InputError):
     """A strategy that cannot be loaded, or that failed while it ran."""
+
+
+class MissingAnswer(InputError):
+    """A question of a strategy's that no answer is recorded for."""
 
 
 class DamagedLog(InputError):

@@ -25,7 +25,7 @@ from engine.log.journal import (
     terms_texts,
 )
 from engine.log.snapshots import Snapshot, read_snapshots
-from engine.model.errors import EngineError, StrategyError
+from engine.model.errors import EngineError, MissingAnswer, StrategyError
 from engine.report.explain import FoundMessage, look_up
 from engine.report.runs import (
     JOURNAL_FILE,
@@ -215,9 +215,9 @@ def _pass_on(failure: EngineError, changed: list[str], *, finished: bool, cut: b
     A failure of the strategy may have ended it. And one that was `cut` off, all of whose decisions have come
     again, was not answered what it had not asked.
     """
-    if changed and type(failure) is EngineError:  # what it asks now, nobody was asked then
-        raise EngineError(f"{'; '.join(changed)}: {failure.message}", hint=failure.hint) from None
-    if cut and type(failure) is EngineError:
+    if changed and isinstance(failure, MissingAnswer):  # what it asks now, nobody was asked then
+        raise MissingAnswer(f"{'; '.join(changed)}: {failure.message}", hint=failure.hint) from None
+    if cut and isinstance(failure, MissingAnswer):
         return
     if finished or not isinstance(failure, StrategyError):
         raise failure

@@ -95,8 +95,11 @@ def test_a_session_is_answered_and_every_rerun_gives_the_same_without_asking(tmp
     again = call("backtest", log, "--with-commands", *mine, cwd=tmp_path).ok().json
     assert again["journal_hash"] == result["journal_hash"]
     missing = call("backtest", log, *mine, cwd=tmp_path)
-    assert missing.code != 0
-    assert "no answer is recorded for what asking asked: prompt sentiment version 1" in missing.err
+    assert missing.code == 2
+    assert (
+        "what asking asked about BTCUSDT.binance: prompt sentiment version 1, sample 0: price" in missing.err
+    )
+    assert f"hint: engine enrich {log} --strategy asking.py buys all that is missing" in missing.err
     call("answers", "import", log, cwd=tmp_path).ok()
     stored: dict[str, Any] = call("backtest", log, *mine, cwd=tmp_path).ok().json
     assert stored["orders"] > 0

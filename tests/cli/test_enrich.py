@@ -43,8 +43,8 @@ def batch_files(folder: Path) -> list[Path]:
 def test_what_is_bought_is_all_that_a_backtest_needs(folder: Path) -> None:
     """Two answers for four questions; then the backtest passes and verifies with the network cut off."""
     missing = backtest(folder)
-    assert missing.code != 0
-    assert "engine enrich LOG --strategy" in missing.err
+    assert missing.code == 2
+    assert f"hint: engine enrich {SAMPLE} --strategy {NAME} buys all that is missing" in missing.err
     with local_api() as api:
         done = enrich(folder, api, "--yes", "--json", "--answer-latency", "700ms").ok()
         assert api.batch_billed.calls == 2

@@ -120,7 +120,7 @@ def test_a_run_that_was_answered_cannot_be_asked_anew(tmp_path: Path) -> None:
     assert call("verify", folder, "--json", cwd=tmp_path).ok().json["same"]
     path.write_text(MOOD.replace("</headline>", "</headline>."))
     done = call("verify", folder, cwd=tmp_path)
-    assert done.code == 1
+    assert done.code == 2
     assert "prompt file mood.toml has changed since the run: no answer is recorded for what " in done.err
 
 

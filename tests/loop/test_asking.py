@@ -15,7 +15,7 @@ from engine.answers.requests import Request, request_of
 from engine.answers.source import StoreSource
 from engine.answers.store import AnswerStore
 from engine.answers.stored import stored
-from engine.model.errors import EngineError
+from engine.model.errors import EngineError, MissingAnswer
 from engine.model.kinds import AnswerData, Flag, Kind, encode_canonical
 from engine.strategy.api import Answer, Strategy
 from tests.helpers.logs import Message, Row, at
@@ -155,9 +155,10 @@ def test_several_questions_are_answered_in_the_order_of_their_times() -> None:
 
 def test_what_no_answer_is_recorded_for_stops_the_run_with_its_words() -> None:
     """The strategy, the prompt, the headline, and what to do."""
-    words = r'Asker asked: prompt mood version 1, sample 0: "Headline: new"'
-    with pytest.raises(EngineError, match=words) as e:
+    words = r'Asker asked about BTCUSDT.binance: prompt mood version 1, sample 0: headline "new"'
+    with pytest.raises(MissingAnswer, match=words) as e:
         run({1: {"headline": "new"}}, {})
+    assert "engine enrich LOG --strategy Asker" in e.value.hint
     assert "engine answers import" in e.value.hint
     assert "--answers default" in e.value.hint
 
