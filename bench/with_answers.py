@@ -1,9 +1,10 @@
 """What do ten thousand recorded answers cost a backtest?
 
-W1 with 10,000 headlines between its trades, and the crossing strategy in plain Python: once it asks about
-every headline and gets each answer from a store, once it hears the headlines and asks nothing. Both are
+W1 with 10,000 headlines between its trades. The strategy that ships for it, momentum_sentiment, asks about
+each and gets every answer from a store; beside it, the same over W1 without headlines. And the least that a
+strategy can do, two averages: once it asks about every headline, once it hears them and asks nothing. All are
 the command as a user types it, in processes of their own, in turn. No server runs and no key is set, so that
-a call would fail the run; that the library was not imported is looked at in a third run.
+a call would fail the run; that the library was not imported is looked at in another run.
 
     python -m bench.with_answers [--runs 5] [--rows 10000]
 """
@@ -15,7 +16,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from bench.common import CACHE, ROOT, Stopwatch, alternate, arguments, engine_command, medians, show
-from bench.logs import LAST, ROWS_PER_BATCH, packed_rows
+from bench.logs import LAST, ROWS_PER_BATCH, log_of, packed_rows
 
 HEADLINES = 10_000
 SYMBOL = "BTCUSDT"
@@ -95,67 +97,73 @@ def log_with(headlines: int) -> Path:
 
 
 def store_for(headlines: int) -> Path:
-    """Answers to all that the strategy asks about these headlines; made once."""
+    """Answers to all that both strategies ask about these headlines; made once for every run of this file."""
     from engine.answers.store import AnswerStore
 
-    sys.path.insert(0, str(STRATEGY.parent))
-    from asking import PROMPT  # type: ignore[import-not-found]
-
-    folder = CACHE / f"with-answers-{headlines}-{PROMPT.version}"
+    folder = CACHE / f"with-answers-{headlines}"
     shutil.rmtree(folder, ignore_errors=True)
-    AnswerStore(folder).add(_answers(PROMPT, headlines))
+    AnswerStore(folder).add(_answers(headlines))
     return folder
 
 
-def _answers(prompt: Any, headlines: int) -> Iterator[Any]:
+def _answers(headlines: int) -> Iterator[Any]:
+    import engine
     from engine.answers.requests import request_of
     from engine.answers.stored import StoredAnswer
     from engine.model.kinds import AnswerData, AttemptData
 
+    sys.path.insert(0, str(STRATEGY.parent))
+    from asking import PROMPT  # type: ignore[import-not-found]
+
+    shipped = engine.prompt("sentiment")
     wire = json.dumps({"id": "msg_0123456789", "content": [{"type": "text", "text": ANSWER}]}).encode()
     attempts = (AttemptData(began_ns=0, took_ns=LATENCY_NS, status=200, request_id="req_0123456789"),)
     for number in range(headlines):
-        request = request_of(prompt, {"headline": headline_of(number)})
-        data = AnswerData(
-            request.key,
-            request.canonical().decode(),
-            "answered",
-            text=ANSWER,
-            model=request.model,
-            latency_ns=LATENCY_NS,
-            attempts=attempts,
-        )
-        yield StoredAnswer(data, wire, 1_717_200_000_000_000_000 + number)
+        headline = headline_of(number)
+        fields = {"symbol": SYMBOL, "headline": headline, "summary": ""}
+        for request in (request_of(PROMPT, {"headline": headline}), request_of(shipped, fields)):
+            data = AnswerData(
+                request.key,
+                request.canonical().decode(),
+                "answered",
+                text=ANSWER,
+                model=request.model,
+                latency_ns=LATENCY_NS,
+                attempts=attempts,
+            )
+            yield StoredAnswer(data, wire, 1_717_200_000_000_000_000 + number)
 
 
-def arguments_of(log: Path, answers: Path, *, asking: bool) -> list[str | Path]:
+def arguments_of(log: Path, answers: Path, *strategy: str) -> list[str | Path]:
     """The backtest's own words."""
-    asks = str(asking).lower()
-    return [
-        "backtest", log, "--strategy", STRATEGY, "--set", f"asking={asks}", "--answers-folder", answers,
-        "--runs", CACHE / "runs", "--json",
-    ]  # fmt: skip
+    words: list[str | Path] = ["backtest", log, "--strategy", *strategy]
+    return [*words, "--answers-folder", answers, "--runs", CACHE / "runs", "--json"]
 
 
-def run(log: Path, answers: Path, *, asking: bool) -> dict[str, float]:
-    """Seconds of the whole command, and of its loop."""
+def run(arguments: list[str | Path], questions: int) -> float:
+    """Seconds of the whole command, which asks so many questions."""
     with Stopwatch() as watch:
         done = subprocess.run(
-            engine_command(*arguments_of(log, answers, asking=asking)),
+            engine_command(*arguments),
             stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             check=True,
             cwd=ROOT,
             env=_without_key(),
         )
-    return {"command": watch.seconds, "loop": json.loads(done.stdout)["seconds"]}
+    figures = json.loads(done.stdout)["questions"] or {"asked": 0, "outcomes": {}}
+    # The last headline is the log's end: its answer would come after it.
+    if figures["asked"] != questions or figures["outcomes"].get("answered", 0) < questions - 1:
+        raise SystemExit(f"{figures}: not {questions:,} answers")
+    return watch.seconds
 
 
-def imports_the_library(log: Path, answers: Path) -> bool:
+def imports_the_library(arguments: list[str | Path]) -> bool:
     """Whether a backtest that gets answers has imported the API's client."""
-    words = list(map(str, arguments_of(log, answers, asking=True)))
     done = subprocess.run(
-        [sys.executable, "-c", _COUNTED, *words],
+        [sys.executable, "-c", _COUNTED, *map(str, arguments)],
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         text=True,
         check=True,
         cwd=ROOT,
@@ -169,29 +177,26 @@ def _without_key() -> dict[str, str]:
 
 
 def main() -> None:
-    """Alternate, print the ratio."""
+    """Alternate, print the ratios."""
     options = arguments(__doc__).parse_args()
     count = options.rows or HEADLINES
     log, answers = log_with(count), store_for(count)
-    results = alternate(
-        {
-            "asking": lambda: run(log, answers, asking=True),
-            "silent": lambda: run(log, answers, asking=False),
-        },
-        options.runs,
-    )
+    own = ("momentum_sentiment", "--set", "size_max=0.1")
+    least = str(STRATEGY)
+    contenders = {
+        "momentum_sentiment": (arguments_of(log, answers, *own), count),
+        "momentum_sentiment without": (arguments_of(log_of("w1"), answers, *own), 0),
+        "two averages": (arguments_of(log, answers, least), count),
+        "two averages without": (arguments_of(log, answers, least, "--set", "asking=false"), 0),
+    }
+    calls: dict[str, Callable[[], float]] = {name: partial(run, *how) for name, how in contenders.items()}
+    median = medians(alternate(calls, options.runs))
     rows = []
-    for name in ("command", "loop"):
-        median = medians({who: [each[name] for each in runs] for who, runs in results.items()})
-        with_them, without = median["asking"], median["silent"]
-        rows.append(
-            (
-                f"{name}, {count:,} answers",
-                f"{with_them / without:.2f} × ({with_them:.2f} s against {without:.2f} s)",
-                "at most 1.3 ×",
-            )
-        )
-    imported = "imported" if imports_the_library(log, answers) else "not imported"
+    for name in ("momentum_sentiment", "two averages"):
+        with_them, without = median[name], median[f"{name} without"]
+        figures = f"{with_them / without:.2f} × ({with_them:.2f} s against {without:.2f} s)"
+        rows.append((f"{name}, {count:,} answers", figures, "at most 1.3 ×"))
+    imported = "imported" if imports_the_library(contenders["two averages"][0]) else "not imported"
     rows.append(("the API's client", imported, "not imported"))
     show(f"W1 and {count:,} headlines, each asked about", rows)
 

@@ -12,33 +12,36 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.answers.files import BATCH_ROWS, AnswerFile, write_batches
-from engine.answers.store import AnswerStore
+from engine.answers.files import BATCH_ROWS, SCHEMA, AnswerFile, write_batches
+from engine.answers.store import AnswerStore, Place
+from engine.answers.stored import StoredAnswer
 
 
-def copy_answers(store: AnswerStore, keys: Iterable[str], folder: Path) -> None:
-    """Put the answers that the store serves for these keys into a folder, as a store of its own.
+def copy_answers(places: Iterable[Place], others: Iterable[StoredAnswer], folder: Path) -> None:
+    """Put rows of a store, and answers that are no row alone, into a folder, as a store of its own.
 
-    Keys that the store lacks are passed over. Raises EngineError when they cannot be written.
+    Raises EngineError when they cannot be written.
     """
     rows: dict[AnswerFile, list[int]] = {}
-    several = []
-    for key in sorted(keys):
-        places = store.places(key)
-        if len(places) == 1:
-            rows.setdefault(places[0][0], []).append(places[0][1])
-        elif served := store.get(key):
-            several.append(served)
-    if rows:
-        table = pa.concat_tables([file.taken(numbers) for file, numbers in rows.items()])
-        write_batches(folder, _sorted(table))
-    if several:
-        AnswerStore(folder).add(several)
+    for file, row in places:
+        rows.setdefault(file, []).append(row)
+    tables = [file.taken(sorted(numbers)) for file, numbers in rows.items()]
+    if len(tables) == 1:  # a file's rows are sorted as they stand
+        write_batches(folder, _batches(tables[0]))
+    elif tables:
+        table = pa.concat_tables(tables)
+        order = pc.sort_indices(table["key"].cast(pa.binary()))
+        write_batches(folder, _batches(table.take(order)))
+    AnswerStore(folder).add(others)
 
 
-def _sorted(table: pa.Table) -> Iterator[pa.RecordBatch]:
-    """By key, as files of answers are."""
-    order = pc.sort_indices(table["key"].cast(pa.binary()))
-    for start in range(0, len(order), BATCH_ROWS):
-        (batch,) = table.take(order[start : start + BATCH_ROWS]).combine_chunks().to_batches()
-        yield batch
+def _batches(table: pa.Table) -> Iterator[pa.RecordBatch]:
+    """Whose columns begin where their buffers do."""
+    for start in range(0, table.num_rows, BATCH_ROWS):
+        part = table.slice(start, BATCH_ROWS) if table.num_rows > BATCH_ROWS else table
+        columns = [_whole(part[name].chunks) for name in SCHEMA.names]
+        yield pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+
+
+def _whole(chunks: list[pa.Array]) -> pa.Array:
+    return chunks[0] if len(chunks) == 1 and not chunks[0].offset else pa.concat_arrays(chunks)

@@ -16,7 +16,8 @@ import msgspec
 from engine.answers.copying import copy_answers
 from engine.answers.lines import append_line, read_lines
 from engine.answers.requests import Request
-from engine.answers.store import AnswerStore
+from engine.answers.store import AnswerStore, Place
+from engine.answers.stored import StoredAnswer
 from engine.model.errors import EngineError
 from engine.model.kinds import AnswerData
 
@@ -29,17 +30,18 @@ class StoreSource:
 
     def __init__(self, store: AnswerStore) -> None:
         self._store = store
-        self._given: dict[str, AnswerData] = {}
+        self._given: dict[str, tuple[StoredAnswer, Place | None]] = {}
 
     def find(self, request: Request) -> AnswerData | None:
         """The answer that is served for a request; the same one each time, whatever the store gets."""
         key = request.key
-        if key not in self._given:
-            found = self._store.get(key)
+        given = self._given.get(key)
+        if given is None:
+            found, place = self._store.served(key)
             if found is None:
                 return None
-            self._given[key] = found.data
-        return self._given[key]
+            given = self._given[key] = (found, place)
+        return given[0].data
 
     @property
     def warnings(self) -> list[str]:
@@ -49,7 +51,9 @@ class StoreSource:
     def keep(self, run: Path) -> None:
         """Put the answers that were given into a run's folder. Raises EngineError if that fails."""
         if self._given:
-            copy_answers(self._store, self._given, run / RUN_ANSWERS)
+            places = [place for _, place in self._given.values() if place]
+            others = [answer for answer, place in self._given.values() if not place]
+            copy_answers(places, others, run / RUN_ANSWERS)
 
     def close(self) -> None:
         """The run is over; nothing is looked up any more."""

@@ -29,6 +29,7 @@ from engine.model.errors import InputError
 
 FOLDER = Path("data/answers")  # under where the user stands
 SEARCHED_FILES = 2  # with more, an index
+Place = tuple[AnswerFile, int]  # a row of a file
 _BLOCK = 50_000  # answers that are held and sorted at a time while adding
 
 
@@ -72,15 +73,19 @@ class AnswerStore:
 
         Raises InputError when its row is damaged.
         """
+        return self.served(key)[0]
+
+    def served(self, key: str) -> tuple[StoredAnswer | None, Place | None]:
+        """As `get`, with the only row that has this key, if there is one only."""
         rows = self.places(key)
         if not rows:
-            return None
+            return None, None
         if len(rows) == 1:
             file, row = rows[0]
-            return file.answer(row)
-        return versions_of([file.answer(row) for file, row in rows])[0]
+            return file.answer(row), rows[0]
+        return versions_of([file.answer(row) for file, row in rows])[0], None
 
-    def places(self, key: str) -> list[tuple[AnswerFile, int]]:
+    def places(self, key: str) -> list[Place]:
         """Where a key stands: files and rows of them."""
         return self._rows(bytes.fromhex(key))
 
@@ -165,7 +170,7 @@ class AnswerStore:
                 fresh.append(answer)
         return fresh
 
-    def _rows(self, key: bytes) -> list[tuple[AnswerFile, int]]:
+    def _rows(self, key: bytes) -> list[Place]:
         if len(self.files) <= SEARCHED_FILES:
             return [(file, row) for file in self.files for row in file.find(key)]
         if self._index is None:

@@ -142,7 +142,7 @@ class Gears:
             raise self._caller.stuck()
 
     def _run_ahead(self) -> bool:
-        """Hand out events from the columns; False when there is none that may be."""
+        """Hand out events from the columns; whether there may be more that can be."""
         scalars = self.memory.scalars
         first = scalars[_NEXT]
         if first >= scalars[_COUNT] or self._arrives_at_once:
@@ -161,8 +161,10 @@ class Gears:
         if high <= low:
             return False
         self._trigger(0, 0)
-        scalars[_NEXT] = first + self._hand_out(chunk, low, high)
-        return True
+        count = self._hand_out(chunk, low, high)
+        scalars[_NEXT] = first + count
+        # What ended it where it did is for the kernels; behind the chunk is another one.
+        return count < high - low or high == chunk.last - chunk.first
 
     def _hand_out(self, chunk: Chunk, low: int, high: int) -> int:
         """Give events to the strategy until it acts; how many it took."""
