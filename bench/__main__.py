@@ -25,6 +25,8 @@ MEASUREMENTS = (
     "scaling",
     "bars",
     "answers",
+    "with_answers",
+    "tick_to_order_asking",
 )
 
 

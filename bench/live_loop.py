@@ -30,6 +30,7 @@ from engine.execution.journal_kinds import JournalKind
 from engine.live.asking_client import AskingConfig
 from engine.live.asking_process import AskingProcess
 from engine.live.clock import Sequencer
+from engine.live.scheduling import shorten_slices
 from engine.live.tap import Tap, TapConfig
 from engine.log.journal import Journal
 from engine.log.schema import Batch, LogHeader
@@ -143,6 +144,7 @@ class LiveLoop:
 async def main() -> None:
     """Connect the order socket, run, print."""
     port, log = sys.argv[1], Path(sys.argv[2])
+    shorten_slices()  # as `engine live` does
     options: dict[str, Any] = {"compression": None, "ping_interval": None, "proxy": None}
     async with connect(f"ws://127.0.0.1:{port}/orders", **options) as orders:
         asking = (sys.argv[3], int(sys.argv[4])) if len(sys.argv) > 3 else ()

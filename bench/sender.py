@@ -1,7 +1,9 @@
 """A venue that does nothing but send: Binance trade frames, made before the clock starts.
 
     python -m bench.sender flood COUNT            as fast as the socket takes them
-    python -m bench.sender pace COUNT PER_SECOND  each at its scheduled time, whatever happened before
+    python -m bench.sender pace COUNT PER_SECOND [FIRST]
+                                                  each at its scheduled time, whatever happened before; the
+                                                  first replies have a percentile of their own
 
 It answers the one REST request that a recorder asks (exchangeInfo), sends the frames to whoever opens
 `/stream` or `/ws`, and in `pace` takes replies on `/orders`: one message of one or several trade ids, each
@@ -88,6 +90,7 @@ class Sender:
         self.interval_s = 1.0 / per_second if per_second else 0.0
         self.scheduled: list[float] = []
         self.latencies_s: list[float] = []
+        self.warm_up = 0  # replies at the beginning that have a percentile of their own
         self.sending_s = 0.0
         self.finished = asyncio.Event()
 
@@ -146,12 +149,14 @@ class Sender:
 
     def result(self) -> dict[str, Any]:
         """What was sent, and how long replies took, in microseconds."""
-        ordered = sorted(self.latencies_s)
+        ordered = sorted(self.latencies_s[self.warm_up :])
         result: dict[str, Any] = {
             "sent": len(self.frames),
             "sending_seconds": self.sending_s,
-            "replies": len(ordered),
+            "replies": len(self.latencies_s),
         }
+        if self.warm_up:
+            result["first_p99_us"] = percentile(sorted(self.latencies_s[: self.warm_up]), 0.99) * 1e6
         if ordered:
             result |= {
                 "p50_us": percentile(ordered, 0.50) * 1e6,
@@ -176,6 +181,7 @@ async def main() -> None:
     """Serve one receiver, then say what happened."""
     mode, count = sys.argv[1], int(sys.argv[2])
     sender = Sender(count, float(sys.argv[3]) if mode == "pace" else 0.0)
+    sender.warm_up = int(sys.argv[4]) if len(sys.argv) > 4 else 0
     async with serve(
         sender.handle, "127.0.0.1", 0, process_request=answer_rest, compression=None, ping_interval=None
     ) as server:

@@ -13,6 +13,7 @@ The other: received, decoded, replied.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -23,10 +24,16 @@ from bench.common import CACHE, ROOT, alternate, arguments, medians, show
 PER_SECOND = 5_000
 
 
-def paced(count: int, receiver: list[str]) -> dict[str, Any]:
-    """The sender's result with a receiver at its other end; "PORT" in the command becomes the port."""
+def paced(count: int, receiver: list[str], *, apart: bool = False, first: int = 0) -> dict[str, Any]:
+    """The sender's result with a receiver at its other end; "PORT" in the command becomes the port.
+
+    `apart`: the sender has the first processor, and the receiver, with what it starts, another.
+    """
+    cpus = sorted(os.sched_getaffinity(0))
+    alone = ["taskset", "-c", str(cpus[0])] if apart else []
+    other = ["taskset", "-c", str(cpus[1])] if apart else []
     sender = subprocess.Popen(
-        [sys.executable, "-m", "bench.sender", "pace", str(count), str(PER_SECOND)],
+        [*alone, sys.executable, "-m", "bench.sender", "pace", str(count), str(PER_SECOND), str(first)],
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
@@ -34,7 +41,7 @@ def paced(count: int, receiver: list[str]) -> dict[str, Any]:
     assert sender.stdout is not None
     try:
         port = sender.stdout.readline().strip()
-        command = [sys.executable, "-m", *(part if part != "PORT" else port for part in receiver)]
+        command = [*other, sys.executable, "-m", *(part if part != "PORT" else port for part in receiver)]
         taker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         try:
             result: dict[str, Any] = json.loads(sender.stdout.read().splitlines()[-1])

@@ -3,7 +3,9 @@
 The live loop of `tick_to_order`, once as it is, once with a strategy that keeps a hundred questions open at a
 local Messages API in a process of its own, which answers each after 2 to 6 seconds: some 25 answers a second
 come in, and as many questions leave, while frames arrive at 5,000 a second. Latencies are the sender's, from
-the moment a frame was scheduled to its order.
+the moment a frame was scheduled to its order. The sender has a processor to itself, because it stands for a
+machine elsewhere; session and asker share the other, which is the worst that can happen to them. The first
+second, in which the hundred questions leave at once, has a percentile of its own.
 
     python -m bench.tick_to_order_asking [--runs 5] [--rows 25000]
 """
@@ -29,7 +31,12 @@ def measured(count: int, *asking: str) -> dict[str, Any]:
     folder = CACHE / "tick_to_order"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    return paced(count, ["bench.live_loop", "PORT", str(folder / "session.arrow"), *asking])
+    return paced(
+        count,
+        ["bench.live_loop", "PORT", str(folder / "session.arrow"), *asking],
+        apart=True,
+        first=PER_SECOND,
+    )
 
 
 def main() -> None:
@@ -38,7 +45,7 @@ def main() -> None:
     count = options.rows or 25_000
     command = [sys.executable, "-m", "engine", "serve", "--as", "messages", "--port", "0", "--json"]
     # It stands for a machine elsewhere: here it gets what the other processes leave.
-    command = ["nice", "-n", "10", *command, "--fault", LATENCY]
+    command = ["nice", "-n", "19", *command, "--fault", LATENCY]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert server.stdout is not None
     try:
@@ -54,7 +61,11 @@ def main() -> None:
         if run["taker"]["most_open"] < OPEN:
             raise SystemExit(f"only {run['taker']['most_open']} questions were under way at once")
     rows = []
-    for name, wanted in (("p50", "at most 1.1 ×"), ("p99", "at most 1.5 ×")):
+    for name, wanted in (
+        ("p50", "at most 1.1 ×"),
+        ("p99", "at most 1.5 ×"),
+        ("first_p99", "p99 of the first second: no bar"),
+    ):
         median = medians({who: [run[f"{name}_us"] for run in runs] for who, runs in results.items()})
         mine, other = median["asking"], median["silent"]
         rows.append((name, f"{mine / other:.2f} × ({mine:,.0f} µs against {other:,.0f} µs)", wanted))

@@ -120,7 +120,7 @@ def _answers(headlines: int) -> Iterator[Any]:
     attempts = (AttemptData(began_ns=0, took_ns=LATENCY_NS, status=200, request_id="req_0123456789"),)
     for number in range(headlines):
         headline = headline_of(number)
-        fields = {"symbol": SYMBOL, "headline": headline, "summary": ""}
+        fields: dict[str, object] = {"symbol": SYMBOL, "headline": headline, "summary": ""}
         for request in (request_of(PROMPT, {"headline": headline}), request_of(shipped, fields)):
             data = AnswerData(
                 request.key,

@@ -201,12 +201,16 @@ def _run(session: Session, finish: Callable[..., None], *, quiet: bool) -> None:
     import sys
     import time
 
+    from engine.live.scheduling import shorten_slices
+
     hurry = asyncio.Event()
 
     def stop(name: str) -> None:
         if session.ended:
             hurry.set()
         session.stop(name)
+
+    shorten_slices()
 
     async def work() -> None:
         loop = asyncio.get_running_loop()

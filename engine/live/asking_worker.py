@@ -21,6 +21,7 @@ from engine.answers.requests import request_from
 from engine.live.asking import Edge
 from engine.live.asking_client import Secret
 from engine.live.asking_wire import Answered, Ask, Begin, Closed, Frames, Ready, frame, of_session
+from engine.live.scheduling import shorten_slices
 from engine.live.spending import spending_of
 from engine.model.errors import EngineError, InternalError
 from engine.model.kinds import AnswerData
@@ -63,6 +64,7 @@ class Worker:
                 config = msgspec.structs.replace(config, api_key=Secret(message.key))
             self._edge = Edge(config, self._deliver, spending=spending_of(config))
             self._edge.open()
+            shorten_slices()
             os.nice(_NICE)  # not before: a session waits until the library is there
             self._writer.write(frame(Ready()))
         elif isinstance(message, Ask):

@@ -8,6 +8,7 @@ event.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 from operator import length_hint
@@ -78,6 +79,7 @@ class Chunk:
         "_ends",
         "_events",
         "_instruments",
+        "_plain",
         "_stamps",
         "first",
         "handlers",
@@ -100,15 +102,19 @@ class Chunk:
         self._deliveries = deliveries
         self._instruments = instruments
         self._ends = np.ascontiguousarray(deliveries["end"])
-        self._stamps: npt.NDArray[np.int64] | None = None
+        self._stamps: list[int] | None = None
         self._columns: Columns | None = None
         self._events: list[Any] | None = None
         codes = deliveries["handler"]
-        one = int(codes[0])
-        same = len(codes) == 1 or bool((codes == one).all())
-        self.uniform = one if same and one < FIRST_SPECIAL else 0
-        self.handlers: list[int] = [] if self.uniform else codes.tolist()
-        self.special: list[int] = [] if self.uniform else np.flatnonzero(codes >= FIRST_SPECIAL).tolist()
+        ordinary = codes < FIRST_SPECIAL
+        plain = bool(ordinary.all())
+        self.special: list[int] = [] if plain else np.flatnonzero(~ordinary).tolist()
+        # What Python has to read stands between events, which may be of one kind all the same.
+        self._plain = deliveries if plain else deliveries[ordinary]
+        codes_of_events = codes if plain else self._plain["handler"]
+        one = int(codes_of_events[0]) if len(codes_of_events) else 0
+        self.uniform = one if one and bool((codes_of_events == one).all()) else 0
+        self.handlers: list[int] = [] if self.uniform and plain else codes.tolist()
 
     def end(self, place: int) -> int:
         """Last row of a delivery's message."""
@@ -120,7 +126,7 @@ class Chunk:
 
     def code(self, place: int) -> int:
         """Which handler takes a delivery."""
-        return self.uniform or self.handlers[place]
+        return self.handlers[place] if self.handlers else self.uniform
 
     def row(self, place: int) -> int:
         """First row of a delivery."""
@@ -129,8 +135,8 @@ class Chunk:
     def before(self, due: int, low: int, high: int) -> int:
         """The first place from `low` on, up to `high`, whose message is not earlier than `due`."""
         if self._stamps is None:
-            self._stamps = self._batch.ts[self._ends]
-        return low + int(self._stamps[low:high].searchsorted(due))
+            self._stamps = self._batch.ts[self._ends].tolist()
+        return bisect_left(self._stamps, due, low, high)
 
     def event(self, place: int) -> Any:
         """One event by itself."""
@@ -139,8 +145,8 @@ class Chunk:
         if self._columns is None:
             if len(self._ends) == 1:
                 return single_event(self._batch, self._deliveries, self._instruments)
-            self._columns = columns_of(self._batch, self._deliveries, self._instruments)
-        return self._columns.event(place)
+            self._columns = columns_of(self._batch, self._plain, self._instruments)
+        return self._columns.event(place - self._specials_before(place))
 
     def ahead(self, low: int, high: int) -> tuple[Delivery, Iterator[Any]]:
         """Events low..high, uniform in kind, and the delivery that knows where they stand."""
@@ -148,9 +154,12 @@ class Chunk:
             alone = Delivery(self, low, [self.event(0)])
             return alone, alone.iterator
         if self._columns is None:
-            self._columns = columns_of(self._batch, self._deliveries, self._instruments)
+            self._columns = columns_of(self._batch, self._plain, self._instruments)
         columns = self._columns
-        delivery = Delivery(self, low, columns.lists[-1][low:high])
+        before = self._specials_before(low)  # and none in between
+        guide = columns.lists[-1][low - before : high - before]
+        delivery = Delivery(self, low, guide)
+        low -= before
         # The guide comes last and ends the map; the others only have to begin at `low`.
         rest = [_from(values, low) for values in columns.lists[:-1]]
         who = repeat(columns.who) if isinstance(columns.who, Instrument) else _from(columns.who, low)
@@ -163,6 +172,9 @@ class Chunk:
         delivery = Delivery(self, low, self._mixed()[low:high])
         chosen = [handlers[code] for code in self.handlers[low:high]]
         return delivery, zip(chosen, delivery.iterator, strict=False)
+
+    def _specials_before(self, place: int) -> int:
+        return bisect_left(self.special, place) if self.special else 0
 
     def _mixed(self) -> list[Any]:
         if self._events is None:
