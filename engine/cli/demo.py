@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +62,13 @@ def demo(*, folder: str, seconds: int, seed: int, as_json: bool) -> int:
         tested = _engine("backtest", log, *STRATEGY, "--runs", str(runs))
         note(f"4/6 paper-trading for {seconds} s …")
         traded = _engine(*paper, *STRATEGY)
-        news = (*("--as", "news", "--from", str(_headlines())), "--repeat")
-        with _serving(base / "news.log", *news) as feed, _serving(base / "claude.log", *CLAUDE) as claude:
+        runs_made = {"backtest": tested, "paper": traded}
+        if find_spec("anthropic") is None:
+            note('5/6 left out: asking Claude needs the package anthropic (pip install "engine[claude]")')
+        else:
             note(f"5/6 paper-trading invented news for {seconds} s, with answers of a local Messages API …")
-            read = ("--feed", f"news:{feed['http']}", "--news-every", "500ms", "--claude-url", claude["http"])
-            asked = _engine(*paper, *read, *READER)
+            runs_made["news"] = _read_news(base, paper)
     note("6/6 running all of it again in other processes, decision by decision …")
-    runs_made = {"backtest": tested, "paper": traded, "news": asked}
     # Exit code 1 is a verdict, which the table shows.
     proofs = [_engine("verify", run["run_dir"], codes=(0, 1)) for run in runs_made.values()]
     total = time.perf_counter() - began
@@ -76,10 +77,18 @@ def demo(*, folder: str, seconds: int, seed: int, as_json: bool) -> int:
         "recording": recorded,
         **runs_made,
         "verified": [proof["same"] for proof in proofs],
-        "shaped": _shaped(asked["run_dir"]),
+        "shaped": _shaped(runs_made["news"]["run_dir"]) if "news" in runs_made else [],
     }
     emit(result, as_json=as_json, text=lambda: _text(result, total))
     return 0 if all(proof["same"] for proof in proofs) else 1
+
+
+def _read_news(base: Path, paper: tuple[str, ...]) -> dict[str, Any]:
+    """A paper session that reads news and asks about them, each from a server of this machine."""
+    news = ("--as", "news", "--from", str(_headlines()), "--repeat")
+    with _serving(base / "news.log", *news) as feed, _serving(base / "claude.log", *CLAUDE) as claude:
+        read = ("--feed", f"news:{feed['http']}", "--news-every", "500ms", "--claude-url", claude["http"])
+        return _engine(*paper, *read, *READER)
 
 
 def _headlines() -> Path:
@@ -149,11 +158,19 @@ def _engine(*arguments: str, codes: tuple[int, ...] = (0,)) -> dict[str, Any]:
     return found
 
 
+def _why_news(news: dict[str, Any] | None, shaped: list[dict[str, Any]]) -> list[str]:
+    if news is None:
+        return []
+    order = shaped[0]["order"] if shaped else 1
+    return [f"  engine why {news['run_dir']} {order}", f"  engine why {news['run_dir']} --trades --csv -"]
+
+
 def _text(result: dict[str, Any], total: float) -> str:
-    recorded, news = result["recording"], result["news"]
+    recorded, news = result["recording"], result.get("news")
     rows = [("", "rows", "orders", "fills", "P&L", "verified", "files")]
     rows.append(("recording", f"{recorded['rows']:,}", "", "", "", "", recorded["files"][0]))
-    for name, same in zip(("backtest", "paper", "news"), result["verified"], strict=True):
+    names = [name for name in ("backtest", "paper", "news") if name in result]
+    for name, same in zip(names, result["verified"], strict=True):
         run = result[name]
         rows.append(
             (
@@ -185,8 +202,7 @@ def _text(result: dict[str, Any], total: float) -> str:
         f'  engine log query {log} "{QUERY}"',
         f"  engine backtest {log} --strategy imbalance",
         f"  engine why {tested['run_dir']} 1",
-        f"  engine why {news['run_dir']} {result['shaped'][0]['order'] if result['shaped'] else 1}",
-        f"  engine why {news['run_dir']} --trades --csv -",
+        *_why_news(news, result["shaped"]),
         f"  engine diff {tested['run_dir']} {paper['run_dir']}",
         "  engine backtest recordings/2024-06-01.arrow --set fast=20",
     ]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from engine.cli import demo as module
 from engine.model.errors import EngineError
+from tests.helpers.command import call
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
@@ -45,3 +47,23 @@ def test_a_venue_that_does_not_start(
     finally:
         process.kill()
         process.communicate()
+
+
+def test_without_the_library_nobody_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other steps are shown, and what was left out is said with how to have it."""
+    run = {"events": 1, "orders": 0, "fills": 0, "pnl": 0.0, "currency": "USDT", "run_dir": "runs/a"}
+    made: list[tuple[str, ...]] = []
+
+    def command(*arguments: str, codes: tuple[int, ...] = (0,)) -> dict[str, object]:  # noqa: ARG001
+        made.append(arguments)
+        return {**run, "files": ["a.arrow"], "rows": 1, "same": True}
+
+    monkeypatch.setattr(module, "find_spec", lambda _: None)
+    monkeypatch.setattr(module, "_engine", command)
+    monkeypatch.setattr(module, "_serving", lambda *_: nullcontext({"http": "http://x", "ws": "ws://x"}))
+    done = call("demo", "--seconds", "2", cwd=tmp_path).ok()
+    assert (
+        '5/6 left out: asking Claude needs the package anthropic (pip install "engine[claude]")' in done.err
+    )
+    assert [line.split()[0] for line in done.out.splitlines()[1:4]] == ["recording", "backtest", "paper"]
+    assert not any("momentum_sentiment" in arguments for arguments in made)
