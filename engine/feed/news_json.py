@@ -8,6 +8,8 @@ gets most of them again:
 An item is known by its key: its `id` where it has one, else a hash of its `url`, else one of headline and
 time. A key that was never seen is a row; one whose content changed is a row again, with REVISED (the first
 row stays what it was: an edit is a fact of its own, at its own time); one that is unchanged is nothing.
+Items of one answer that share a key (one address for all of them, say) are edits of each other, once: an
+answer that shows the same of them again shows nothing new.
 Content is what a strategy is told: the fields of NewsData and the time. A counter of views that moves makes
 no revision.
 
@@ -16,7 +18,8 @@ stand there. `ts_venue` is what the item says of its publication; `ts` is when i
 what counts.
 
 An item that cannot be read, or a body that is no list, is one MALFORMED row with its bytes, written once
-for as long as it is remembered: what is broken is shown again at every poll as well.
+for as long as it is remembered: what is broken is shown again at every poll as well. A list of more than
+`ITEMS_MAX` is none: whoever reads it also receives the market, and must not be kept from that.
 
 Memory: 32 bytes of hashes for each key, at most `REMEMBERED` of them and never fewer than the last answer
 had; what was not shown for longest is forgotten first. A forgotten item that is shown again is new, with
@@ -38,6 +41,7 @@ from engine.model.rows import RowBuffer
 from engine.model.units import MILLISECOND_NS, NULL_TIME
 
 REMEMBERED = 16_384
+ITEMS_MAX = 16_384  # of an answer
 LATEST_MS = (2**63 - 1) // MILLISECOND_NS  # later times do not fit the column
 _REVISED = int(Flag.REVISED)
 _DIGEST_BYTES = 16
@@ -84,7 +88,7 @@ class NewsParser:
     def __init__(self, source: int, *, remembered: int = REMEMBERED) -> None:
         """`source` is the number of the SOURCE row that all rows name."""
         self.source = source
-        self.seen: dict[bytes, bytes] = {}  # digest of a key to digest of its content, latest shown last
+        self.seen: dict[bytes, bytes] = {}  # digest of a key to that of its content(s), latest shown last
         self._remembered = remembered
 
     def feed(self, body: bytes, stamp: Callable[[], int], rows: RowBuffer) -> Taken:
@@ -99,11 +103,20 @@ class NewsParser:
             taken.readable = False
             self._refuse(malformed_of(error, body), body, stamp, rows, taken)
             return taken
-        for found in _oldest_first(parts):
+        if len(parts) > ITEMS_MAX:
+            taken.readable = False
+            problem = Malformed(f"more than {ITEMS_MAX:,} items in one answer")
+            self._refuse(problem, body, stamp, rows, taken)
+            return taken
+        items = _oldest_first(parts)
+        shown = _contents(items)
+        known = {key for key, contents in shown.items() if self.seen.get(key) == contents}
+        for found in items:
             if isinstance(found, _Read):
-                self._take(found, stamp, rows, taken)
+                self._take(found, known, stamp, rows, taken)
             else:
                 self._refuse(*found, stamp, rows, taken)
+        self.seen.update(shown)
         self._forget(len(parts))
         return taken
 
@@ -118,11 +131,14 @@ class NewsParser:
         self.seen[digest] = _digest(str(ts_venue).encode(), data)
         self._forget(0)
 
-    def _take(self, item: _Read, stamp: Callable[[], int], rows: RowBuffer, taken: Taken) -> None:
-        key, content = _digest(b"key", item.key), _digest(str(item.ts_venue).encode(), item.data)
+    def _take(
+        self, item: _Read, known: set[bytes], stamp: Callable[[], int], rows: RowBuffer, taken: Taken
+    ) -> None:
+        """`known`: digests of the keys of which this answer shows nothing new."""
+        key, content = item.digests
         before = self.seen.pop(key, None)
         self.seen[key] = content
-        if before == content:
+        if key in known or (before is not None and before[:_DIGEST_BYTES] == content):
             taken.unchanged += 1
             return
         if before is None:
@@ -183,6 +199,8 @@ def _split(body: bytes) -> list[bytes] | None:
         except (ValueError, RecursionError):
             return None
         parts.append(text[at:end].encode("utf-8", "surrogateescape"))
+        if len(parts) > ITEMS_MAX:
+            return parts
         mark = _behind_space(text, end)
         if text[mark : mark + 1] == "]":
             return parts if not text[mark + 1 :].strip() else None
@@ -204,6 +222,24 @@ class _Read(msgspec.Struct):
     data: bytes
     ts_venue: int
     wire: bytes
+
+    @property
+    def digests(self) -> tuple[bytes, bytes]:
+        """Of its key and of its content."""
+        return _digest(b"key", self.key), _digest(str(self.ts_venue).encode(), self.data)
+
+
+def _contents(items: list[_Read | tuple[Malformed, bytes]]) -> dict[bytes, bytes]:
+    """By key, the digest of its last item's content, and that of all of them, where they differ."""
+    found: dict[bytes, list[bytes]] = {}
+    for item in items:
+        if isinstance(item, _Read):
+            key, content = item.digests
+            found.setdefault(key, []).append(content)
+    return {
+        key: each[-1] if len(set(each)) == 1 else each[-1] + _digest(b"several", b"".join(each))
+        for key, each in found.items()
+    }
 
 
 def _oldest_first(parts: list[bytes]) -> list[_Read | tuple[Malformed, bytes]]:

@@ -179,8 +179,8 @@ def questions_text(figures: Figures) -> str:
     return f"{words}; {usd(figures.cost_nano_usd)} when they were asked"
 
 
-def question_warnings(figures: Figures, hindsight: Hindsight | None) -> list[str]:
-    """What whoever reads the result has to know of its answers."""
+def question_warnings(figures: Figures, hindsight: Hindsight | None, *, answers: str) -> list[str]:
+    """What whoever reads the result has to know of its answers. `answers`: where they came from."""
     words = []
     if hindsight is not None and hindsight.before is not None:
         who = ", ".join(hindsight.models)
@@ -194,7 +194,7 @@ def question_warnings(figures: Figures, hindsight: Hindsight | None) -> list[str
             f"{figures.lacking:,} questions have no recorded answer: the strategy got its default "
             "(engine enrich buys what is missing)"
         )
-    if figures.unasked:
+    if figures.unasked and answers == "log":  # a run that has them from elsewhere passes the log's over
         words.append(
             f"{figures.unasked:,} answers of the log belong to no question of this run: the strategy or its "
             "prompts are not those of the session"

@@ -137,7 +137,7 @@ def summarise(runner: Runner, *, seconds: float, strategy: str) -> Summary:
     warnings += _held_back(runner, ahead, behind)
     asked = runner.asking.figures
     hindsight = hindsight_of(runner, times, curve) if asked.asked else None
-    warnings += question_warnings(asked, hindsight)
+    warnings += question_warnings(asked, hindsight, answers=config.answers)
     strangers = runner.memory.order_tables.strangers
     if strangers:
         warnings.append(

@@ -2,13 +2,13 @@
 
 CSV will be opened in a spreadsheet, which takes a cell that begins with = + - @ for a formula, whoever wrote
 it. So a cell that can hold others' words gets an apostrophe before such a beginning; numbers and times stay
-as they are.
+as they are. There a lone carriage return begins a row as well, so a cell with one stands in quotes: not every
+Python's own writer does that.
 """
 
 from __future__ import annotations
 
-import csv
-import io
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -43,26 +43,27 @@ _OWN = frozenset(
         ),
     )
 )
+_SPECIAL = re.compile('[,"\r\n]')
+_UNSEEN = "".join(map(chr, (*range(9), *range(14, 33), 127, 0xA0, 0x200B, 0xFEFF)))  # before a beginning
 _FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 
 
 def csv_lines(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
     """A header and a line for each row; a line has line breaks where a cell has."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    yield ",".join(COLUMNS) + "\n"
     for row in rows:
-        writer.writerow([row[name] if name in _OWN else harmless(str(row[name])) for name in COLUMNS])
-        if buffer.tell() > 1 << 16:
-            yield buffer.getvalue()
-            buffer.seek(0)
-            buffer.truncate()
-    yield buffer.getvalue()
+        cells = (str(row[name]) if name in _OWN else harmless(str(row[name])) for name in COLUMNS)
+        yield ",".join(_quoted(cell) for cell in cells) + "\n"
+
+
+def _quoted(cell: str) -> str:
+    """A cell in quotes, where it needs them."""
+    return '"' + cell.replace('"', '""') + '"' if _SPECIAL.search(cell) else cell
 
 
 def harmless(text: str) -> str:
     """A text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
+    return f"'{text}" if text.lstrip(_UNSEEN).startswith(_FORMULA) else text
 
 
 def trades_text(rows: Iterable[dict[str, Any]]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.feed.news_json import LATEST_MS, NewsParser, Taken
+from engine.feed.news_json import ITEMS_MAX, LATEST_MS, NewsParser, Taken
 from engine.model.kinds import Flag, Kind, NewsData, encode_canonical
 from engine.model.rows import RowBuffer
 from engine.model.units import MILLISECOND_NS, NULL_TIME
@@ -302,6 +302,36 @@ def test_an_answer_longer_than_the_memory() -> None:
     assert desk.items(*many) == []
     desk.items(item(99))
     assert len(desk.parser.seen) == 10
+
+
+def test_items_of_one_answer_that_share_a_key() -> None:
+    """They are edits of each other, once: the same answer again brings nothing, another one what is new."""
+    desk = Desk()
+    first, second = item(1, url="u"), item(2, url="u")
+    assert [row.flags for row in desk.items(second, first)] == [Flag.LAST, BOTH]
+    for _ in range(3):
+        assert desk.items(second, first) == []
+    assert desk.items(second) == []
+    assert [row.data["headline"] for row in desk.items(item(3, url="u"), second)] == [item(3)["headline"]]
+    assert desk.items(item(3, url="u"), second) == []
+
+
+def test_the_same_item_twice_in_an_answer() -> None:
+    """It is one, and no edit when it is shown once again."""
+    desk = Desk()
+    assert len(desk.items(item(1), item(1))) == 1
+    assert desk.items(item(1)) == []
+
+
+@pytest.mark.parametrize("end", [b"1]", b"NaN]"])
+def test_an_answer_of_too_many_items(end: bytes) -> None:
+    """It is one MALFORMED row, and none of its items is read: there may be millions in it."""
+    taken, (row,) = Desk().body(b"[" + b"1," * ITEMS_MAX + end)
+    assert not taken.readable
+    assert row.kind == Kind.MALFORMED
+    assert row.data["error"] == "more than 16,384 items in one answer"
+    taken, _ = Desk().body(b"[" + b"1," * (ITEMS_MAX - 1) + end)
+    assert taken.readable
 
 
 def test_a_long_summary_stays() -> None:

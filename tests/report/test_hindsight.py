@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from engine.loop.asking import Figures
+from engine.report.hindsight import question_warnings
 from tests.helpers.command import call
 from tests.helpers.logs import BTC, Message, at, definitions, make_log, quote
 
@@ -117,6 +119,13 @@ def test_a_run_that_asks_nothing_has_no_hindsight(tmp_path: Path) -> None:
     result = run(tmp_path, 0, "--set", "asks=false")
     assert (result["hindsight"], result["questions"]) == (None, None)
     assert not any("contaminated" in words for words in result["warnings"])
+
+
+@pytest.mark.parametrize(("answers", "said"), [("log", True), ("error", False), ("default", False)])
+def test_rows_that_nobody_reads_are_no_strangers(answers: str, said: bool) -> None:
+    """A run that has its answers from a store passes those of the log over; that is no trouble."""
+    warnings = question_warnings(Figures(asked=3, unasked=3), None, answers=answers)
+    assert any("belong to no question" in words for words in warnings) == said
 
 
 def test_an_interval_has_both_for_each_of_its_models(tmp_path: Path) -> None:

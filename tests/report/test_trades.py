@@ -230,6 +230,15 @@ def test_a_text_stays_a_text(text: str) -> None:
     assert harmless(text) == text
 
 
+def test_a_carriage_return_begins_no_row() -> None:
+    """It stands in quotes: outside of them a spreadsheet would begin a row there, with a formula in it."""
+    row = {**dict.fromkeys(COLUMNS, ""), "headline": 'up\r=1+1, "so"\n'}
+    text = "".join(csv_lines([row]))
+    assert '"up\r=1+1, ""so""\n"' in text
+    (cells,) = csv.DictReader(io.StringIO(text, newline=""))
+    assert cells["headline"] == row["headline"]
+
+
 def test_a_rebate_is_a_number() -> None:
     """A fee below zero is the engine's own figure, not a formula."""
     row = {**dict.fromkeys(COLUMNS, ""), "fee": "-0.25", "headline": "-0.25"}
