@@ -52,6 +52,10 @@ class Prompt(msgspec.Struct, frozen=True):
             raise UsageError(
                 f'Prompt(name="{self.name}"): a name is letters, digits, - and _', hint='name="sentiment"'
             )
+        if not self.model.strip():
+            raise UsageError(
+                f"Prompt {self.name}: model is empty", hint=f'model = "{MODEL}", or leave it out'
+            )
         if self.version < 1:
             raise UsageError(f"Prompt {self.name}: version {self.version}: versions count from 1")
         if not 1 <= self.max_tokens <= _MOST_TOKENS:
@@ -126,14 +130,40 @@ def _check_places(name: str, text: str) -> None:
     """Each place is a name that a question can fill. Raises UsageError."""
     hint = "a place is a name in braces, {headline}; braces of the text itself are doubled, {{ and }}"
     try:
-        places = [(place, form or "") for _, place, form, _ in Formatter().parse(text) if place is not None]
+        places = [
+            (place, form or "", conversion or "")
+            for _, place, form, conversion in Formatter().parse(text)
+            if place is not None
+        ]
     except ValueError as error:
         raise UsageError(f"Prompt {name}: text: {error}", hint=hint) from None
-    for place, form in places:
+    for place, form, conversion in places:
         if not place.isidentifier() or "{" in form:
             raise UsageError(
                 f'Prompt {name}: text: "{{{place}{form and ":" + form}}}" is no place', hint=hint
             )
+
+        if conversion not in ("", "a", "r", "s") or not _is_format(form):
+            written = f"{place}{conversion and '!' + conversion}{form and ':' + form}"
+            raise UsageError(
+                f'Prompt {name}: text: "{{{written}}}": no value has such a form',
+                hint=f"{{{place}:.1000}} cuts a text, {{{place}:.2f}} is a number with two decimals",
+            )
+
+
+def _is_format(form: str) -> bool:
+    """Whether a text, a number, a whole number or a time can be written so."""
+    if re.search(r"\d{7}", form):
+        return False  # a width that no memory has
+    if "%" in form:
+        return True  # of a time; there is none to try it with
+    for value in ("", 0.0, 0):
+        try:
+            format(value, form)
+        except ValueError:
+            continue
+        return True
+    return False
 
 
 @cache

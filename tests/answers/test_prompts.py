@@ -46,6 +46,12 @@ def test_places_are_named_once_in_their_order() -> None:
     assert prompt.filled({"a": 7, "b": "x"}) == 'x then    7 then x, as JSON {"x": 1}'
 
 
+@pytest.mark.parametrize("form", [":.1000", ":+.2f", ":>4", ":,", ":x", ":%H:%M", "!r", "!s:.5", ":^10.3"])
+def test_forms_that_some_value_has(form: str) -> None:
+    """Of texts, numbers and times: which value comes is not known yet."""
+    assert Prompt("p", 1, f"{{a{form}}}", Sentiment).places == ("a",)
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
@@ -86,6 +92,10 @@ def test_braces_in_a_headline_stay_what_they_are() -> None:
         ({"text": "{0}"}, '"{0}" is no place'),
         ({"text": "{headline.__class__}"}, "is no place"),
         ({"text": "{headline[0]}"}, "is no place"),
+        ({"text": "{headline!z}"}, '"{headline!z}": no value has such a form'),
+        ({"text": "{headline:zz}"}, "no value has such a form"),
+        ({"text": "{headline:9999999999}"}, "no value has such a form"),
+        ({"model": ""}, "model is empty"),
         ({"text": "{headline:{width}}"}, "is no place"),
         ({"text": '{"sentiment": 1}'}, "is no place"),
         ({"text": "{headline"}, "text: "),

@@ -122,7 +122,7 @@ def test_a_run_that_asks_nothing_has_no_hindsight(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("answers", "said"), [("log", True), ("error", False), ("default", False)])
-def test_rows_that_nobody_reads_are_no_strangers(answers: str, said: bool) -> None:
+def test_rows_that_nobody_reads_are_no_strangers(answers: str, *, said: bool) -> None:
     """A run that has its answers from a store passes those of the log over; that is no trouble."""
     warnings = question_warnings(Figures(asked=3, unasked=3), None, answers=answers)
     assert any("belong to no question" in words for words in warnings) == said
