@@ -23,7 +23,14 @@ from engine.execution.journal_kinds import JournalKind
 from engine.log.reader import LogReader
 from engine.model.errors import InputError
 from engine.model.kinds import AnswerData, Kind
-from engine.report.explain import FoundMessage, decision_text, look_up, message_record, message_text
+from engine.report.explain import (
+    FoundMessage,
+    decision_text,
+    look_up,
+    message_record,
+    message_text,
+    trigger_text,
+)
 from engine.report.runs import RunRecord, input_places
 
 TRIGGER_ANSWER = 5
@@ -107,7 +114,9 @@ def question_text(asked: Asked, indent: str = "  ") -> str:
     """The question, the message that it was asked on, and Claude's own words."""
     lines = [f"{indent}shaped by {decision_text(asked.decision)}"]
     if asked.message is not None:
-        lines += [f"{indent}  asked on the message", message_text(asked.message, indent + "    ")]
+        on = trigger_text(asked.decision)
+        on = "the message" if on == "message" else f"{on}; the last message by then:"
+        lines += [f"{indent}  asked on {on}", message_text(asked.message, indent + "    ")]
     answer = asked.answer
     if answer is None:
         return "\n".join([*lines, f"{indent}  no answer came"])

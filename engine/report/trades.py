@@ -43,6 +43,7 @@ _FILL = ("number", "ts", "order", "instrument", "side", "size", "size_decimals",
 _FEE = ("fee", "fee_asset", "maker")
 _SENT = ("number", "ts", "order", "kind", "file", "cause_seq", "trigger", "trigger_id", "terms")
 _RATIONALES = ("rationale", "reason", "reasoning", "explanation")
+_ON_MESSAGE = 0  # a decision's trigger
 _COMPARED = 200  # characters of a headline
 _KINDS_SENT = (JournalKind.SUBMIT, JournalKind.AMEND)
 
@@ -162,7 +163,7 @@ def _orders(table: pa.Table, record: RunRecord, files: list[str]) -> dict[int, _
 def _questions(table: pa.Table, wanted: set[int]) -> dict[int, _Question]:
     found = {}
     times: dict[str, int] = {}
-    for decision in table.select(["ts", "file", "cause_seq", "terms"]).to_pylist():
+    for decision in table.select(["ts", "file", "cause_seq", "trigger", "terms"]).to_pylist():
         terms = json.loads(decision["terms"])
         times[terms["key"]] = times.get(terms["key"], 0) + 1
         if terms["ticket"] in wanted:
@@ -182,18 +183,25 @@ def _answer(questions: dict[int, _Question], facts: LogFacts, folder: Path, reco
             kept = unanswered.get((key, question.time)) or store.get(key)
             question.answer = None if kept is None else kept.data
         place = (question.decision["file"], question.decision["cause_seq"])
-        question.headline = _asked_on(facts.headlines.get(place, []), question.answer)
+        question.headline = _asked_on(
+            facts.headlines.get(place, []), question.answer, question.decision["trigger"]
+        )
 
 
-def _asked_on(headlines: list[Headline], answer: AnswerData | None) -> Headline | None:
-    """Which of a message's headlines a question was asked on: of several, that which stands in it."""
-    if len(headlines) > 1 and answer is not None:
+def _asked_on(headlines: list[Headline], answer: AnswerData | None, trigger: int) -> Headline | None:
+    """Which of a message's headlines a question was asked on: of several, that which stands in it.
+
+    A question that was asked on a timer, a report or an answer comes after some message that it may have
+    nothing to do with: then the only one must stand in it as well.
+    """
+    certain = len(headlines) == 1 and trigger == _ON_MESSAGE
+    if headlines and not certain and answer is not None:
         asked = str(request_from(answer.request).body["messages"][0]["content"])
         for one in headlines:
             begins = one.text[:_COMPARED]  # a prompt may cut it
             if begins in asked or quoted_text(begins) in asked:
                 return one
-    return headlines[0] if len(headlines) == 1 else None
+    return headlines[0] if certain else None
 
 
 def _assets(key: str, facts: LogFacts, record: RunRecord) -> tuple[str, str, str]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 MOST_BYTES = 32 << 20
 _MOST_HEAD_BYTES = 64 << 10
 _CHUNK_BYTES = 64 << 10
+_LENGTH_DIGITS = 18
 _PHRASES = {529: "Overloaded"}
 
 
@@ -201,7 +202,7 @@ class HttpServer:
         if "transfer-encoding" in headers:
             raise _Unreadable(411, "a body needs a Content-Length; chunks are not read here")
         length = headers.get("content-length", "0")
-        if not length.isdecimal():
+        if not length.isdecimal() or len(length) > _LENGTH_DIGITS:
             raise _Unreadable(400, f'Content-Length: "{length[:80]}" is no number')
         if headers.get("expect", "").lower() == "100-continue":
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")

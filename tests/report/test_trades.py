@@ -310,6 +310,55 @@ def test_without_the_log_the_fills_remain(ran: Ran, tmp_path: Path) -> None:
     assert {row["outcome"] for row in rows if row["order"] == "2"} == {"answered"}
 
 
+ON_TIMER = """
+import engine
+
+SENTIMENT = engine.prompt("sentiment")
+CALM = SENTIMENT.answer(rationale="", sentiment=0.0, topic="other", risk=False)
+
+
+class Later(engine.Strategy):
+    def on_start(self, ctx):
+        self.tickets = []
+        self.told = None
+        ctx.every("300ms", "ask")
+
+    def on_news(self, ctx, news):
+        self.told = news.headline
+
+    def on_timer(self, ctx, name):
+        if self.told is not None and len(self.tickets) < 2:
+            headline = ("two\\nlines", self.told)[len(self.tickets)]
+            words = {"symbol": "BTCUSDT", "headline": headline, "summary": ""}
+            self.tickets.append(ctx.ask(SENTIMENT, default=CALM, timeout="5ms", **words))
+
+    def on_answer(self, ctx, answer):
+        pass
+
+    def on_trade(self, ctx, trade):
+        if trade.id == 2:
+            with ctx.because(*self.tickets):
+                ctx.market(ctx.instruments[0], 0.25)
+"""
+
+
+def test_a_question_of_a_timer_has_only_the_headline_that_stands_in_it(tmp_path: Path) -> None:
+    """The last message by then may be a headline that it has nothing to do with."""
+    head = [Row(Kind.NEWS, at(1.25), data=encode_canonical(NewsData(id="1", headline="plain")))]
+    messages = [*market()[:3], Message(at(1.25), tuple(head)), trade(3, id=2, size=300_000), trade(4)]
+    who = msgspec.structs.replace(BTC, channels=("trade",))
+    messages = [each for each in messages if each.ts != at(1.2)]
+    log = tmp_path / "market.arrow"
+    make_log(log, [*definitions((who,)), *messages], sealed=True, with_definitions=False)
+    (tmp_path / "later.py").write_text(ON_TIMER)
+    AnswerStore(tmp_path / "data" / "answers").add([kept("plain", 0.0), kept("two\nlines", 0.0)])
+    run = call("backtest", log, "--strategy", "later.py", "--json", cwd=tmp_path).ok().json["run_dir"]
+    rows = list(trades_of(tmp_path / run).rows())
+    assert {(row["ticket"], row["headline"]) for row in rows} == {(1, ""), (2, "plain")}
+    said = call("why", run, rows[0]["order"], cwd=tmp_path).ok().out
+    assert "asked on timer" in said
+
+
 def test_a_run_without_fills_has_a_header(tmp_path: Path) -> None:
     """And as lines it says so."""
     write(tmp_path / "market.arrow")

@@ -147,6 +147,7 @@ UNREADABLE = [
     (b"hello\r\n\r\n", 400, b"no request line"),
     (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400, b'"no colon" is no header'),
     (b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400, b'"-1" is no number'),
+    (b"GET / HTTP/1.1\r\nContent-Length: " + b"9" * 5_000 + b"\r\n\r\n", 400, b'9" is no number'),
     (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", 411, b"needs a Content-Length"),
     (b"GET / HTTP/1.1\r\nx: " + b"y" * 100_000 + b"\r\n\r\n", 431, b"at most 65536 bytes"),
 ]
