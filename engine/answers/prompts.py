@@ -23,6 +23,7 @@ from engine.model.errors import UsageError
 
 MODEL = "claude-haiku-5-5"
 _MOST_TOKENS = 64_000
+_MOST_VERSIONS = 1_000_000
 # Written out, because a table of Unicode differs between versions of Python, and keys must not. Control
 # characters, half characters, and what has no width: marks of direction, tags, selectors, joiners.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
@@ -56,8 +57,11 @@ class Prompt(msgspec.Struct, frozen=True):
             raise UsageError(
                 f"Prompt {self.name}: model is empty", hint=f'model = "{MODEL}", or leave it out'
             )
-        if self.version < 1:
-            raise UsageError(f"Prompt {self.name}: version {self.version}: versions count from 1")
+        if not 1 <= self.version <= _MOST_VERSIONS:
+            raise UsageError(
+                f"Prompt {self.name}: version {self.version}: versions count from 1",
+                hint=f"at most {_MOST_VERSIONS:,}",
+            )
         if not 1 <= self.max_tokens <= _MOST_TOKENS:
             raise UsageError(
                 f"Prompt {self.name}: max_tokens {self.max_tokens}: 1 to {_MOST_TOKENS:,}", hint="512 is much"

@@ -14,7 +14,10 @@ from typing import Any
 import msgspec
 
 from engine.answers.prompts import Prompt, schema_of
+from engine.model.errors import UsageError
 from engine.model.kinds import encode_canonical
+
+SAMPLE_MAX = 1_000_000_000
 
 
 class Request(msgspec.Struct, frozen=True, dict=True):
@@ -42,6 +45,11 @@ class Request(msgspec.Struct, frozen=True, dict=True):
 
 def request_of(prompt: Prompt, fields: dict[str, object], *, sample: int = 0) -> Request:
     """The request for a prompt with its places filled. Raises UsageError where they do not fit."""
+    if not isinstance(sample, int) or not 0 <= sample <= SAMPLE_MAX:
+        raise UsageError(
+            f"prompt {prompt.name}: sample {sample!r}: a whole number from 0 on",
+            hint=f"at most {SAMPLE_MAX:,}",
+        )
     body: dict[str, Any] = {
         "model": prompt.model,
         "max_tokens": prompt.max_tokens,

@@ -66,6 +66,7 @@ class LoopContext(Ordering):
         self._quote_buffer = np.zeros(4, np.int64)
         self._quote_address = int(self._quote_buffer.ctypes.data)
         self.asking: Asking | None = None
+        self._shaping: tuple[int, ...] = ()  # tickets of the blocks that we are in
 
     @property
     def random(self) -> SeededRandom:
@@ -268,16 +269,30 @@ class LoopContext(Ordering):
 
     @contextmanager
     def because(self, *tickets: int) -> Iterator[None]:
-        """Orders that are sent in this block name these questions in the journal."""
+        """Orders that are sent in this block name these questions, and those of a block around it."""
+        asked = 0 if self.asking is None else self.asking.figures.asked
+        for ticket in tickets:
+            if not isinstance(ticket, int) or not 0 <= ticket <= asked:
+                raise UsageError(f"because({ticket!r}): no such question", hint="what ctx.ask returned")
         self._act()
+        around = self._shaping
+        self._name_questions()  # of the block around: what it has decided so far
         self._keeper.drain_journal()  # so that all that the block decides is in the kernels' memory after it
-        before = self.memory.get("decisions")
+        self._shaping = (*around, *(ticket for ticket in tickets if ticket not in around))
         try:
             yield
         finally:
-            text = encode_canonical({"because": list(tickets)}).decode()
+            self._name_questions()
+            if around:
+                self._keeper.drain_journal()
+            self._shaping = around
+
+    def _name_questions(self) -> None:
+        """Give the orders that are in the kernels' memory the questions of the block that we are in."""
+        if self._shaping:
+            text = encode_canonical({"because": list(self._shaping)}).decode()
             for entry in self.memory.journal[: self.memory.get("journal_count")]:
-                if entry["number"] > before and entry["kind"] in _SHAPED:
+                if entry["kind"] in _SHAPED:
                     self._keeper.say_terms(int(entry["number"]), text)
 
     # --- words and rounding ---

@@ -86,6 +86,7 @@ def test_braces_in_a_headline_stay_what_they_are() -> None:
         ({"name": "a b"}, "a name is letters"),
         ({"name": "../a"}, "a name is letters"),
         ({"version": 0}, "versions count from 1"),
+        ({"version": 10**30}, "versions count from 1"),
         ({"max_tokens": 0}, "max_tokens 0"),
         ({"max_tokens": 64_001}, "1 to 64,000"),
         ({"text": "{}"}, '"{}" is no place'),

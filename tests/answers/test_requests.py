@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from engine.answers.prompts import Prompt
 from engine.answers.requests import Request, request_from, request_of
+from engine.model.errors import UsageError
 from tests.helpers.answers import PROMPT, Sentiment, asked
 
 PAIR = Prompt("pair", 1, "{first}|{second}", Sentiment)
@@ -139,3 +140,10 @@ def test_what_is_no_request_is_said(text: str) -> None:
     """A text that no request gave cannot be read as one."""
     with pytest.raises(msgspec.DecodeError):
         request_from(text)
+
+
+@pytest.mark.parametrize("sample", [-1, 1_000_000_001, 10**30, 1.5, "1"], ids=str)
+def test_a_sample_that_no_store_could_hold(sample: Any) -> None:
+    """It is refused before it is asked and paid for."""
+    with pytest.raises(UsageError, match="a whole number from 0 on"):
+        request_of(PROMPT, {"headline": "x"}, sample=sample)

@@ -272,7 +272,49 @@ def test_orders_of_a_block_name_the_questions_that_they_were_sent_for() -> None:
     assert sent == [(9800, False), (9900, True), (11000, True), (0, True), (500_000, True), (9700, False)]
 
 
+class Nested(Because):
+    """One block within another."""
+
+    def on_timer(self, ctx: Any, name: str) -> None:
+        """Act, or ask."""
+        if name != "act":
+            Asker.on_timer(self, ctx, name)
+            return
+        with ctx.because(1):
+            ctx.limit(ctx.instruments[0], 1, 95)
+            with ctx.because(2, 1):
+                ctx.limit(ctx.instruments[0], 1, 96)
+            ctx.limit(ctx.instruments[0], 1, 97)
+        ctx.limit(ctx.instruments[0], 1, 98)
+
+
+def test_a_block_within_a_block_names_the_questions_of_both() -> None:
+    """What the outer one sent before and after it keeps its own."""
+    outcome = run_engine(
+        [BOOK, *(clock(second) for second in range(1, 5))],
+        Nested({1: {}, 1.5: {}}),
+        settings(),
+        answers=Store({"up": answer()}),
+    )
+    sent = [d.terms for d in outcome.journal if d.kind == "submit"]
+    assert ['"because":[1]' in sent[0], '"because":[1,2]' in sent[1], '"because":[1]' in sent[2]] == [
+        True
+    ] * 3
+    assert "because" not in sent[3]
+
+
 # --- mistakes ---
+
+
+@pytest.mark.parametrize("ticket", [1, -1, "1", 10**30], ids=str)
+def test_a_block_for_a_question_that_was_never_asked(ticket: Any) -> None:
+    """It is a mistake, and would be a false trail."""
+
+    def act(ctx: Any) -> None:
+        with ctx.because(ticket):
+            pass
+
+    assert "no such question" in wrong(act)
 
 
 def wrong(call: Callable[[Any], object], strategy: type[Strategy] = Asker) -> str:
