@@ -82,7 +82,9 @@ class MomentumSentiment(engine.Strategy):
         instrument, price = trade.instrument, trade.price
         if trade.late or price <= 0.0:
             return
-        watch = self.watches[instrument]
+        watch = self.watches.get(instrument)
+        if watch is None:  # defined after the start
+            watch = self.watches[instrument] = Watch()
         change = self.change(watch, trade.ts, price)
         if watch.flagged:
             if ctx.now < watch.flag_ends:

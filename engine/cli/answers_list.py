@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from engine.cli.common import emit, json_option, note, relative
+from engine.cli.common import emit, json_option, note, printable, relative
 from engine.model.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -327,11 +327,6 @@ def _short(text: str) -> str:
 
 def _indented(text: str) -> str:
     return "\n".join(f"  {printable(line)}".rstrip() for line in text.splitlines())
-
-
-def printable(line: str) -> str:
-    """A line without what moves a terminal's cursor or colours: headlines and answers are others' words."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 def _aligned(rows: list[tuple[str, ...]], right: set[int]) -> list[str]:

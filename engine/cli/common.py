@@ -50,3 +50,13 @@ def relative(path: str | Path) -> str:
         return str(absolute.relative_to(Path.cwd()))
     except ValueError:
         return os.path.relpath(absolute)
+
+
+def printable(line: str) -> str:
+    """A line without what moves a terminal's cursor or colours: headlines and answers are others' words."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def printable_text(text: str) -> str:
+    """Lines, each of them printable."""
+    return "\n".join(printable(line) for line in text.split("\n"))

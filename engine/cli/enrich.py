@@ -255,7 +255,8 @@ def _check_key(settings: AskingConfig) -> None:
 
 def _text(done: Enriched, options: dict[str, Any]) -> str:
     from engine.answers.models import usd
-    from engine.cli.answers_list import many, printable
+    from engine.cli.answers_list import many
+    from engine.cli.common import printable
 
     lines = []
     if done.bought or done.batches:

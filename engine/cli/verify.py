@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.cli.common import emit, json_option, relative
+from engine.cli.common import emit, json_option, printable_text, relative
 from engine.model.errors import UsageError
 
 if TYPE_CHECKING:
@@ -128,11 +128,11 @@ def why(run: Path, order: int | None, target: str, *, trades: bool, as_json: boo
         emit(
             {"run": relative(run), "decisions": records},
             as_json=as_json,
-            text=lambda: everything_text(records),
+            text=lambda: printable_text(everything_text(records)),
         )
         return
     story = explain_order(run, order)
-    emit(why_record(story), as_json=as_json, text=lambda: why_text(story))
+    emit(why_record(story), as_json=as_json, text=lambda: printable_text(why_text(story)))
 
 
 def _states_text(states: StateComparison) -> list[str]:

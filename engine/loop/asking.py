@@ -32,6 +32,7 @@ from engine.loop.memory import Memory
 from engine.model.errors import MissingAnswer, UsageError
 from engine.model.instruments import Instrument, Registry
 from engine.model.kinds import AnswerData, encode_canonical
+from engine.model.units import SECOND_NS
 from engine.strategy.api import Answer
 
 TRIGGER_ANSWER = 5
@@ -40,6 +41,7 @@ OTHER_WAYS = (
     "engine answers import SESSION_LOG brings in what a session was answered; --answers default lets the "
     "strategy have its default"
 )
+_LONGEST_NS = 86_400 * SECOND_NS
 _SHOWN = 120  # characters of a question's field in a message
 
 
@@ -138,9 +140,10 @@ class Asking:
             )
         if not self._registry.instruments:
             raise UsageError(f"ask({prompt.name}): no instrument is known yet")
-        if timeout_ns <= 0:
+        if not 0 < timeout_ns <= _LONGEST_NS:
             raise UsageError(
-                f"ask({prompt.name}, timeout=...): a timeout is positive", hint='timeout="200ms"'
+                f"ask({prompt.name}, timeout=...): a timeout is positive, and a day at most",
+                hint='timeout="200ms"',
             )
         request = request_of(prompt, fields, sample=sample)
         figures = self.figures

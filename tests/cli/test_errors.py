@@ -321,7 +321,7 @@ def limited(size: int) -> tuple[str, ...]:
 
 def test_a_disk_that_is_full_while_recording(venue: str, tmp_path: Path) -> None:
     """The file and the byte are named; every row before is there: a snapshot fits in, at any hour."""
-    done = engine("record", "--symbols", "BTCUSDT", "--url", venue, cwd=tmp_path, before=limited(400_000))
+    done = engine("record", "--symbols", "BTCUSDT", "--url", venue, cwd=tmp_path, before=limited(1_500_000))
     assert done.code == 1
     assert "File too large at byte" in done.err
     assert "Traceback" not in done.err
@@ -335,7 +335,7 @@ def test_a_disk_that_is_full_while_recording(venue: str, tmp_path: Path) -> None
 def test_a_disk_that_is_full_while_trading(venue: str, tmp_path: Path) -> None:
     """The session ends with the file and the byte; what it decided is in the journal, and verifies."""
     live = ("live", "--paper", "--symbols", "BTCUSDT,ETHUSDT", "--url", venue, "--strategy", BUSY)
-    done = engine(*live, cwd=tmp_path, before=limited(250_000))
+    done = engine(*live, cwd=tmp_path, before=limited(1_500_000))
     assert done.code == 1
     assert "Traceback" not in done.err
     assert "log.arrow: File too large at byte" in done.err

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
+from engine.cli.common import printable_text
 from engine.log.journal import read_journal
 from tests.helpers.command import Done, call
 from tests.helpers.logs import make_log, market
@@ -166,3 +167,8 @@ def test_a_run_without_orders(ran: Ran) -> None:
     )
     assert_named(call("why", run, "1", cwd=ran.cwd), "no order 1", "it sent none")
     assert call("verify", run, "--json", cwd=ran.cwd).ok().json["decisions"] == 0
+
+
+def test_others_words_cannot_command_a_terminal() -> None:
+    """A headline that would turn the line around is shown by its code."""
+    assert printable_text("up \u202enwod\nand \x9bm on") == "up \\u202enwod\nand \\x9bm on"
