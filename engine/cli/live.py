@@ -191,8 +191,8 @@ def _finish(
         return f"{table(summary)}\n  stopped by   {session.reason}\nnext: engine verify {relative(folder)}"
 
     emit(summary, as_json=as_json, text=text)
-    if unwritten is not None:
-        raise unwritten
+    if failure := unwritten or session.asking_failure:
+        raise failure
 
 
 def _run(session: Session, finish: Callable[..., None], *, quiet: bool) -> None:

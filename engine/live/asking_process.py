@@ -32,7 +32,8 @@ from engine.model.kinds import AnswerData
 
 Deliver = Callable[[AnswerData, bytes | None], None]
 READY_WITHIN_S = 60.0
-CLOSE_WITHIN_S = 10.0  # how long its end is waited for
+CLOSE_WITHIN_S = 5.0  # how long its last words are waited for
+EXIT_WITHIN_S = 1.0  # and then its end: nothing is lost with it any more
 _READ_BYTES = 1 << 18
 
 
@@ -124,7 +125,7 @@ class AskingProcess:
         self._stop_listening()
         self._socket.close()
         with suppress(subprocess.TimeoutExpired):
-            await asyncio.to_thread(self._process.wait, CLOSE_WITHIN_S)
+            await asyncio.to_thread(self._process.wait, EXIT_WITHIN_S)
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
@@ -221,7 +222,8 @@ class AskingProcess:
         self._ended = f"the process that asks Claude is gone: {how}; what was under way may be billed"
         self.failure = self.failure or InternalError(self._ended)
         self._closed.set()
-        self._fail_open()
+        if self._open:  # not from within `ask`, which may be what found out
+            asyncio.get_running_loop().call_soon(self._fail_open)
 
     def _fail_open(self) -> None:
         """Deliver what will never be answered."""

@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 
 import msgspec
 
@@ -84,6 +85,8 @@ async def _main(stream: socket.socket) -> None:
         await Worker(reader, writer).run()
     finally:
         writer.close()
+        with suppress(OSError):  # the session is gone
+            await writer.wait_closed()  # or the last words are lost that the socket has no room for
 
 
 def main() -> int:

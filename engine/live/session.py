@@ -115,6 +115,7 @@ class Session:
         self._commanded = False  # the loop has the stop, or gets it in this turn
         self._drained = asyncio.Event()
         self._impatient = asyncio.Event()
+        self.asking_failure: EngineError | None = None  # of whoever asked: the session went on without it
         self._failure: BaseException | None = None
         self._due_timer: asyncio.TimerHandle | None = None
         self._disk_level = "ok"
@@ -153,7 +154,7 @@ class Session:
         """Run until stopped, or until the followed log ends.
 
         Raises VenueError and UsageError when nothing could be begun, and StrategyError or EngineError after
-        the log has been closed.
+        the log has been closed. What became of the one who asks stands in `asking_failure`.
         """
         disk = asyncio.ensure_future(self._watch_disk())
         try:
@@ -169,7 +170,10 @@ class Session:
                 self._duration.cancel()
             disk.cancel()
             if self._answerer is not None:
-                await self._answerer.aclose()
+                try:
+                    await self._answerer.aclose()
+                except EngineError as error:
+                    self.asking_failure = error
             self._close()
             self.ended = True
         if self._failure is not None:

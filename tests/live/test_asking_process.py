@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -13,9 +14,20 @@ from typing import Any
 
 import pytest
 
-from engine.live.asking_client import AskingConfig, Secret
+from engine.live.asking_client import AskingConfig, Secret, check_asking
 from engine.live.asking_process import AskingProcess
-from engine.live.asking_wire import Answered, Ask, Close, Frames, frame, of_asker, of_session
+from engine.live.asking_wire import (
+    Answered,
+    Ask,
+    Begin,
+    Close,
+    Closed,
+    Frames,
+    Ready,
+    frame,
+    of_asker,
+    of_session,
+)
 from engine.model.errors import InternalError, UsageError
 from engine.model.kinds import AnswerData
 from tests.helpers.asking import NOON, PROMPT, WELL, question
@@ -149,6 +161,47 @@ def test_a_process_that_dies_leaves_no_question_without_an_answer() -> None:
     for number, (data, _) in enumerate(heard.answers, 1):
         assert (data.ticket, data.outcome, data.key) == (number, "failed", question("AB"[number - 1]).key)
         assert "it ended with signal 9; what was under way may be billed" in data.error
+
+
+def test_a_process_that_died_before_the_first_question_is_noticed_but_not_within_the_call() -> None:
+    """The question that finds out is answered once, afterwards: who asks is in the middle of a turn."""
+
+    async def story(asking: AskingProcess, _api: ScriptedApi, heard: Heard) -> None:
+        await asyncio.to_thread(asking.wait_until_ready)
+        os.kill(asking.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, asking.pid, os.WEXITED | os.WNOWAIT)
+        asking.ask(1, question("A"), NOON)
+        asking.ask(2, question("B"), NOON)
+        assert heard.answers == []
+        await heard.until(2)
+        with pytest.raises(InternalError, match="the process that asks Claude is gone"):
+            await asking.aclose()
+
+    heard = play([answers(WELL)], story)
+    assert [(data.ticket, data.outcome) for data, _ in heard.answers] == [(1, "failed"), (2, "failed")]
+
+
+def test_its_last_words_are_whole_however_slowly_they_are_read() -> None:
+    """A session that is busy has a full socket: what does not fit into it is waited for."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        words = [sys.executable, "-m", "engine.live.asking_worker", str(theirs.fileno())]
+        with subprocess.Popen(words, pass_fds=(theirs.fileno(),)) as process:
+            theirs.close()
+            request = question("long " * 10_000).canonical()
+            sent = [Begin(check_asking(AskingConfig(base_url="http://127.0.0.1:9"))), Ask(1, request, NOON)]
+            ours.sendall(b"".join(map(frame, [*sent, Close()])))
+            frames = Frames()
+            said = [
+                of_asker(body) for data in iter(lambda: ours.recv(512), b"") for body in frames.feed(data)
+            ]
+    assert process.returncode == 0
+    ready, answered, closed = said
+    assert (ready, closed) == (Ready(), Closed())
+    assert isinstance(answered, Answered)
+    assert answered.data.error == "the session ended before an answer came"
+    assert answered.data.request == request.decode()
 
 
 def test_a_session_that_dies_takes_it_along() -> None:

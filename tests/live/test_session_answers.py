@@ -15,6 +15,7 @@ from engine.config import Latency, RunConfig
 from engine.execution.journal_kinds import JournalKind
 from engine.live.session import Deliver
 from engine.log.journal import read_journal
+from engine.model.errors import InternalError
 from engine.model.kinds import AnswerData, Kind
 from tests.helpers.venue import FakeVenue
 from tests.live.test_session import Stage
@@ -160,6 +161,35 @@ def test_questions_leave_after_the_journal_and_answers_are_rows(tmp_path: Path) 
         check=False,
     )
     assert done.stdout.strip() == stage.session.runner.journal.hash.head(), done.stderr
+
+
+def test_a_session_outlives_whoever_asks_for_it(tmp_path: Path) -> None:
+    """The end of the process that asks is kept for the session's caller; the log has its end all the same."""
+    (tmp_path / "asking.py").write_text(ASKING)
+
+    class Gone(Hand):
+        async def aclose(self) -> None:
+            raise InternalError("it is gone")
+
+    hand = Gone()
+    hand.journal = tmp_path / "journal.arrow"
+
+    async def story() -> Stage:
+        venue = FakeVenue(("BTCUSDT",))
+        async with venue.running():
+            asking = tmp_path / "asking.py"
+            stage = Stage(tmp_path, asking, url=venue.url, config=CONFIG, answerer=hand.taking)
+            await venue.connected()
+            await venue.send(venue.trade("BTCUSDT"))
+            await stage.until(lambda: len(hand.asked) == 1)
+            stage.session.stop("the test")
+            await stage.ended()
+        return stage
+
+    stage = asyncio.run(story())
+    assert stage.rows[-1].kind is Kind.END
+    assert str(stage.session.asking_failure) == "it is gone"
+    stage.check_replay()
 
 
 def lines(folder: Path) -> list[dict[str, str]]:
