@@ -9,6 +9,7 @@ the next run may ask, so it stands in a file of the run, with the how-manieth ti
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
@@ -57,6 +58,28 @@ class StoreSource:
 
     def close(self) -> None:
         """The run is over; nothing is looked up any more."""
+
+
+class ContinuedSource(StoreSource):
+    """A store for a run that goes on from another one: what that was told of a question stays true.
+
+    Its answers come first, and what it asked in vain stays without an answer, whatever the store has got
+    since. Otherwise the beginning and the end of the run would not have been told the same.
+    """
+
+    def __init__(self, store: AnswerStore, earlier: Path, asked: Collection[str]) -> None:
+        """`asked`: keys of what the earlier run had asked before. Raises as a store does."""
+        super().__init__(store)
+        self._earlier = AnswerStore(earlier / RUN_ANSWERS)
+        self._asked = frozenset(asked)
+
+    def find(self, request: Request) -> AnswerData | None:
+        """As the earlier run was answered, else as the store says."""
+        key = request.key
+        found = self._earlier.get(key)
+        if found is not None:
+            return found.data
+        return None if key in self._asked else super().find(request)
 
 
 class MissingSource(StoreSource):

@@ -201,7 +201,7 @@ def _run_in_folder(
     headers = [log_header(path) for path in paths]
     with_fees = [text.partition("=")[0] for text in options["venue_fees"]]
     _check_venues({"--venue-shift": config.venue_shift_ns, "--venue-fees": with_fees}, headers)
-    answering = _answering(config, loaded, options)
+    answering = _answering(config, loaded, options, start)
     began = time.time_ns()
     folder = new_run_folder(Path(options["runs_folder"]), loaded.name, began)
     record = RunRecord(
@@ -309,15 +309,17 @@ def _version() -> str:
 
 
 def _answering(
-    config: RunConfig, loaded: LoadedStrategy, options: dict[str, Any]
+    config: RunConfig, loaded: LoadedStrategy, options: dict[str, Any], start: Start | None
 ) -> Callable[[Path], StoreSource] | None:
     """Makes, of a run's folder, what answers its questions; None: rows of the log do, or it asks nothing."""
     if "on_answer" not in loaded.handlers or config.answers == "log":
         return None
-    from engine.answers.source import StoreSource
+    from engine.answers.source import ContinuedSource, StoreSource
     from engine.cli.answers_list import store_in
 
     store = store_in(Path(options["answers_folder"]))
+    if start is not None:
+        return lambda _: ContinuedSource(store, start.folder, start.asked)
     if config.answers != "call":
         return lambda _: StoreSource(store)
     from engine.live.asking_sync import CallingSource

@@ -150,7 +150,7 @@ class Spending:
             fcntl.flock(lock, fcntl.LOCK_EX)
             spent = self._read()
             for name, share in list(spent.open.items()):
-                if share.pid and name != self._name and self._born(share.pid) != share.born:
+                if share.pid and self._born(share.pid) != share.born:
                     spent.fold(name)
             yield spent
         finally:

@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from engine.config import BEHAVIOUR_VERSION, RunConfig
+from engine.execution.journal_kinds import JournalKind
 from engine.log.journal import JOURNAL_SCHEMA, Journal, hash_of_table, read_journal
 from engine.log.reader import LogReader
 from engine.log.snapshots import Snapshot, SnapshotFile, read_snapshots
@@ -35,6 +37,12 @@ if TYPE_CHECKING:
     from engine.loop.snapshots.resuming import Resume
 
 _OPTION = "--from-snapshot"
+
+
+class _Asked(msgspec.Struct):
+    """What counts here of a question's terms."""
+
+    key: str
 
 
 @dataclass
@@ -56,6 +64,12 @@ class Start:
         from engine.loop.snapshots.resuming import Resume  # kernels: only for who goes on
 
         return Resume(self.snapshot, b"".join(one.equity for one in self.before), self.parameters)
+
+    @property
+    def asked(self) -> set[str]:
+        """Keys of the questions that were asked before."""
+        asks = self.journal.filter(pc.equal(self.journal["kind"], int(JournalKind.ASK)))
+        return {msgspec.json.decode(text, type=_Asked).key for text in asks["terms"].to_pylist()}
 
     def copy_to(self, journal: Journal, kept: SnapshotFile) -> None:
         """Let another run's journal and snapshots begin with these."""

@@ -231,3 +231,45 @@ def test_nothing_of_the_client_is_loaded_before_it_is_needed(folder: Path) -> No
             check=False,
         )
         assert done.returncode == 0, done.stderr
+
+
+AGAIN = """
+from typing import Annotated
+
+import engine
+import msgspec
+
+
+class Mood(msgspec.Struct):
+    sentiment: Annotated[float, msgspec.Meta(ge=-1, le=1)]
+    rationale: str
+
+
+MOOD = engine.Prompt("mood", 1, "Headline: profit rises", Mood)
+
+
+class Again(engine.Strategy):
+    def on_start(self, ctx):
+        self.trades = 0
+
+    def on_trade(self, ctx, trade):
+        self.trades += 1
+        if self.trades in (5, 3000):
+            ctx.ask(MOOD, trade.instrument, timeout="10s", default=Mood(0.0, ""))
+
+    def on_answer(self, ctx, answer):
+        if answer.value.sentiment > 0.1:
+            ctx.market(answer.about, 0.01)
+"""
+
+
+def test_a_run_that_goes_on_is_told_what_it_was_told_before(folder: Path) -> None:
+    """A question that had its default before the snapshot has it after it, although it was bought since."""
+    (folder / NAME).write_text(AGAIN)
+    first = backtest(folder, "--answers", "default", "--snapshot-every", "2000").ok().json
+    with local_api() as api:
+        assert enrich(folder, api, "--yes", "--json").ok().json["bought"] == 1
+    assert backtest(folder).ok().json["orders"] == 2
+    goes_on = backtest(folder, "--from-snapshot", f"{first['run_dir']}:1").ok().json
+    assert goes_on["journal_hash"] == first["journal_hash"]
+    assert call("verify", goes_on["run_dir"], "--json", cwd=folder).ok().json["same"]

@@ -169,7 +169,7 @@ def test_a_process_that_died_before_the_first_question_is_noticed_but_not_within
     async def story(asking: AskingProcess, _api: ScriptedApi, heard: Heard) -> None:
         await asyncio.to_thread(asking.wait_until_ready)
         os.kill(asking.pid, signal.SIGKILL)
-        os.waitid(os.P_PID, asking.pid, os.WEXITED | os.WNOWAIT)
+        await asyncio.to_thread(os.waitid, os.P_PID, asking.pid, os.WEXITED | os.WNOWAIT)
         asking.ask(1, question("A"), NOON)
         asking.ask(2, question("B"), NOON)
         assert heard.answers == []
@@ -190,12 +190,12 @@ def test_its_last_words_are_whole_however_slowly_they_are_read() -> None:
         with subprocess.Popen(words, pass_fds=(theirs.fileno(),)) as process:
             theirs.close()
             request = question("long " * 10_000).canonical()
-            sent = [Begin(check_asking(AskingConfig(base_url="http://127.0.0.1:9"))), Ask(1, request, NOON)]
-            ours.sendall(b"".join(map(frame, [*sent, Close()])))
+            begin = Begin(check_asking(AskingConfig(base_url="http://127.0.0.1:9")))
+            ours.sendall(frame(begin) + frame(Ask(1, request, NOON)) + frame(Close()))
             frames = Frames()
-            said = [
-                of_asker(body) for data in iter(lambda: ours.recv(512), b"") for body in frames.feed(data)
-            ]
+            said: list[Any] = []
+            while data := ours.recv(512):
+                said += map(of_asker, frames.feed(data))
     assert process.returncode == 0
     ready, answered, closed = said
     assert (ready, closed) == (Ready(), Closed())

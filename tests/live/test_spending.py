@@ -79,6 +79,18 @@ def test_a_number_that_another_process_has_now_is_not_the_old_one() -> None:
     assert process_born(gone.pid) == 0
 
 
+def test_a_killed_session_of_the_same_number_is_not_ourselves(tmp_path: Path) -> None:
+    """In a container every session has the same process number: what the last one had taken is spent."""
+    before = Spending(tmp_path / "spending.json", per_day=100, born=lambda _: 1)
+    before.claim({DAY: 60}, [(DAY, 60)])
+    (name,) = json.loads((tmp_path / "spending.json").read_text())["open"]
+    session = Spending(tmp_path / "spending.json", per_day=100, born=lambda _: 2)
+    session._name = name
+    assert session.claim({DAY: 50}, [(DAY, 50)])[0] != [""]
+    session.end({})
+    assert shared(tmp_path).look() == {DAY: 60}
+
+
 def test_a_hold_outlives_its_process_until_it_is_settled(tmp_path: Path) -> None:
     """A batch's share counts for everybody; settled once, at what it really cost, on its own day."""
     assert shared(tmp_path).hold("b1", DAY, 90) == ""
