@@ -32,7 +32,7 @@ from engine.model.kinds import AnswerData
 
 Deliver = Callable[[AnswerData, bytes | None], None]
 READY_WITHIN_S = 60.0
-CLOSE_WITHIN_S = 5.0  # how long its last words are waited for
+CLOSE_WITHIN_S = 10.0  # how long its last words are waited for
 EXIT_WITHIN_S = 1.0  # and then its end: nothing is lost with it any more
 _READ_BYTES = 1 << 18
 
