@@ -110,37 +110,39 @@ def live(**options: Any) -> None:
     )
     write_run(folder, record)
     journal = Journal(folder / JOURNAL_FILE)
-    session = Session(
-        SessionConfig(
-            folder=folder,
-            run=config,
-            tap=tap,
-            tail=options["tail"],
-            feeds=feeds,
-            duration_s=duration_s,
-            fsync=options["fsync"],
-        ),
-        loaded,
-        journal,
-        answerer=None if asking is None else edge_for(asking),
-    )
-
-    def finish(seconds: float, *, sealed: bool) -> None:
-        _finish(session, folder, record, seconds, sealed=sealed, as_json=options["as_json"])
-
     try:
+        session = Session(
+            SessionConfig(
+                folder=folder,
+                run=config,
+                tap=tap,
+                tail=options["tail"],
+                feeds=feeds,
+                duration_s=duration_s,
+                fsync=options["fsync"],
+            ),
+            loaded,
+            journal,
+            answerer=None if asking is None else edge_for(asking),
+        )
+
+        def finish(seconds: float, *, sealed: bool) -> None:
+            _finish(session, folder, record, seconds, sealed=sealed, as_json=options["as_json"])
+
         _run(session, finish, quiet=options["as_json"])
     except BaseException:
         journal.close()
-        _discard_if_empty(folder, session)
+        _discard_if_empty(folder)
         raise
 
 
-def _discard_if_empty(folder: Path, session: Session) -> None:
+def _discard_if_empty(folder: Path) -> None:
     """A session that never began (no venue, no symbol) leaves no folder behind."""
     import shutil
 
-    if not session.log_path.exists():
+    from engine.live.session import LOG_FILE
+
+    if not (folder / LOG_FILE).exists():
         shutil.rmtree(folder)
 
 
@@ -158,7 +160,7 @@ def _finish(
     if header is None:
         words = f"stopped by {session.reason} before anything arrived"
         warn(words)
-        _discard_if_empty(folder, session)
+        _discard_if_empty(folder)
         if as_json:
             nothing = Summary(
                 strategy=session.runner.loaded.name,

@@ -212,7 +212,8 @@ class Caller:
         except anthropic.APIConnectionError as error:
             return Called(self._unreached(error))
         headers = response.headers
-        return Called(None, self._scrubbed(content), headers.get("request-id", ""), _lower(headers))
+        request_id = self.scrub(headers.get("request-id", ""))
+        return Called(None, self._scrubbed(content), request_id, _lower(headers))
 
     def scrub(self, text: str) -> str:
         """A text without the key, or what looks like one."""
@@ -239,7 +240,7 @@ class Caller:
             retry_after_ns=retry_after_ns(headers),
         )
         body = self._scrubbed(error.response.content)
-        return Called(failure, body or None, error.request_id or "", headers)
+        return Called(failure, body or None, self.scrub(error.request_id or ""), headers)
 
     def _unreached(self, error: Any) -> Failure:
         """What it means that no answer came."""

@@ -66,6 +66,7 @@ class AskingProcess:
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
+                process_group=0,  # the keyboard's signals are the session's, also while Python starts there
             )
         ours.setblocking(False)
         secret = config.api_key.reveal() if config.api_key is not None else ""

@@ -20,6 +20,7 @@ import asyncio
 import fcntl
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -36,6 +37,8 @@ from engine.model.errors import EngineError, InputError
 FILE = Path("data/spending.json")  # under where the user stands
 HOLD = "batch "  # begins the name of a share that no process owns
 VERSION = 1
+LOCKED_WITHIN_S = 5.0
+_LOCK_POLL_S = 0.002
 _numbers = count(1)
 
 
@@ -147,7 +150,7 @@ class Spending:
         except OSError as error:
             raise self._unwritten(error) from None
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._wait_for(lock)
             spent = self._read()
             for name, share in list(spent.open.items()):
                 if share.pid and self._born(share.pid) != share.born:
@@ -155,6 +158,22 @@ class Spending:
             yield spent
         finally:
             os.close(lock)
+
+    def _wait_for(self, lock: int) -> None:
+        """Take the lock, which others have for milliseconds; one that was stopped is not waited for."""
+        ends = time.monotonic() + LOCKED_WITHIN_S
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= ends:
+                    raise EngineError(
+                        f"{self.path}: another process has had its lock for {LOCKED_WITHIN_S:g} s",
+                        hint="a command that was stopped (Ctrl-Z) may hold it: let it go on, or end it",
+                    ) from None
+                time.sleep(_LOCK_POLL_S)
+            else:
+                return
 
     def _read(self) -> Spent:
         hint = "mend it, or move it away: then the day's spending counts from nothing"

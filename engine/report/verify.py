@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from msgspec.structs import replace
 
 from engine.answers.prompt_files import SUFFIX as PROMPT_SUFFIX
-from engine.answers.source import RunSource
+from engine.answers.source import RUN_ANSWERS, RunSource
 from engine.config import BEHAVIOUR_VERSION, RunConfig
 from engine.log.journal import (
     HASH_FIELDS,
@@ -165,6 +165,8 @@ def verify_run(
         )
     except EngineError as failure:
         cut = not wanted and collector.records >= recorded.num_rows
+        if isinstance(failure, MissingAnswer) and not cut and not changed:
+            raise _not_kept(folder, failure, finished=bool(wanted)) from None
         _pass_on(failure, changed, finished=bool(wanted), cut=cut)
         notes.append(f"in the replay {failure.message}")
         heads = [log_header(path).sealed_chain for path in paths]
@@ -221,6 +223,16 @@ def _pass_on(failure: EngineError, changed: list[str], *, finished: bool, cut: b
         return
     if finished or not isinstance(failure, StrategyError):
         raise failure
+
+
+def _not_kept(folder: Path, failure: MissingAnswer, *, finished: bool) -> MissingAnswer:
+    """The same error with what helps: buying does not, because a run is verified by what it was answered."""
+    words = (
+        "they were there when the run ended: put them back"
+        if finished
+        else "the run was killed before they were put there: run it again, the store has what was bought"
+    )
+    return MissingAnswer(f"{folder / RUN_ANSWERS}: {failure.message}", hint=words)
 
 
 def _changes(record: RunRecord, loaded: LoadedStrategy) -> list[str]:

@@ -10,8 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from engine.live.asking_process import AskingProcess
 from engine.log.journal import read_journal
 from engine.log.reader import LogReader
+from engine.model.errors import InternalError
 from engine.model.kinds import Kind
 from tests.helpers.command import call, engine, local_venue, run_folders, running, until
 from tests.helpers.rows import rows_of_batch
@@ -151,4 +153,34 @@ def test_a_session_that_could_not_ask_does_not_begin(
     done = engine(*live, *more, cwd=tmp_path, env={**base, "ANTHROPIC_BASE_URL": "", **environment})
     assert done.code == 2, done
     assert message in done.err
+    assert not run_folders(tmp_path)
+
+
+def test_a_session_that_is_stopped_before_it_can_ask_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while the library is imported in the other process: nothing has begun."""
+
+    def stopped(asking: AskingProcess) -> None:
+        os.kill(asking.pid, signal.SIGKILL)
+        with pytest.raises(InternalError):  # and nothing of it is left
+            ready(asking)
+        raise KeyboardInterrupt
+
+    ready = AskingProcess.wait_until_ready
+
+    monkeypatch.setattr(AskingProcess, "wait_until_ready", stopped)
+    (tmp_path / "asking.py").write_text(ASKING)
+    live = (
+        "live",
+        "--paper",
+        "--symbols",
+        "BTCUSDT",
+        "--url",
+        "http://127.0.0.1:9",
+        "--strategy",
+        "asking.py",
+    )
+    done = call(*live, "--claude-url", "http://127.0.0.1:9", cwd=tmp_path)
+    assert done.code == 130
     assert not run_folders(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -139,6 +140,22 @@ def test_an_interrupted_run_keeps_what_it_bought(folder: Path) -> None:
         verified = call("verify", run, cwd=folder).ok()
     assert ": the same, " in verified.out
     assert "in the replay no answer is recorded" in verified.out
+
+
+def test_a_run_without_its_answers_says_where_they_belong(folder: Path) -> None:
+    """Verifying takes them from the run's folder and nowhere else, so buying is no way to mend it."""
+    with local_api() as api:
+        ran = backtest(folder, "--answers", "call", "--claude-url", api.url).ok().json
+    shutil.rmtree(folder / ran["run_dir"] / "answers")
+    done = call("verify", ran["run_dir"], cwd=folder)
+    assert done.code == 2
+    assert f"{ran['run_dir']}/answers: no answer is recorded for what asking asked" in done.err
+    assert "hint: they were there when the run ended: put them back" in done.err
+    (folder / ran["run_dir"] / "summary.json").unlink()  # as if it had been killed
+    assert (
+        "hint: the run was killed before they were put there"
+        in call("verify", ran["run_dir"], cwd=folder).err
+    )
 
 
 def test_a_day_is_shared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

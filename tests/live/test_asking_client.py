@@ -14,6 +14,7 @@ import pytest
 from engine.live import asking_client
 from engine.live.asking_client import (
     AskingConfig,
+    Called,
     Caller,
     Secret,
     check_asking,
@@ -161,3 +162,17 @@ def test_scrubbing(monkeypatch: pytest.MonkeyPatch, words: str, shown: str) -> N
     caller = Caller(AskingConfig(base_url="https://api.anthropic.com"))
     caller.check()
     assert caller.scrub(words) == shown
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_a_request_id_that_repeats_the_key_is_scrubbed(status: int) -> None:
+    """It is written down with every attempt, and a server may say in it what it likes."""
+
+    async def main() -> Called:
+        async with ScriptedApi([answers(b"{}", status, request_id=KEY)]) as api:
+            caller = Caller(AskingConfig(base_url=api.url, api_key=Secret(KEY)))
+            called = await caller.call(BODY)
+            await caller.close()
+            return called
+
+    assert asyncio.run(main()).request_id == "***"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ from random import Random
 import pytest
 
 from engine.answers.budget import Budget
+from engine.live import spending
 from engine.live.asking import Clocks, Edge
 from engine.live.asking_client import AskingConfig
 from engine.live.spending import Claims, Spending, process_born, spending_of
@@ -89,6 +91,18 @@ def test_a_killed_session_of_the_same_number_is_not_ourselves(tmp_path: Path) ->
     assert session.claim({DAY: 50}, [(DAY, 50)])[0] != [""]
     session.end({})
     assert shared(tmp_path).look() == {DAY: 60}
+
+
+def test_a_lock_that_nobody_gives_back_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stopped process may hold it: an error says so, and nothing is granted."""
+    monkeypatch.setattr(spending, "LOCKED_WITHIN_S", 0.01)
+    with (tmp_path / "spending.json.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(EngineError, match="another process has had its lock for"):
+            shared(tmp_path).claim({DAY: 1}, [(DAY, 1)])
+    assert shared(tmp_path).claim({DAY: 1}, [(DAY, 1)]) == ([""], {})
 
 
 def test_a_hold_outlives_its_process_until_it_is_settled(tmp_path: Path) -> None:
