@@ -30,6 +30,7 @@ from engine.model.units import SECOND_NS
 ADDRESS = "https://api.anthropic.com"
 KEY_VARIABLE = "ANTHROPIC_API_KEY"
 ADDRESS_VARIABLE = "ANTHROPIC_BASE_URL"
+HEADERS_VARIABLE = "ANTHROPIC_CUSTOM_HEADERS"  # of a company's own proxy: may hold secrets
 LOCAL_KEY = "local"  # for this machine's own server, which asks for none
 MAX_CONCURRENCY = 256
 MAX_ATTEMPTS = 20
@@ -151,6 +152,8 @@ def open_client(config: AskingConfig, key: Secret) -> Any:
     import anthropic
     import httpx2
 
+    if is_loopback(config.base_url):  # the library would send these to whoever is asked
+        os.environ.pop(HEADERS_VARIABLE, None)
     http = httpx2.AsyncClient(
         trust_env=not is_loopback(config.base_url),
         timeout=httpx2.Timeout(config.read_s, connect=config.connect_s),

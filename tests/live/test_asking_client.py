@@ -176,3 +176,12 @@ def test_a_request_id_that_repeats_the_key_is_scrubbed(status: int) -> None:
             return called
 
     assert asyncio.run(main()).request_id == "***"
+
+
+def test_a_local_server_never_sees_headers_that_others_have_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the environment has for a company's own proxy goes to no server of this machine."""
+    monkeypatch.setenv("ANTHROPIC_CUSTOM_HEADERS", "x-corp-secret: CORPSECRET123")
+    config = check_asking(AskingConfig(base_url="http://127.0.0.1:9"))
+    client = open_client(config, key_for(config))
+    assert "CORPSECRET123" not in str(client.default_headers)
+    asyncio.run(client.close())
