@@ -155,8 +155,8 @@ def hindsight_rows(hindsight: Hindsight, money: str) -> list[tuple[str, str]]:
         rows.append(("contaminated", f"{words}: {who} may have read what happened {until}"))
         after = "nothing: no data is later than what the model may have read"
     if hindsight.after is not None:
-        after = f"{_figures(hindsight.after, money)}: after {hindsight.cutoff}, nothing to remember"
-    return [*rows, ("unknown to it", after)]
+        after = f"{_figures(hindsight.after, money)}: later than {hindsight.cutoff}, nothing to remember"
+    return [*rows, ("after cutoff", after)]
 
 
 def _figures(part: Part, money: str) -> str:

@@ -82,7 +82,7 @@ def interval_table(summary: IntervalSummary) -> str:
         ("fills", [f"{h['fills']:,}" for h in each.values()]),
         ("files", [h["run_dir"] for h in each.values()]),
     ]
-    for side, name in (("after", "P&L unknown to it"), ("before", "P&L contaminated")):
+    for side, name in (("after", "P&L after cutoff"), ("before", "P&L contaminated")):
         parts = [getattr(h["hindsight"], side, None) for h in each.values()]
         if any(parts):
             rows.insert(2, (name, ["none" if part is None else f"{part.pnl:+,.2f}" for part in parts]))
