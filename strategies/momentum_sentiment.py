@@ -82,9 +82,9 @@ class MomentumSentiment(engine.Strategy):
         instrument, price = trade.instrument, trade.price
         if trade.late or price <= 0.0:
             return
-        watch = self.watches.get(instrument)
-        if watch is None:  # defined after the start
-            watch = self.watches[instrument] = Watch()
+        if instrument not in self.watches:  # defined after the start
+            self.watches[instrument] = Watch()
+        watch = self.watches[instrument]
         change = self.change(watch, trade.ts, price)
         if watch.flagged:
             if ctx.now < watch.flag_ends:

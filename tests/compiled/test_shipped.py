@@ -24,7 +24,7 @@ from tests.reference.scenario import BARS, bar
 BENCH = Path(__file__).parent.parent.parent / "bench" / "strategies"
 # Those that have no compiled form, with why.
 INTERPRETED_ONLY = {
-    "momentum_sentiment": r"self\.samples is a deque",
+    "momentum_sentiment": r"making a Watch",
     str(BENCH / "echo_asking.py"): r"ctx\.ask\(\) has no compiled form",
 }
 SETTINGS = {
