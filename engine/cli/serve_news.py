@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from engine.cli.common import emit, warn
-
-if TYPE_CHECKING:
-    from engine.serve.news import LocalNews
+from engine.cli.serving import serve_until_signal
 
 DEFAULT_PORT = 9445
 _EVERY_MIN_NS, _EVERY_MAX_NS = 10_000_000, 86_400_000_000_000
@@ -69,7 +64,22 @@ def serve_news(options: NewsOptions, *, as_json: bool) -> None:
     )
     port = DEFAULT_PORT if options.port is None else options.port
     news = LocalNews(releases, host=options.host, port=port, faults=faults, seed=options.seed)
-    asyncio.run(_serve(news, headlines.description, options.faults, as_json=as_json))
+
+    def say() -> None:
+        line = f"engine record --feed news:{news.url}"
+        result = {
+            "http": news.url,
+            "port": news.port,
+            "as": "news",
+            "source": headlines.description,
+            "faults": list(options.faults),
+            "record": line,
+        }
+        told = f" · faults: {', '.join(options.faults)}" if options.faults else ""
+        text = f"{news.url}  speaks news · {headlines.description}{told}\n{line}"
+        emit(result, as_json=as_json, text=text)
+
+    serve_until_signal(news, say)
 
 
 def _speed(text: str) -> float:
@@ -86,23 +96,3 @@ def _speed(text: str) -> float:
             hint="--speed 60 makes a minute of an hour",
         )
     return speed
-
-
-async def _serve(news: LocalNews, description: str, faults: tuple[str, ...], *, as_json: bool) -> None:
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
-    async with news:
-        line = f"engine record --feed news:{news.url}"
-        result = {
-            "http": news.url,
-            "port": news.port,
-            "as": "news",
-            "source": description,
-            "faults": list(faults),
-            "record": line,
-        }
-        told = f" · faults: {', '.join(faults)}" if faults else ""
-        emit(result, as_json=as_json, text=f"{news.url}  speaks news · {description}{told}\n{line}")
-        await stopped.wait()

@@ -16,7 +16,6 @@ with the reason in words.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -278,6 +277,3 @@ def read_answer(prompt: Prompt, data: AnswerData, default: Any) -> tuple[Any, st
 def _short(text: str) -> str:
     line = " ".join(str(text).split())
     return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
-
-
-Ask = Callable[..., int]

@@ -24,6 +24,7 @@ import msgspec
 
 from engine.model.errors import UsageError
 from engine.serve.http import MOST_BYTES, Exchange, HttpRequest, HttpServer
+from engine.serve.local_api import LocalApi
 from engine.serve.messages_answer import BENDS, NOTICE, Answered, answer
 from engine.serve.messages_batches import BatchDesk
 from engine.serve.messages_faults import (
@@ -48,7 +49,6 @@ from engine.serve.messages_wire import (
 from engine.serve.rest import Reply
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
 MESSAGES = "/v1/messages"
@@ -73,7 +73,7 @@ class Bill(msgspec.Struct):
         self.output_tokens += answered.output_tokens
 
 
-class LocalMessages:
+class LocalMessages(LocalApi):
     """The API while it is entered: `async with LocalMessages() as api: api.url`.
 
     Args:
@@ -103,43 +103,24 @@ class LocalMessages:
     ) -> None:
         if batch_polls < 0:
             raise UsageError(f"batch_polls {batch_polls} is negative")
+        super().__init__(HttpServer(self._handle, host=host, port=port, most_bytes=most_bytes))
         planned = tuple(parse_message_fault(each) if isinstance(each, str) else each for each in faults)
-        self.requests = 0
         self.billed = Bill()
         self.batch_billed = Bill()
-        self._came = asyncio.Event()
         self._numbers = 0
         self._models = models
         self._plan = FaultPlan(planned, seed=seed)
         self._desk = BatchDesk(models, self._plan, batch_polls, self.batch_billed.add)
         self._most_bytes = most_bytes
-        self._http = HttpServer(self._handle, host=host, port=port, most_bytes=most_bytes)
 
     @property
     def url(self) -> str:
         """What a client takes as its base URL."""
         return self._http.url
 
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        return self._http.port
-
     async def __aenter__(self) -> Self:
         shipped_rule()  # a word list that is none is found now, not in an answer
-        await self._http.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._http.close()
-
-    async def wait_requests(self, count: int) -> None:
-        """Wait until so many questions have come; what is billed of them has been billed then."""
-        while self.requests < count:
-            self._came.clear()
-            await self._came.wait()
+        return await super().__aenter__()
 
     async def _handle(self, exchange: Exchange) -> None:
         self._numbers += 1
@@ -194,8 +175,7 @@ class LocalMessages:
         self, request: HttpRequest, verdict: Verdict, headers: list[tuple[str, str]], *, planned: bool
     ) -> tuple[Verdict, Reply]:
         """One question. It is billed here, whatever its answer meets on the way."""
-        self.requests += 1
-        self._came.set()  # who waits goes on when this method has returned: nothing in it waits
+        self._count()  # billed before anybody who waits for it goes on: nothing in this method waits
         question = question_of(decode_object(request.body), self._models)
         if planned:
             verdict = self._plan.decide(question.digest)

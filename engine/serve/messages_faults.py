@@ -27,6 +27,7 @@ from hashlib import sha256
 import msgspec
 
 from engine.model.errors import UsageError
+from engine.serve.fault_words import when_of
 from engine.serve.messages_answer import BENDS
 from engine.serve.messages_wire import ERRORS
 
@@ -39,7 +40,6 @@ _MOST_SECONDS = 3600.0
 _MOST_REMEMBERED = 65_536
 _TIME = r"(\d+(?:\.\d+)?)(ms|s)"
 _DURATION = re.compile(rf"{_TIME}(?:-{_TIME})?")
-_COUNTED = re.compile(r"(every|first)([1-9][0-9]{0,8})")
 _HINT = f"NAME[:DURATION][:WHEN], NAME one of {', '.join(NAMES)}"
 
 
@@ -74,7 +74,6 @@ def parse_message_fault(text: str) -> MessageFault:
     timed = False
     for part in parts:
         duration = _DURATION.fullmatch(part)
-        counted = _COUNTED.fullmatch(part)
         if duration and name in _TIMED and not timed:
             low_s = _seconds(duration.group(1), duration.group(2))
             high_s = _seconds(duration.group(3), duration.group(4)) if duration.group(3) else low_s
@@ -82,10 +81,8 @@ def parse_message_fault(text: str) -> MessageFault:
                 raise UsageError(f'fault "{text}": {part} is no range up to {_MOST_SECONDS:.0f}s', hint=_HINT)
             fault = msgspec.structs.replace(fault, low_s=low_s, high_s=high_s)
             timed = True
-        elif counted and part == parts[-1]:
-            fault = msgspec.structs.replace(fault, **{counted.group(1): int(counted.group(2))})
-        elif part == parts[-1] and (chance := _chance(part)) is not None:
-            fault = msgspec.structs.replace(fault, chance=chance)
+        elif part == parts[-1] and (when := when_of(part)) is not None:
+            fault = msgspec.structs.replace(fault, **when)
         else:
             raise UsageError(
                 f'fault "{text}": "{part}" is no part of {name}',
@@ -158,11 +155,3 @@ def _verdict(struck: list[tuple[MessageFault, float]]) -> Verdict:
 
 def _seconds(number: str, unit: str) -> float:
     return float(number) / (1_000 if unit == "ms" else 1)
-
-
-def _chance(text: str) -> float | None:
-    try:
-        chance = float(text)
-    except ValueError:
-        return None
-    return chance if 0 <= chance <= 1 else None

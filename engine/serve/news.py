@@ -19,20 +19,16 @@ import time
 from collections.abc import Callable
 from email.utils import formatdate, parsedate_to_datetime
 from hashlib import blake2b
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote
 
 import msgspec
 
 from engine.model.units import MILLISECOND_NS, SECOND_NS
 from engine.serve.http import Exchange, HttpRequest, HttpServer
+from engine.serve.local_api import LocalApi
 from engine.serve.news_faults import NewsFault
 from engine.serve.news_release import SHOWN_MAX, Releases, Shown
 from engine.serve.rest import Reply
-
-if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Self
 
 PATH = "/news"
 LAST = 10
@@ -42,7 +38,7 @@ _STOCKS = "/stable/stock/"
 _encode = msgspec.json.Encoder().encode
 
 
-class LocalNews:
+class LocalNews(LocalApi):
     """The endpoint while it is entered: `async with LocalNews(releases) as news: news.url`.
 
     Args:
@@ -67,43 +63,20 @@ class LocalNews:
         seed: int = 7,
         now_ns: Callable[[], int] | None = None,
     ) -> None:
+        super().__init__(HttpServer(self._handle, host=host, port=port))
         self.releases = releases
-        self.requests = 0
         self.not_modified = 0
         self._faults = faults
         self._seed = seed
         self._now_ns = now_ns or _steady_clock()
-        self._came = asyncio.Event()
-        self._http = HttpServer(self._handle, host=host, port=port)
 
     @property
     def url(self) -> str:
         """What a client polls."""
         return self._http.url + PATH
 
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        return self._http.port
-
-    async def __aenter__(self) -> Self:
-        await self._http.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._http.close()
-
-    async def wait_requests(self, count: int) -> None:
-        """Wait until so many requests have come."""
-        while self.requests < count:
-            self._came.clear()
-            await self._came.wait()
-
     async def _handle(self, exchange: Exchange) -> None:
-        self.requests += 1
-        self._came.set()
+        self._count()
         now_ns = self._now_ns()
         self.releases.advance(now_ns)
         fault = next((f for f in self._faults if f.strikes(self.requests, self._seed)), None)

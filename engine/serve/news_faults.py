@@ -21,13 +21,13 @@ import msgspec
 
 from engine.model.errors import UsageError
 from engine.model.units import MILLISECOND_NS, SECOND_NS
+from engine.serve.fault_words import when_of
 
 EDIT = "edit"
 NAMES = ("429", "500", "malformed", "stall", EDIT)
 _DEFAULT_NS = {"429": SECOND_NS, EDIT: 5 * SECOND_NS}
 _TIMED = ("429", "stall", EDIT)
 _DURATION = re.compile(r"(\d{1,7}(?:\.\d{1,3})?)(ms|s)")
-_COUNTED = re.compile(r"(every|first)([1-9][0-9]{0,8})")
 _HINT = f"NAME[:DURATION][:WHEN], NAME one of {', '.join(NAMES)}"
 
 
@@ -67,21 +67,11 @@ def parse_news_fault(text: str) -> NewsFault:
         if place == 0 and name in _TIMED and (duration := _DURATION.fullmatch(part)):
             unit_ns = SECOND_NS if duration[2] == "s" else MILLISECOND_NS
             fault = msgspec.structs.replace(fault, duration_ns=round(float(duration[1]) * unit_ns))
-        elif ends and (counted := _COUNTED.fullmatch(part)):
-            fault = msgspec.structs.replace(fault, **{counted[1]: int(counted[2])})
-        elif ends and (chance := _chance(part)) is not None:
-            fault = msgspec.structs.replace(fault, chance=chance)
+        elif ends and (when := when_of(part)) is not None:
+            fault = msgspec.structs.replace(fault, **when)
         else:
             raise UsageError(
                 f'fault "{text}": "{part}" is no part of {name}',
                 hint="a duration (2s, 200ms: 429, stall, edit), then 0.3, every3 or first1",
             )
     return fault
-
-
-def _chance(text: str) -> float | None:
-    try:
-        chance = float(text)
-    except ValueError:
-        return None
-    return chance if 0 <= chance <= 1 else None

@@ -55,6 +55,12 @@ class Asking(engine.Strategy):
                 ctx.market(answer.about, 0.01)
 """
 
+# A session whose venue is not there: it is not reached before it is known whether one can ask.
+NOWHERE = (
+    *("live", "--paper", "--symbols", "BTCUSDT"),
+    *("--url", "http://127.0.0.1:9", "--strategy", "asking.py"),
+)
+
 
 def answered(folder: Path) -> list[str]:
     """What the strategy wrote down of its answers."""
@@ -140,17 +146,7 @@ def test_a_session_that_could_not_ask_does_not_begin(
     """No key, no address, no money: said before anything is opened."""
     (tmp_path / "asking.py").write_text(ASKING)
     base = {name: value for name, value in os.environ.items() if name != "ANTHROPIC_BASE_URL"}
-    live = (
-        "live",
-        "--paper",
-        "--symbols",
-        "BTCUSDT",
-        "--url",
-        "http://127.0.0.1:9",
-        "--strategy",
-        "asking.py",
-    )
-    done = engine(*live, *more, cwd=tmp_path, env={**base, "ANTHROPIC_BASE_URL": "", **environment})
+    done = engine(*NOWHERE, *more, cwd=tmp_path, env={**base, "ANTHROPIC_BASE_URL": "", **environment})
     assert done.code == 2, done
     assert message in done.err
     assert not run_folders(tmp_path)
@@ -171,16 +167,6 @@ def test_a_session_that_is_stopped_before_it_can_ask_leaves_no_folder(
 
     monkeypatch.setattr(AskingProcess, "wait_until_ready", stopped)
     (tmp_path / "asking.py").write_text(ASKING)
-    live = (
-        "live",
-        "--paper",
-        "--symbols",
-        "BTCUSDT",
-        "--url",
-        "http://127.0.0.1:9",
-        "--strategy",
-        "asking.py",
-    )
-    done = call(*live, "--claude-url", "http://127.0.0.1:9", cwd=tmp_path)
+    done = call(*NOWHERE, "--claude-url", "http://127.0.0.1:9", cwd=tmp_path)
     assert done.code == 130
     assert not run_folders(tmp_path)

@@ -7,6 +7,7 @@ import builtins
 import difflib
 import inspect
 import math
+from abc import abstractmethod
 from collections.abc import Callable
 from types import FunctionType, ModuleType
 from typing import Any
@@ -276,13 +277,13 @@ class Calls(Values):
         self.fail_if(large, node, "OverflowError", TOO_LARGE)
         return self.make(f"fptosi double {x} to i64")
 
+    @abstractmethod
     def context_call(self, name: str, node: ast.Call) -> Value:
         """ctx.name(...)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def random_call(self, name: str, node: ast.Call) -> Value:
         """ctx.random.name(...)."""
-        raise NotImplementedError
 
 
 # --- Python's own ---

@@ -7,6 +7,7 @@ A function takes the state, the record and its arguments, writes what it returns
 from __future__ import annotations
 
 import ast
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -86,7 +87,7 @@ class Function:
     done: bool = False  # in this pass
 
 
-class Code:
+class Code(ABC):
     """The instructions of a function that is being written."""
 
     def __init__(self, program: Program, function: Function) -> None:
@@ -378,13 +379,13 @@ class Code:
 
     # --- written above ---
 
+    @abstractmethod
     def expression(self, node: ast.expr) -> Value:
         """The value of an expression."""
-        raise NotImplementedError
 
+    @abstractmethod
     def truth(self, value: Value, node: ast.AST) -> str:
         """Whether Python takes a value for true."""
-        raise NotImplementedError
 
 
 def _locals_of(node: ast.FunctionDef) -> frozenset[str]:

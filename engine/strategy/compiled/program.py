@@ -216,7 +216,7 @@ class Program:
 
 def _call_of(program: Program, name: str, function: Function) -> str:
     """A function that makes a handler's event and calls it."""
-    code = Code(program, function)
+    code = Statements(program, function)
     parts = _EVENT_PARTS[name](code)
     event = _EVENTS[name]
     given = ["ptr %state", "ptr %record", "ptr %record"]  # self is the record itself

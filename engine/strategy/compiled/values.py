@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import inspect
+from abc import abstractmethod
 from types import FunctionType, MemberDescriptorType
 from typing import Any
 
@@ -454,9 +455,9 @@ class Values(Arithmetic):
 
     # --- what functions need of those above ---
 
+    @abstractmethod
     def call_function(self, source: Source, arguments: list[Value], node: ast.AST) -> Value:
         """Call a function of the author's, or of the engine's that may be compiled."""
-        raise NotImplementedError
 
 
 def _way_to_attribute(kind: Kind) -> str:
