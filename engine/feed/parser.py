@@ -39,10 +39,40 @@ class SnapshotWanted(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+class Notice(msgspec.Struct, frozen=True):
+    """Something in a frame that concerns the connection itself; what it is, is one of NOTICES.
+
+    `channel` and `symbols` say what was confirmed or refused, as users name them; empty: all that the frame
+    answers. `code` is the venue's own. `hint` is for a person: what to do about a refusal. `fatal`: asking
+    again in the same way cannot help.
+    """
+
+    event: str
+    detail: str = ""
+    channel: str = ""
+    symbols: tuple[str, ...] = ()
+    code: int = 0
+    hint: str = ""
+    fatal: bool = False
+
+
+NOTICES = (
+    "welcome",  # the venue greets: it may be talked to
+    "authenticated",
+    "subscribed",
+    "unsubscribed",
+    "rejected",  # a request was refused, the connection lives on
+    "failed",  # the connection is of no use as it is: close it, and come again
+    "heartbeat",  # the socket lives; says nothing of the data
+    "shutdown",  # the venue is about to close the connection
+)
+
+
 class Parser(Protocol):
     """One connection's frames into rows. Implementations are not thread-safe and never block."""
 
     wants: list[SnapshotWanted]  # filled by the parser, drained by the connection
+    notices: list[Notice]  # likewise
     unknown: Counter[str]  # messages kept as CONTROL rows because nobody knows them, by type
 
     def feed(self, frame: bytes, ts: int, rows: RowBuffer) -> None:
