@@ -73,6 +73,11 @@ class Address:
     def __hash__(self) -> int:
         return hash(self.url)
 
+    def with_query(self, query: str) -> str:
+        """The address for the client, with this beside its own query."""
+        mark = "" if not query else "&" if "?" in self.url else "?"
+        return f"{self.url}{mark}{query}"
+
     def clean(self, text: str) -> str:
         """A text that somebody made knowing the address, without its secrets."""
         return KNOWN.text(self._secrets.text(text.replace(self.url, self.shown)))

@@ -1,36 +1,25 @@
 """What can be listened to beside a venue's streams: `--feed NAME:REST`, by name.
 
-The name says who reads the rest; `FEEDS` is the table of those who do. For now that is `news`, whose rest is
-an address. A feed that is named is only read here, not reached.
+The name says who reads the rest: engine.live.polled_feeds has the table of those who do. A feed that is named
+is only read here, not reached.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
-from engine.live.address import Address
+from engine.live.polled_feeds import EVERY_MAX_S, EVERY_MIN_S, POLLED, poll_config
 from engine.live.poller import EVERY_S, PollConfig
 from engine.model.errors import UsageError
 from engine.model.units import MILLISECOND_NS, SECOND_NS
-
-EVERY_MIN_S, EVERY_MAX_S = 0.1, 86_400.0
 
 
 class Wish(msgspec.Struct, frozen=True):
     """What options say of feeds, each for those that it is of."""
 
     news_every_s: float = EVERY_S
-
-
-def _news(rest: str, wish: Wish) -> PollConfig:
-    return PollConfig(Address(rest, "--feed news"), name="news", every_s=wish.news_every_s)
-
-
-FEEDS: dict[str, tuple[str, Callable[[str, Wish], PollConfig]]] = {
-    "news": ("news:URL", _news),
-}
 
 
 def parse_feeds(texts: Sequence[str], wish: Wish | None = None) -> tuple[PollConfig, ...]:
@@ -41,15 +30,16 @@ def parse_feeds(texts: Sequence[str], wish: Wish | None = None) -> tuple[PollCon
     wish = wish or Wish()
     if not EVERY_MIN_S <= wish.news_every_s <= EVERY_MAX_S:
         raise UsageError(f"--news-every {wish.news_every_s:g}s: 100ms to 24h", hint="--news-every 5s")
-    forms = ", ".join(form for form, _ in FEEDS.values())
+    forms = ", ".join(polled.form for polled in POLLED.values())
     found: list[PollConfig] = []
     for text in texts:
         name, colon, rest = text.strip().partition(":")
-        if name not in FEEDS:
+        if name not in POLLED:
             raise UsageError(f'--feed: there is no feed "{name}"', hint=f"write one of {forms}")
         if not colon or not rest.strip():
-            raise UsageError(f"--feed {name}: from where?", hint=f"write {FEEDS[name][0]}")
-        feed = FEEDS[name][1](rest.strip(), wish)
+            raise UsageError(f"--feed {name}: from where?", hint=f"write {POLLED[name].form}")
+        said = {"every": f"{round(wish.news_every_s * 1_000)}ms"} if name == "news" else {}
+        feed = poll_config(name, rest.strip(), said)
         if any(feed.address == other.address for other in found):
             raise UsageError(f"--feed {name}:{feed.address.shown} is named twice", hint="once is enough")
         found.append(feed)

@@ -85,25 +85,31 @@ class Intake:
                 self._tap.opening = self.opening
                 await self._tap.start()
             else:
+                self._number(1, 1)
                 self.header()
                 for status in self.opening:
                     self._append(status, source=1)
         except BaseException:
             await self._close_feeds()
             raise
-        first = 1 if self._tap is None else 1 + len(self._tap.sources)
-        for number, feed in enumerate(self._feeds, start=first):
-            feed.begin(number)
+        if self._tap is not None:
+            self._number(1 + len(self._tap.sources), 1 + len(self._tap.instruments))
+            for feed in self._feeds:
+                feed.define()
+        for feed in self._feeds:
+            feed.begin()
         self._on_rows()
 
     def header(self) -> None:
         """Append the SOURCE and INSTRUMENT rows that a file begins with, as they are now."""
         if self._tap is not None:
             self._tap.header()
-            return
-        for number, source in enumerate(self._sources(), start=1):
-            data = encode_canonical(source)
-            self._rows.append(self._sequencer.stamp(), Kind.SOURCE, source=number, flags=_LAST, data=data)
+        else:
+            for number, source in enumerate(self._sources(), start=1):
+                data = encode_canonical(source)
+                self._rows.append(self._sequencer.stamp(), Kind.SOURCE, source=number, flags=_LAST, data=data)
+        for feed in self._feeds:
+            feed.define()
 
     async def run(self) -> None:
         """Take in until `stop`; raises whatever ended a part otherwise, when the others have ended too."""
@@ -143,6 +149,12 @@ class Intake:
         self._rows.append(
             self._sequencer.stamp(), Kind.STATUS, source=source, flags=_LAST, data=encode_canonical(data)
         )
+
+    def _number(self, source: int, instrument: int) -> None:
+        """Give the feeds' sources and instruments their numbers, from these on."""
+        for number, feed in enumerate(self._feeds, start=source):
+            feed.number(number, instrument)
+            instrument += len(feed.instruments)
 
     def _sources(self) -> tuple[SourceData, ...]:
         return tuple(feed.source for feed in self._feeds)
