@@ -23,24 +23,23 @@ asked; later it is a STATUS row "rejected", once, until it is there again.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
 
 import msgspec
 
 from engine.feed.decimals import Mantissas
 from engine.feed.parser import DECODE_FAILURES, LAST, Malformed, malformed_of
+from engine.feed.plain import plain
 from engine.feed.polled import Refusals, Taken
 from engine.model.errors import DecimalError, UsageError
 from engine.model.kinds import Flag, InstrumentData, Kind, StatusData, encode_canonical
 from engine.model.rows import RowBuffer
-from engine.model.units import MAX_DECIMALS, NULL_TIME, SECOND_NS, decimals_of
+from engine.model.units import NULL_TIME, SECOND_NS, decimals_of
 
 VENUE = "coingecko"
 REMEMBERED = 64  # times of each pair
 STATUS = "REFERENCE"  # of its instruments: nothing can be sent for them
 _LEAST_DECIMALS = 2
 _LATEST_S = (2**63 - 1) // SECOND_NS
-_LONGEST = 60  # characters of a number
 _LOSSY, _REVISED, _LATE = int(Flag.LOSSY), int(Flag.REVISED), int(Flag.OUT_OF_ORDER)
 _decoder = msgspec.json.Decoder(dict[str, dict[str, msgspec.Raw]])
 _times = msgspec.json.Decoder(int | None)
@@ -125,7 +124,7 @@ class CoinGeckoParser:
             text = bytes(said.get(currency, b"null")).decode()
             if text == "null":
                 continue
-            price = _plain(text, f"{coin}.{currency}")
+            price = _price(text, f"{coin}.{currency}")
             found.append(Price(f"{coin}/{currency}", price, _time(said.get("last_updated_at"), coin)))
         return found
 
@@ -249,24 +248,15 @@ def _increment(decimals: int) -> str:
     return f"0.{'1'.rjust(decimals, '0')}"
 
 
-def _plain(text: str, field: str) -> str:
-    """A JSON number as a plain decimal with the same value. Raises Malformed for what is no positive one."""
-    problem = ""
+def _price(text: str, field: str) -> str:
+    """A JSON number as a plain decimal. Raises Malformed for what is no price."""
     try:
-        number = Decimal(text) if len(text) <= _LONGEST else Decimal("NaN")
-    except InvalidOperation:
-        number = Decimal("NaN")
-    if not number.is_finite():
-        problem = "is no number"
-    elif number <= 0:
-        problem = "is no price"
-    elif not -2 * MAX_DECIMALS <= number.adjusted() <= MAX_DECIMALS:
-        problem = "is too large or too small for a price"
-    elif decimals_of(plain := f"{number:f}") > MAX_DECIMALS:
-        problem = f"has more than {MAX_DECIMALS} decimals: ask for fewer with #precision=12"
-    if problem:
-        raise Malformed(problem, field=field, value=text)
-    return plain
+        found = plain(text)
+    except DecimalError as error:
+        raise Malformed(error.message, field=field, value=text) from None
+    if not found.strip("0."):
+        raise Malformed("is no price", field=field, value=text)
+    return found
 
 
 def _time(raw: msgspec.Raw | None, coin: str) -> int:

@@ -178,7 +178,7 @@ BROKEN = [
     (body("true"), "is no number", "bitcoin.usd"),
     (body("{}"), "is no number", "bitcoin.usd"),
     (body("0"), "is no price", "bitcoin.usd"),
-    (body("-1.5"), "is no price", "bitcoin.usd"),
+    (body("-1.5"), "is negative", "bitcoin.usd"),
     (body("1e400"), "is too large or too small", "bitcoin.usd"),
     (body("1e-999999999"), "is too large or too small", "bitcoin.usd"),
     (body("1e9999999999999999999"), "is no number", "bitcoin.usd"),
