@@ -403,7 +403,7 @@ class TestTheLibraryItself:
         return rows_of_buffer(rows), feed
 
     def test_it_brings_what_the_venue_sends(self) -> None:
-        """Trades, quotes and books of two symbols, whole books first, no trade that the venue did not send."""
+        """Trades, quotes and books of two symbols, whole books first; no trade that was not sent."""
 
         async def run() -> tuple[list[Row], LocalVenue]:
             async with LocalVenue(SyntheticMarket(7), speed=5.0, account=True) as venue:
