@@ -116,6 +116,10 @@ class SourceData(Data, frozen=True):
     symbols: tuple[str, ...] = ()  # of a connection that brings only these of its venue's; (): all
     detail: dict[str, str] = {}
 
+    def brings(self, venue: str, symbol: str) -> bool:
+        """Whether an instrument is one of those that this connection is for."""
+        return venue == self.venue and (not self.symbols or symbol in self.symbols)
+
 
 class StatusData(Data, frozen=True):
     """STATUS: something happened to a connection, a book or the clock. See STATUS_EVENTS."""
