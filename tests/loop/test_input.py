@@ -300,8 +300,8 @@ def test_only_out_of_order_rows_reach_the_strategy_and_they_say_so() -> None:
             """Note it."""
             self.seen.append((trade.price, trade.late))
 
-    flags = (0, Flag.OUT_OF_ORDER, Flag.DUPLICATE, Flag.BACKFILLED, Flag.REJECTED_TICK)
-    flags = (*flags, Flag.REVISED, Flag.IMPORTED)
+    odd = (Flag.OUT_OF_ORDER, Flag.DUPLICATE, Flag.BACKFILLED, Flag.REJECTED_TICK, Flag.REVISED)
+    flags = (0, *odd, Flag.IMPORTED)
     messages = [trades(1 + i, (1, 100 + i, 1), flags=flag) for i, flag in enumerate(flags)]
     listener = Listener()
     outcome = run_engine(messages, listener, settings(), [TRADES])
