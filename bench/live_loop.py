@@ -4,8 +4,8 @@
 
 With an address of Claude the strategy also keeps so many questions open there.
 
-Intake, log writer, runner and journal as a paper session puts them together: after every read of the socket the
-new rows are flushed to the log, the loop steps over them, and what it decided is written out, journal first.
+Intake, log writer, runner and journal as a paper session puts them together: after every read of the socket
+the new rows are flushed to the log, the loop steps over them, and what it decided is written out, journal first.
 Ends when the venue closes. Prints one JSON object.
 """
 
