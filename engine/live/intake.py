@@ -161,7 +161,7 @@ class Intake:
         for tap in self._taps:
             tap.number(source, instrument, alone=venues[tap.name] == 1)
             source += len(tap.sources)
-            instrument += len(tap.symbols)
+            instrument += tap.instrument_count
         return source
 
     async def _close(self) -> None:

@@ -91,6 +91,11 @@ class Tap:
         }
 
     @property
+    def instrument_count(self) -> int:
+        """How many numbers the instruments take."""
+        return len(self._definitions.instruments)
+
+    @property
     def frames(self) -> int:
         """Frames received so far."""
         return sum(wire.connection.frames for wire in self._wires)
