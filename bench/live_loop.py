@@ -5,7 +5,7 @@
 With an address of Claude the strategy also keeps so many questions open there.
 
 Intake, log writer, runner and journal as a paper session puts them together: after every read of the socket
-the new rows are flushed to the log, the loop steps over them, and what it decided is written out, journal first.
+the new rows are flushed to the log, the loop steps over them, what it decided is written out, journal first.
 Ends when the venue closes. Prints one JSON object.
 """
 
@@ -111,6 +111,7 @@ class LiveLoop:
     def _take(self) -> None:
         """Log, step, journal, send: in that order."""
         assert self._writer is not None
+        self._intake.judge()
         batch = self._writer.flush()
         if batch is None:
             return

@@ -17,7 +17,7 @@ from typing import Any
 import ccxt.pro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from bench.frames import binance_trades  # noqa: E402  found by the line above
+from bench.frames import binance_trades
 
 MARKET: dict[str, Any] = {
     "id": "BTCUSDT",

@@ -20,7 +20,7 @@ from cryptofeed.exchanges import Binance
 from cryptofeed.symbols import Symbols
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from bench.frames import binance_aggregates  # noqa: E402  found by the line above
+from bench.frames import binance_aggregates
 
 
 async def main() -> None:

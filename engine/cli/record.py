@@ -9,6 +9,7 @@ import click
 
 from engine.cli.common import emit, json_option, relative
 from engine.cli.feeds import feed_options, listening_of
+from engine.cli.options import prepare_kernels
 from engine.model.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def record(**options: Any) -> int:
         seal=not options["no_seal"],
         duration_s=seconds_of(options["duration"]) if options["duration"] else 0.0,
     )
+    if options["quality"] != "off":
+        prepare_kernels()
     recorder = Recorder(config)
     summary, sealed = _run(recorder, quiet=options["as_json"])
     result = _result(summary, sealed=sealed)

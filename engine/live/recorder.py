@@ -252,6 +252,7 @@ class Recorder:
             self._flush_timer.cancel()
             self._flush_timer = None
         assert self._writer is not None
+        self.intake.judge()
         batch = self._writer.flush()
         if batch is not None:
             self.lags.take(self._sequencer.now() - int(batch.ts[0]))

@@ -56,6 +56,8 @@ class Flag(IntFlag):
     LOSSY = 1 << 11  # the source may have merged updates
     AGGREGATE = 1 << 12  # several trades of one taker at one price, as the venue reports them
     BY_ORDER = 1 << 13  # of a BOOK row: `id` is one order of the venue's, `size` what is left of it
+    UNUSUAL = 1 << 14  # a tick at least 2.5 standard deviations from the mean of those before it
+    EXTREME = 1 << 15  # ... at least 4; such a tick is UNUSUAL, too
 
 
 class Part(IntEnum):
@@ -154,6 +156,8 @@ STATUS_EVENTS = (
     "clock_offset",
     "disk_low",
     "rejected",  # the venue refused a request
+    "rejected_tick",  # the tick before it in its message is implausible; `detail` says why
+    "rebased",  # so many rejected ticks agreed that they are the market now; `first`, `last`: which
     "session",
 )
 
