@@ -7,23 +7,33 @@
     BOOK of the engine itself    a book carried over from the segment before: told to the parsers
     everything else              carried over: what was imported from tables, what the engine wrote
 
+What then stands there is judged by tick quality as it was when it was recorded, if its source says so
+(engine.feed.quality); a file's flags follow from that file alone.
+
 It makes rows and remembers which came from which; it compares nothing and knows no files.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
 from engine.feed.binance import BinanceParser
+from engine.feed.ccxt_rows import CcxtParser
+from engine.feed.parser import Parser
+from engine.feed.quality import EVENTS, FLAGS, Quality, mode_of
 from engine.log.schema import FIXED, Batch, text_parts
 from engine.model.kinds import EndData, Flag, InstrumentData, Kind, SourceData, StatusData
 from engine.model.rows import RowBuffer
 
-PARSERS = {"binance": BinanceParser}
+PARSERS: dict[str, Callable[[Mapping[str, tuple[int, InstrumentData]], int], Parser]] = {
+    "binance": BinanceParser,
+    "ccxt": CcxtParser,  # and whichever venue it brought
+}
 CONTENT = (*FIXED, "data", "wire")  # what a row consists of, apart from its place
 _LAST, _CLEAR = int(Flag.LAST), int(Flag.CLEAR)
 _BOOK, _END, _INSTRUMENT, _SOURCE, _STATUS = (
@@ -106,7 +116,9 @@ class Replay:
         self.counts: Counter[str] = Counter()
         self.rotated = False  # the file ends because the next one begins
         self.sources: dict[int, SourceData] = {}
-        self.parsers: dict[int, BinanceParser] = {}  # by the number of the connection
+        self.parsers: dict[int, Parser] = {}  # by the number of the connection
+        self._quality = Quality()
+        self._judged: set[int] = set()  # numbers of the sources that it judges
         self._definitions: dict[int, InstrumentData] = {}
         self._earlier = (
             {} if before is None else {n: (before.sources[n], p) for n, p in before.parsers.items()}
@@ -131,6 +143,7 @@ class Replay:
             if not (has_wire[start] and self._feed(source, cells.wire(start), stamps[start])):
                 self._carry(cells, start, end)
                 self._learn(cells, start, kind, source)
+            self._quality.take(self.rows, new)
             spans.append(Span(begin, end, new, self.rows.count))
             start = begin = end
         return spans, begin
@@ -157,7 +170,7 @@ class Replay:
         self.counts["unparsed"] += 1
         return False
 
-    def _answered(self, source: SourceData) -> BinanceParser | None:
+    def _answered(self, source: SourceData) -> Parser | None:
         """The parser that a REST answer was for: one that waits for it, else the venue's first."""
         of_venue = [p for number, p in self.parsers.items() if self.sources[number].venue == source.venue]
         waiting = (
@@ -167,11 +180,18 @@ class Replay:
 
     def _carry(self, cells: Cells, start: int, end: int) -> None:
         self.counts["carried"] += end - start
+        before = self.rows.count
         for _, row in cells.rows(start, end):
             ts, ts_venue, source, kind, part, flags, instrument, side, price, size, number, data, wire = row
+            if source in self._judged:
+                if kind == _STATUS and _statuses.decode(data or b"{}").event in EVENTS:
+                    continue  # made again with the flags
+                flags &= ~FLAGS
             self.rows.append_fast(
                 ts, ts_venue, source, kind, part, flags, instrument, side, price, size, number, data, wire
             )
+        if self.rows.count > before:
+            self.rows.end_message()
 
     def _learn(self, cells: Cells, row: int, kind: int, source: int) -> None:
         """Take what a message without a wire tells the parsers."""
@@ -207,7 +227,9 @@ class Replay:
 
     def _define_source(self, number: int, source: SourceData) -> None:
         self.sources[number] = source
-        kind = PARSERS.get(source.venue)
+        if mode_of(source) != "off":
+            self._judged.add(number)
+        kind = PARSERS.get(source.venue.partition(":")[0])
         if kind is None or source.endpoint:
             return
         earlier = self._earlier.get(number)

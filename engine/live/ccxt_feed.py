@@ -20,12 +20,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from engine.feed.ccxt_rows import CcxtParser
+from engine.feed.quality import DEFAULT_MODE, MODES, with_mode
 from engine.live.ccxt_library import (
     PREFIX,
     definition_of,
@@ -60,8 +61,14 @@ class CcxtConfig(msgspec.Struct, frozen=True):
     symbols: tuple[str, ...]
     channels: tuple[str, ...] = CHANNELS
     url: str = ""  # another host for all of the venue's addresses
+    quality: str = DEFAULT_MODE  # what becomes of ticks that cannot be right: engine.feed.quality
     silence_s: float = SILENCE_S
     back_off: BackOff = BackOff()
+
+    @property
+    def name(self) -> str:
+        """The venue's, as users write it."""
+        return f"{PREFIX}{self.venue}"
 
 
 class CcxtFeed:
@@ -83,10 +90,12 @@ class CcxtFeed:
             symbols=_each(config.symbols, str.upper, "symbol", "BTC/USDT"),
             channels=_each(config.channels, str.lower, "channel", ",".join(CHANNELS)),
         )
-        self.name = f"{PREFIX}{config.venue}"
+        self.name = config.name
+        self.symbols = self.config.symbols
         self.frames = 0  # things handed over so far
         self.machine = Machine(self.name, back_off=config.back_off, chance=chance)
-        self.source = SourceData(name=self.name, venue=self.name, url=config.url, detail={"lossy": "ccxt"})
+        source = SourceData(name=self.name, venue=self.name, url=config.url, detail={"lossy": "ccxt"})
+        self.source = with_mode(source, config.quality)
         self._sequencer = sequencer
         self._rows = rows
         self._on_rows = on_rows
@@ -108,6 +117,14 @@ class CcxtFeed:
     def instruments(self) -> Mapping[str, tuple[int, InstrumentData]]:
         """Definitions by symbol, with their numbers; there are none before the first contact."""
         return self._parser.instruments
+
+    @property
+    def judged(self) -> bool:
+        """Whether its ticks are looked at."""
+        return self.config.quality != MODES[0]
+
+    def remember(self, headlines: Iterable[tuple[int, bytes]]) -> None:
+        """Nothing: it has none."""
 
     def synchronised(self, symbol: str) -> bool:
         """Whether the symbol's book is in step with the library's."""
@@ -150,12 +167,11 @@ class CcxtFeed:
         self.define()
 
     def define(self) -> None:
-        """Append the INSTRUMENT rows alone."""
+        """Append the INSTRUMENT rows alone: the engine's own; those of our source the parser makes."""
         for number, definition in self.instruments.values():
             self._rows.append(
                 self._sequencer.stamp(),
                 Kind.INSTRUMENT,
-                source=self._parser.source,
                 instrument=number,
                 flags=_LAST,
                 data=encode_canonical(definition),

@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 
 from engine.feed.plain import plain
 from engine.live.redact import KNOWN
-from engine.live.rest import REACH_HINT, Refused
+from engine.live.refusal import REACH_HINT
+from engine.live.rest import Refused
 from engine.model.errors import DecimalError, EngineError, UsageError, VenueError
 from engine.model.kinds import InstrumentData
 from engine.model.units import MAX_DECIMALS, decimals_of

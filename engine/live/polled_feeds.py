@@ -75,9 +75,13 @@ def every_of(text: str, option: str) -> float:
     """Seconds of "5s"; UsageError for what is no duration, or none that one can poll at."""
     from engine.config import parse_duration
 
-    seconds = parse_duration(text, option) // MILLISECOND_NS * MILLISECOND_NS / SECOND_NS
+    return check_every(parse_duration(text, option) // MILLISECOND_NS * MILLISECOND_NS / SECOND_NS, option)
+
+
+def check_every(seconds: float, option: str) -> float:
+    """The same seconds; UsageError where one cannot poll at that interval."""
     if not EVERY_MIN_S <= seconds <= EVERY_MAX_S:
-        raise UsageError(f"{option} {text}: 100ms to 24h", hint=f"{option}=60s")
+        raise UsageError(f"{option} {seconds:g}s: 100ms to 24h", hint=f"{option} 5s")
     return seconds
 
 

@@ -129,6 +129,16 @@ class Poller:
         self._stopped = False
 
     @property
+    def name(self) -> str:
+        """The feed's, as users write it."""
+        return self.config.name
+
+    @property
+    def judged(self) -> bool:
+        """Never: what is polled are headlines, and prices that somebody else has averaged."""
+        return False
+
+    @property
     def sources(self) -> tuple[SourceData, ...]:
         """What is to be numbered for `begin`: one source."""
         return (self.source,)
@@ -142,6 +152,10 @@ class Poller:
     def frames(self) -> int:
         """Answers with a body so far."""
         return self.answers
+
+    def synchronised(self, symbol: str) -> bool:  # noqa: ARG002  as of every part of an intake
+        """Never: there is no book."""
+        return False
 
     def remember(self, headlines: Iterable[tuple[int, bytes]]) -> None:
         """Know what was written before: publication times and data of NEWS rows, oldest first."""
@@ -178,12 +192,11 @@ class Poller:
         self.define()
 
     def define(self) -> None:
-        """Append the INSTRUMENT rows alone."""
+        """Append the INSTRUMENT rows alone: the engine's own; those of our source the parser makes."""
         for number, definition in self.instruments.values():
             self._rows.append(
                 self._sequencer.stamp(),
                 Kind.INSTRUMENT,
-                source=self._parser.source,
                 instrument=number,
                 flags=_LAST,
                 data=encode_canonical(definition),

@@ -32,8 +32,10 @@ import msgspec
 
 from engine import __version__
 from engine.live.carry import BookCarry
+from engine.live.ccxt_feed import CcxtConfig
 from engine.live.clock import Sequencer
 from engine.live.intake import Intake
+from engine.live.lags import Lags
 from engine.live.poller import PollConfig
 from engine.live.previous import Segment, last_segment
 from engine.live.tally import Tally
@@ -57,8 +59,8 @@ class RecorderConfig(msgspec.Struct, frozen=True):
     """What to record, where to, and how carefully."""
 
     folder: Path
-    tap: TapConfig | None = None  # a venue's streams
-    feeds: tuple[PollConfig, ...] = ()  # beside them, or alone
+    taps: tuple[TapConfig, ...] = ()  # venues' streams
+    feeds: tuple[PollConfig | CcxtConfig, ...] = ()  # beside them, or alone
     rotate: str = "daily"
     flush_ms: float = 20.0  # 0: after every turn of the event loop
     fsync: bool = False
@@ -81,6 +83,9 @@ class Summary(msgspec.Struct, frozen=True):
     gaps: int
     disconnects: int
     last_prices: dict[str, str]
+    lag_p50_ns: int  # from a row's receipt until it is with the operating system, for each flush its oldest
+    lag_p99_ns: int
+    most_waiting_bytes: int  # received and unread, the most that was seen at a second's turn
 
 
 class Recorder:
@@ -97,12 +102,13 @@ class Recorder:
         self.config = config
         self.rotation = Rotation.parse(config.rotate)
         self.tally = Tally()
+        self.lags = Lags()
         self.files: list[Path] = []
         self._disk = disk or _disk
         self._rows = RowBuffer()
         self._sequencer = sequencer or Sequencer()
-        self.intake = Intake(config.tap, config.feeds, self._sequencer, self._rows, self._on_rows)
-        self._before = last_segment(config.folder, self.intake.name)
+        self.intake = Intake(config.taps, config.feeds, self._sequencer, self._rows, self._on_rows)
+        self._before = last_segment(config.folder, self.intake.names)
         if self._before is not None:
             self.intake.remember(self._before.end.path)
             if sequencer is None:
@@ -172,6 +178,9 @@ class Recorder:
             gaps=self.tally.events["gap"],
             disconnects=self.tally.disconnects,
             last_prices=self.tally.last_prices,
+            lag_p50_ns=self.lags.quantile(0.50),
+            lag_p99_ns=self.lags.quantile(0.99),
+            most_waiting_bytes=self.intake.most_waiting_bytes,
         )
 
     async def sealed(self) -> bool:
@@ -244,8 +253,10 @@ class Recorder:
             self._flush_timer.cancel()
             self._flush_timer = None
         assert self._writer is not None
+        self.intake.judge()
         batch = self._writer.flush()
         if batch is not None:
+            self.lags.take(self._sequencer.now() - int(batch.ts[0]))
             self.tally.take(batch)
             self._carry.take(batch)
 
@@ -263,7 +274,7 @@ class Recorder:
     def _open(self, before: End | None) -> None:
         """Begin a segment, after `before` if there is one."""
         ts = self._sequencer.now()
-        header = LogHeader(engine=__version__, created=format_time(ts), venues=(self.intake.name,))
+        header = LogHeader(engine=__version__, created=format_time(ts), venues=self.intake.names)
         if before is not None:
             header = following(header, before)
         path = next_path(self.config.folder, ts, self.rotation)

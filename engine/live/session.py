@@ -29,6 +29,7 @@ import numpy as np
 from engine import __version__
 from engine.answers.requests import Request
 from engine.config import RunConfig
+from engine.live.ccxt_feed import CcxtConfig
 from engine.live.clock import OffsetLevel, Sequencer
 from engine.live.intake import Intake
 from engine.live.poller import PollConfig
@@ -56,13 +57,13 @@ LAGS_KEPT = 4096
 
 
 class SessionConfig(msgspec.Struct, frozen=True):
-    """Where rows come from (a venue and feeds, or a log to follow) and where the session's files go."""
+    """Where rows come from (venues and feeds, or a log to follow) and where the session's files go."""
 
     folder: Path
     run: RunConfig
-    tap: TapConfig | None = None
+    taps: tuple[TapConfig, ...] = ()
     tail: Path | None = None
-    feeds: tuple[PollConfig, ...] = ()
+    feeds: tuple[PollConfig | CcxtConfig, ...] = ()
     duration_s: float = 0.0
     fsync: bool = False
 
@@ -108,6 +109,7 @@ class Session:
         self._on_decided = on_decided
         self._answerer = None if answerer is None else answerer(self._answered)
         self._asked: dict[int, int] = {}  # by ticket: when, ns
+        self._intake: Intake | None = None  # None: a log is followed, and its rows were judged there
         self._rows = RowBuffer()
         self._writer: LogWriter | None = None
         self._numbering = Numbering(str(self.log_path), self.runner.define)
@@ -188,7 +190,8 @@ class Session:
     # --- rows from a venue, and from feeds ---
 
     async def _run_intake(self) -> None:
-        intake = Intake(self.config.tap, self.config.feeds, self.sequencer, self._rows, self._turn)
+        intake = Intake(self.config.taps, self.config.feeds, self.sequencer, self._rows, self._turn)
+        self._intake = intake
         starting = asyncio.ensure_future(intake.start())
         stopping = asyncio.ensure_future(self._stopping.wait())
         await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -203,7 +206,7 @@ class Session:
         try:
             starting.result()  # after an error nothing is open
             try:
-                self._open(LogHeader(venues=(intake.name,)))
+                self._open(LogHeader(venues=intake.names))
                 self._turn()
                 running = asyncio.ensure_future(intake.run())
                 await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -290,6 +293,8 @@ class Session:
         if writer is None or self._failure is not None:
             return
         try:
+            if self._intake is not None:
+                self._intake.judge()
             batch = writer.flush()
             if batch is None:
                 return

@@ -165,8 +165,8 @@ def test_what_is_handed_over_becomes_rows() -> None:
     """The header with its numbers, the machine's rows, then messages with what was handed over as wire."""
     rows, feed = play(Exchange(watch_trades=[[trade(1)], [trade(2), trade(3)]]), channels=("trade",))
     assert story(rows) == [*BEGIN, "TRADE", "TRADE", "TRADE", "disconnected"]
-    assert (rows[0].source, rows[0].data["detail"]) == (2, {"lossy": "ccxt"})
-    assert (rows[1].instrument, rows[1].data["key"]) == (5, f"{BTC}.ccxt:fake")
+    assert (rows[0].source, rows[0].data["detail"]) == (2, {"lossy": "ccxt", "quality": "warn"})
+    assert (rows[1].instrument, rows[1].source, rows[1].data["key"]) == (5, 0, f"{BTC}.ccxt:fake")
     assert rows[4].data["detail"] == f"trade of {BTC}"
     assert rows[-1].data["detail"] == "stopped"
     marked = [row for row in rows if row.kind is Kind.TRADE]
@@ -267,7 +267,9 @@ def test_silence_is_a_row_and_then_an_end() -> None:
             return watch
 
     rows, _ = play(Quiet(watch_trades=[[trade(1)]]), channels=("trade",), silence_s=0.01)
-    assert story(rows)[5:] == ["TRADE", "silence", "disconnected", "connecting", "disconnected"]
+    assert story(rows)[5:] == [
+        "TRADE", "silence", "disconnected", "connecting", "disconnected", "stopped"
+    ]  # fmt: skip
     details = [row.data["detail"] for row in rows if row.event == "disconnected"]
     assert details == ["nothing for 0.05 s", "nothing for 0.01 s"]
 

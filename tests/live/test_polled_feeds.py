@@ -57,7 +57,7 @@ def test_each_feed_has_its_pace_and_its_address(monkeypatch: pytest.MonkeyPatch)
             "https://data.alpaca.markets/v1beta1/news?symbols=AAPL,BTC%2FUSD&include_content=true", 15.0
         ),
     }  # fmt: skip
-    configs = parse_feeds(list(paces))
+    configs = parse_feeds(list(paces)).polled
     assert [(config.address.url, config.every_s) for config in configs] == list(paces.values())
     assert not any(value in repr(configs) for value in KEYS.values())
 
@@ -193,7 +193,8 @@ def test_prices_through_all_kinds_of_trouble() -> None:
         *TROUBLE, *again, "MALFORMED", *TROUBLE, *again, "MARK", "disconnected",
     ]  # fmt: skip
     assert [row.price for row in rows if row.kind is Kind.MARK] == [6_718_733, 67_190_125, 67_191_000]
-    assert {row.source for row in rows} == {5}
+    assert {row.source for row in rows} == {0, 5}
+    assert [row.source for row in rows if row.kind is Kind.INSTRUMENT] == [0, 5]  # ours, the parser's
     assert {row.instrument for row in rows if row.kind in {Kind.MARK, Kind.INSTRUMENT}} == {9}
     assert {row.data["channel"] for row in rows if row.event} == {"mark"}
     assert session.waits[2:4] == [60, 90]
