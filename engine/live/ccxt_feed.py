@@ -37,6 +37,7 @@ from engine.live.ccxt_library import (
 )
 from engine.live.clock import Sequencer
 from engine.live.machine import STOPPED, BackOff, Event, Machine, State
+from engine.live.redact import KNOWN
 from engine.model.errors import EngineError, UsageError
 from engine.model.kinds import Flag, InstrumentData, Kind, SourceData, StatusData, encode_canonical
 from engine.model.rows import RowBuffer
@@ -270,7 +271,7 @@ class CcxtFeed:
         elif self.machine.state is State.QUIET:
             self._tell(Event.FRAME)
         self.frames += 1
-        self._parser.feed(frame, self._sequencer.stamp(), self._rows)
+        self._parser.feed(KNOWN.body(frame), self._sequencer.stamp(), self._rows)
         self._arm()
 
     def _frame(self, channel: str, symbol: str, found: Any) -> bytes | None:
