@@ -37,6 +37,7 @@ class _Request(msgspec.Struct, frozen=True):
     action: str
     channel: str
     symbols: tuple[str, ...]
+    first: bool = True  # not one that only brings a book again; who wants that one, watches over it
 
 
 class AlpacaDialogue:
@@ -58,7 +59,7 @@ class AlpacaDialogue:
         self._asked: deque[_Request] = deque()  # sent and not answered, oldest first
         self._lists: dict[str, set[str]] = {}  # of the answer that is being heard
         self._missing: dict[str, list[str]] = {}  # not granted, and not refused in words either
-        self._refused: dict[str, list[str]] = {}
+        self._refused: list[str] = []
 
     def opened(self) -> list[Message]:
         """Nothing: the venue greets first."""
@@ -80,8 +81,9 @@ class AlpacaDialogue:
             return self._answered(granted)
         if notice.event == "rejected" and self._asked:
             request = self._asked.popleft()
-            if request.action == "subscribe":
-                self._refused.setdefault(request.channel, []).extend(request.symbols)
+            if request.first:
+                what = _in_words({request.channel: request.symbols})
+                self._refused.append(f"{what}: {notice.detail}" + (f", {notice.hint}" if notice.hint else ""))
             return self._next()
         return []
 
@@ -90,25 +92,23 @@ class AlpacaDialogue:
         books = tuple(symbol for symbol in dict.fromkeys(symbols) if symbol in self._wanted.get("book", ()))
         if not books or self.phase is not Phase.STREAMING:
             return []
-        return [self._ask(_Request(action, "book", books)) for action in ("unsubscribe", "subscribe")]
+        actions = ("unsubscribe", "subscribe")
+        return [self._ask(_Request(action, "book", books, first=False)) for action in actions]
 
     def ping(self) -> list[Message]:
         """Nothing: the WebSocket's own ping is answered."""
         return []
 
     def unanswered(self) -> str:
-        """What was asked for and has neither been confirmed nor refused, in words."""
+        """What was asked for and is not there: not answered yet, not granted, or refused; in words."""
         if self.phase is Phase.AUTHENTICATING:
             return "authentication"
         open_ = {channel: list(symbols) for channel, symbols in self._missing.items()}
         for request in (*self._asked, *self._waiting):
-            if request.action == "subscribe":
+            if request.first:
                 open_.setdefault(request.channel, []).extend(request.symbols)
-        return _in_words(open_)
-
-    def refused(self) -> str:
-        """What the venue refused, in words; it does not say so itself."""
-        return _in_words(self._refused)
+        words = [f"not granted: {_in_words(open_)}"] if open_ else []
+        return "; ".join([*words, *(f"refused: {refusal}" for refusal in self._refused)])
 
     def _answered(self, granted: Mapping[str, set[str]]) -> list[Message]:
         if not self._asked:
@@ -145,4 +145,4 @@ class AlpacaDialogue:
 
 
 def _in_words(symbols: Mapping[str, Sequence[str]]) -> str:
-    return "; ".join(f"{channel} {', '.join(names)}" for channel, names in symbols.items())
+    return ", ".join(f"{channel} {' '.join(names)}" for channel, names in symbols.items())
