@@ -25,6 +25,7 @@ from typing import Any
 
 import msgspec
 from msgspec import UNSET
+from msgspec.msgpack import Ext
 
 from engine.feed.alpaca_errors import notice_of
 from engine.feed.alpaca_messages import (
@@ -50,7 +51,7 @@ from engine.feed.alpaca_messages import (
 )
 from engine.feed.alpaca_news import NewsRows
 from engine.feed.alpaca_rows import Memory, SymbolRows
-from engine.feed.alpaca_values import Amounts, NotATime, packed_time
+from engine.feed.alpaca_values import Amounts, NotATime, decimal_words, packed_time
 from engine.feed.decimals import TooFine
 from engine.feed.parser import (
     DECODE_FAILURES,
@@ -86,6 +87,8 @@ _MARKET: dict[type, tuple[Callable[..., Any], Callable[..., None]]] = {
 _BARS = (MinuteBar, UpdatedBar, DailyBar)
 _IN_WORDS = (PriceBand, Imbalance)  # their numbers become texts, which no definition limits
 _PRICES = {"open", "high", "low", "close", "price", "old_price", "bid", "ask"}
+_TIMES = {"time", "created_at", "updated_at"}
+_WORDS = {"up", "down", "price"}
 _SIZES = {"volume", "size", "old_size", "bid_size", "ask_size"}
 
 
@@ -355,8 +358,10 @@ def _culprit(message: Any, problem: DecimalError | NotATime | Malformed) -> tupl
     for name, wire_name in zip(message.__struct_fields__, message.__struct_encode_fields__, strict=True):
         value = getattr(message, name)
         try:
-            if isinstance(problem, NotATime) and name in {"time", "created_at", "updated_at"} and value:
+            if name in _TIMES and value is not None:
                 packed_time(value)
-        except NotATime:
-            return wire_name, value if isinstance(value, str) else ""
+            elif name in _WORDS and isinstance(message, _IN_WORDS):
+                decimal_words(value)
+        except (DecimalError, NotATime):
+            return wire_name, "" if isinstance(value, Ext) else str(value)
     return "", ""

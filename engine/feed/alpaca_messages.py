@@ -17,7 +17,7 @@ Source: docs.alpaca.markets, pages on real-time stocks, crypto and news (2026-01
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar, Union
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType, field
@@ -242,12 +242,10 @@ class _Wire:
     """One encoding: decoders of whole frames, and of their parts one by one."""
 
     def __init__(self, decoder: Callable[[Any], Any], number: Any, stamp: Any) -> None:
-        kinds: dict[str, Any] = {kind.__struct_config__.tag: kind[number, stamp] for kind in MARKET}
-        kinds |= {kind.__struct_config__.tag: kind for kind in CONTROL}
-        union = kinds["t"]
-        for kind in kinds.values():
-            union |= kind
-        self.frame: Callable[[bytes], list[Any]] = decoder(list[union]).decode
+        kinds: dict[str, Any] = {str(kind.__struct_config__.tag): kind[number, stamp] for kind in MARKET}
+        kinds |= {str(kind.__struct_config__.tag): kind for kind in CONTROL}
+        any_of_them: Any = Union[tuple(kinds.values())]  # noqa: UP007  of a tuple only made here
+        self.frame: Callable[[bytes], list[Any]] = decoder(list[any_of_them]).decode
         self.parts: Callable[[bytes], list[Raw]] = decoder(list[Raw]).decode
         self.outline: Callable[[bytes], _Outline] = decoder(_Outline).decode
         self.one: dict[str, Callable[[bytes], Any]] = {
@@ -259,17 +257,14 @@ _json = _Wire(
     lambda kind: msgspec.json.Decoder(kind, dec_hook=number_of_json, float_hook=NumberText), NumberText, str
 )
 _packed = _Wire(msgspec.msgpack.Decoder, float | int, Ext | str)
-_PACKED_FROM = 0x80  # first bytes of JSON are below
 _decode_json, _decode_packed = _json.frame, _packed.frame
 
 
-def is_packed(frame: bytes) -> bool:
-    """Whether a frame is MessagePack, by its first byte."""
-    return frame[:1] >= b"\x80"
-
-
 def decode(frame: bytes) -> list[Any]:
-    """The messages of a frame of which all types are known; raises one of DECODE_FAILURES otherwise."""
+    """The messages of a frame of which all types are known; raises one of DECODE_FAILURES otherwise.
+
+    MessagePack begins with a byte of 0x80 or more, which no JSON does.
+    """
     return _decode_packed(frame) if frame[:1] >= b"\x80" else _decode_json(frame)
 
 
@@ -277,7 +272,7 @@ def decode_carefully(frame: bytes) -> list[Any]:
     """The messages of a frame, `Unknown` among them; raises Malformed, naming field and value."""
     if not frame:
         raise Malformed("the frame is empty", byte=0)
-    packed = is_packed(frame)
+    packed = frame[:1] >= b"\x80"
     wire = _packed if packed else _json
     try:
         parts = [bytes(part) for part in wire.parts(frame)]

@@ -27,7 +27,7 @@ from typing import Any
 
 from engine.feed.alpaca_messages import Book, Cancel, Correction, Imbalance, PriceBand, Quote, Trade
 from engine.feed.alpaca_messages import TradingStatus as TradingStatusMessage
-from engine.feed.alpaca_values import Amounts, plain_text, trimmed
+from engine.feed.alpaca_values import Amounts, decimal_words
 from engine.feed.parser import DUPLICATE, OUT_OF_ORDER, SnapshotWanted
 from engine.model.kinds import (
     ASK,
@@ -46,7 +46,7 @@ from engine.model.kinds import (
     encode_canonical,
 )
 from engine.model.rows import RowBuffer
-from engine.model.units import NULL_TIME, SECOND_NS, decimals_of, trim_decimal
+from engine.model.units import NULL_TIME, SECOND_NS, trim_decimal
 
 # Plain ints: an IntEnum member costs a look-up and a conversion in each row.
 TRADE, QUOTE, BOOK, BAR = int(Kind.TRADE), int(Kind.QUOTE), int(Kind.BOOK), int(Kind.BAR)
@@ -229,13 +229,13 @@ class SymbolRows:
 
     def read_band(self, message: PriceBand[Any, Any], stamp: int) -> StatusFact:
         """Limits between which the symbol may trade."""
-        down, up = _decimal(message.down), _decimal(message.up)
+        down, up = decimal_words(message.down), decimal_words(message.up)
         tail = f" (indicator {message.indicator})" if message.indicator else ""
         return stamp, StatusData("session", "luld", f"limits {down} to {up}{tail}")
 
     def read_imbalance(self, message: Imbalance[Any, Any], stamp: int) -> StatusFact:
         """The price of an imbalance."""
-        return stamp, StatusData("session", "imbalance", f"imbalance at {_decimal(message.price)}")
+        return stamp, StatusData("session", "imbalance", f"imbalance at {decimal_words(message.price)}")
 
     # --- writing: what has been read always can be -------------------------------------------------------
 
@@ -384,10 +384,3 @@ class SymbolRows:
         if not self.book_asked:
             self.book_asked = True
             self.wants.append(SnapshotWanted(self.symbol, reason))
-
-
-def _decimal(value: Any) -> str:
-    """A number that goes into words, without zeros at its end. Raises DecimalError."""
-    text = plain_text(value)
-    decimals_of(text)
-    return trimmed(text)

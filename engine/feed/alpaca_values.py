@@ -26,7 +26,14 @@ from msgspec.msgpack import Ext
 
 from engine.feed.decimals import REMEMBERED, Mantissas
 from engine.model.errors import DecimalError, InputError
-from engine.model.units import MAX_DECIMALS, MAX_INT64, NULL_TIME, POWERS_OF_TEN, SECOND_NS
+from engine.model.units import (
+    MAX_DECIMALS,
+    MAX_INT64,
+    NULL_TIME,
+    POWERS_OF_TEN,
+    SECOND_NS,
+    decimals_of,
+)
 
 COMPUTED_DECIMALS = 9
 TIMESTAMP = -1  # MessagePack's extension type
@@ -51,13 +58,16 @@ Number = NumberText | float | int
 Stamp = Ext | str
 
 
+_JSON_NAMES: dict[type, str] = {type(None): "null", list: "array", dict: "object"}
+
+
 def number_of_json(_wanted: type, value: object) -> NumberText:
     """The decoder's hook for NumberText: integers come as such, other numbers as NumberText already."""
     if type(value) is NumberText:
         return value
     if type(value) is int:
         return NumberText(value)
-    raise ValueError(f"Expected a number, got `{type(value).__name__}`")
+    raise ValueError(f"Expected a number, got `{_JSON_NAMES.get(type(value), type(value).__name__)}`")
 
 
 def plain_text(value: Number) -> str:
@@ -77,8 +87,12 @@ def plain_text(value: Number) -> str:
     return text
 
 
-def trimmed(text: str) -> str:
-    """A plain decimal text without zeros at its end."""
+def decimal_words(value: Number) -> str:
+    """A price as it is put into words: no exponent, no zeros at its end. Raises DecimalError."""
+    text = plain_text(value)
+    decimals_of(text)
+    if text[:1] == "-":
+        raise DecimalError(f'"{text}" is negative')
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
@@ -144,8 +158,8 @@ def _without_noise(text: str) -> str:
 def packed_time(stamp: Stamp) -> int:
     """Nanoseconds of a MessagePack Timestamp, or of a text in its place; raises NotATime."""
     if type(stamp) is not Ext:
-        return text_time(stamp)  # type: ignore[arg-type]  # there are two kinds only
-    data = stamp.data
+        return text_time(stamp)
+    data: bytes = stamp.data  # type: ignore[assignment]  # of a decoded one
     size = len(data)
     if size == 8:
         value = int.from_bytes(data, "big")
