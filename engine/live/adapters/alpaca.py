@@ -87,7 +87,7 @@ class Alpaca:
     life_s = 0.0
 
     def __init__(self, name: str, url: str = "", keys: Keys | None = None, *, packed: bool = True) -> None:
-        """Raises UsageError for a `url` that is no address. Without `keys`, `lines` says what is missing."""
+        """Raises UsageError for a `url` that is no address; without `keys` the first use raises it."""
         self.name = name
         self._stream = _STREAMS[name]
         self.channels = self._stream.channels
@@ -125,7 +125,8 @@ class Alpaca:
         symbols: Sequence[str],
         channels: Sequence[str],
     ) -> Definitions:
-        """What is known of the symbols beforehand; news have no instruments."""
+        """What is known of the symbols beforehand; news have none. Raises UsageError without keys."""
+        self._given_keys()
         if self.name == "alpaca-news":
             return Definitions({})
         return Definitions({symbol: self._definition(symbol, tuple(channels)) for symbol in symbols})
