@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,13 +11,17 @@ from msgspec.msgpack import Ext
 
 from engine.feed.alpaca import AlpacaParser
 from engine.feed.alpaca_values import text_time
-from engine.model.kinds import InstrumentData
+from engine.log.check import check
+from engine.log.schema import LogHeader
+from engine.log.writer import LogWriter
+from engine.model.kinds import EndData, Flag, InstrumentData, Kind, SourceData, encode_canonical
 from engine.model.rows import RowBuffer
-from engine.model.units import NULL_TIME, SECOND_NS
+from engine.model.units import MILLISECOND_NS, NULL_TIME, SECOND_NS
 from tests.helpers.frames import Row, rows_of
 
 TS = 1_723_161_255_000_000_000  # receive time of the first frame of a test
 SOURCE = 1
+STEP_NS = 100 * MILLISECOND_NS  # between the frames of a log
 AT = "2024-07-24T07:56:53.639713735Z"
 AT_NS = 1_721_807_813_639_713_735
 TIMES = {"t", "created_at", "updated_at"}
@@ -150,3 +155,23 @@ def later(ns: int) -> str:
     seconds = total // SECOND_NS - AT_NS // SECOND_NS
     assert 0 <= 53 + seconds < 60, "the minute would have to change too"
     return f"2024-07-24T07:56:{53 + seconds:02d}.{total % SECOND_NS:09d}Z"
+
+
+def recorded(path: Path, known: Sequence[InstrumentData], frames: Sequence[Sequence[Message]]) -> Path:
+    """A log of these frames, as a recorder would have written it."""
+    target = AlpacaParser({d.symbol: (number, d) for number, d in enumerate(known, start=1)}, SOURCE)
+    writer = LogWriter(path, LogHeader())
+    rows = writer.rows
+    source = SourceData(name="alpaca", venue="alpaca")
+    rows.append(TS - 100, Kind.SOURCE, source=SOURCE, flags=Flag.LAST, data=encode_canonical(source))
+    for number, definition in enumerate(known, start=1):
+        data = encode_canonical(definition)
+        rows.append(TS - 100 + number, Kind.INSTRUMENT, instrument=number, flags=Flag.LAST, data=data)
+    for index, messages in enumerate(frames):
+        target.feed(packed_frame(*messages), TS + index * STEP_NS, rows)
+    end = TS + len(frames) * STEP_NS
+    rows.append(end, Kind.END, flags=Flag.LAST, data=encode_canonical(EndData("test")))
+    writer.flush()
+    writer.abandon()
+    assert not check(path).broken_rules
+    return path

@@ -10,15 +10,10 @@ import msgspec
 import pytest
 
 from engine.config import Latency, RunConfig
-from engine.feed.alpaca import AlpacaParser
-from engine.log.check import check
-from engine.log.schema import LogHeader
-from engine.log.writer import LogWriter
-from engine.model.kinds import EndData, Flag, Kind, SourceData, encode_canonical
 from engine.model.units import MILLISECOND_NS
 from engine.strategy.api import Strategy
 from tests.helpers import alpaca
-from tests.helpers.alpaca import TS, Message, article, bar, book, later, packed_frame, quote, trade
+from tests.helpers.alpaca import Message, article, bar, book, later, quote, recorded, trade
 from tests.loop.logs import Ran, backtest
 
 STOCK_CHANNELS, COIN_CHANNELS = ("trade", "quote", "bar", "updated"), ("trade", "book")
@@ -26,7 +21,6 @@ STOCKS = [msgspec.structs.replace(each, channels=STOCK_CHANNELS) for each in (al
 COINS = [msgspec.structs.replace(each, channels=COIN_CHANNELS) for each in (alpaca.BTC, alpaca.ETH)]
 KNOWN = (*STOCKS, *COINS)
 CONFIG = RunConfig(latency=Latency(MILLISECOND_NS, MILLISECOND_NS, MILLISECOND_NS))
-STEP_NS = 100 * MILLISECOND_NS
 
 
 class Listener(Strategy):
@@ -63,32 +57,10 @@ class Listener(Strategy):
         self._seen.append(("status", symbol, status.channel, status.detail))
 
 
-def recorded(path: Path, frames: Sequence[Sequence[Message]]) -> Path:
-    """A log of these frames, as a recorder would have written it."""
-    parser = AlpacaParser({d.symbol: (number, d) for number, d in enumerate(KNOWN, start=1)}, 1)
-    writer = LogWriter(path, LogHeader())
-    rows = writer.rows
-    source = SourceData(name="alpaca", venue="alpaca")
-    rows.append(TS - 100, Kind.SOURCE, source=1, flags=Flag.LAST, data=encode_canonical(source))
-    for number, definition in enumerate(KNOWN, start=1):
-        data = encode_canonical(definition)
-        rows.append(
-            TS - 100 + number, Kind.INSTRUMENT, source=1, instrument=number, flags=Flag.LAST, data=data
-        )
-    for index, messages in enumerate(frames):
-        parser.feed(packed_frame(*messages), TS + index * STEP_NS, rows)
-    end = TS + len(frames) * STEP_NS
-    rows.append(end, Kind.END, flags=Flag.LAST, data=encode_canonical(EndData("test")))
-    writer.flush()
-    writer.abandon()
-    assert not check(path).broken_rules
-    return path
-
-
 def told(path: Path, frames: Sequence[Sequence[Message]]) -> list[tuple[Any, ...]]:
     """What a strategy is told of these frames."""
     listener = Listener()
-    ran: Ran = backtest([recorded(path, frames)], listener, CONFIG)
+    ran: Ran = backtest([recorded(path, KNOWN, frames)], listener, CONFIG)
     assert ran.hash
     seen: list[tuple[Any, ...]] = listener._seen
     return seen
