@@ -28,7 +28,8 @@ from engine.feed.parser import DECODE_FAILURES, Malformed, malformed_of
 
 N = TypeVar("N")
 T = TypeVar("T")
-Whole = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Id = Annotated[int, msgspec.Meta(ge=0)]  # 64 bits, which a constraint cannot say; see alpaca_rows
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Names = list[str] | None
 
 
@@ -39,10 +40,10 @@ class Trade(msgspec.Struct, Generic[N, T], tag_field="T", tag="t", gc=False):
     price: N = field(name="p")
     size: N = field(name="s")
     time: T = field(name="t")
-    id: Whole = field(name="i", default=0)
+    id: Id = field(name="i", default=0)
     exchange: str = field(name="x", default="")
     taker: str = field(name="tks", default="")
-    conditions: list[str] | str | None = field(name="c", default=None)
+    conditions: Any = field(name="c", default=None)  # a list of texts; of options one text
 
 
 class Quote(msgspec.Struct, Generic[N, T], tag_field="T", tag="q", gc=False):
@@ -66,7 +67,7 @@ class _Bar(msgspec.Struct, Generic[N, T], tag_field="T", gc=False):
     close: N = field(name="c")
     volume: N = field(name="v")
     time: T = field(name="t")  # when the bar began
-    trades: Whole = field(name="n", default=0)
+    trades: Count = field(name="n", default=0)
 
 
 class MinuteBar(_Bar[N, T], Generic[N, T], tag="b", gc=False):
@@ -85,13 +86,13 @@ class Correction(msgspec.Struct, Generic[N, T], tag_field="T", tag="c", gc=False
     """A trade was not what was said: as it was, and as it is."""
 
     symbol: str = field(name="S")
-    old_id: Whole = field(name="oi")
+    old_id: Id = field(name="oi")
     old_price: N = field(name="op")
     old_size: N = field(name="os")
     price: N = field(name="cp")
     size: N = field(name="cs")
     time: T = field(name="t")
-    id: Whole = field(name="ci", default=0)
+    id: Id = field(name="ci", default=0)
     exchange: str = field(name="x", default="")
 
 
@@ -99,7 +100,7 @@ class Cancel(msgspec.Struct, Generic[N, T], tag_field="T", tag="x", gc=False):
     """A trade was cancelled ("C") or entered by mistake ("E")."""
 
     symbol: str = field(name="S")
-    id: Whole = field(name="i")
+    id: Id = field(name="i")
     price: N = field(name="p")
     size: N = field(name="s")
     time: T = field(name="t")

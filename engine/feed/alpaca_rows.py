@@ -28,7 +28,7 @@ from typing import Any
 from engine.feed.alpaca_messages import Book, Cancel, Correction, Imbalance, PriceBand, Quote, Trade
 from engine.feed.alpaca_messages import TradingStatus as TradingStatusMessage
 from engine.feed.alpaca_values import Amounts, decimal_words
-from engine.feed.parser import DUPLICATE, OUT_OF_ORDER, SnapshotWanted
+from engine.feed.parser import DUPLICATE, OUT_OF_ORDER, Malformed, SnapshotWanted
 from engine.model.kinds import (
     ASK,
     BID,
@@ -56,6 +56,7 @@ SNAPSHOT, CLEAR, FINAL, REVISED = int(Flag.SNAPSHOT), int(Flag.CLEAR), int(Flag.
 MAYBE_BAD_BOOK = int(Flag.MAYBE_BAD_BOOK)
 
 LATE_NS = SECOND_NS  # behind the symbol's latest, whatever the exchange
+AHEAD_NS = 60 * SECOND_NS  # of our clock: a stamp beyond is a mistake, and nothing is late because of it
 TRADES_REMEMBERED = 65_536  # of all symbols of a connection
 _EXCHANGES = 64  # remembered a symbol; their names come from outside
 _SIDES = {"B": BUY, "S": SELL}
@@ -159,10 +160,12 @@ class SymbolRows:
         self.synchronised = False
         self.book_asked = False
 
-    # --- reading: may raise DecimalError, changes nothing ------------------------------------------------
+    # --- reading: may raise DecimalError or Malformed, changes nothing -----------------------------------
 
     def read_trade(self, message: Trade[Any, Any], stamp: int) -> TradeFact:
         """Price, size, time, and the message for the rest."""
+        if message.id >> 64:
+            raise _no_id("i", message.id)
         return self.prices[message.price], self.sizes[message.size], stamp, message
 
     def read_quote(self, message: Quote[Any, Any], stamp: int) -> QuoteFact:
@@ -200,6 +203,8 @@ class SymbolRows:
 
     def read_correction(self, message: Correction[Any, Any], stamp: int) -> RevisionFact:
         """The trade as it is now, under its first id; how it was, goes into `data`."""
+        if message.old_id >> 64:
+            raise _no_id("oi", message.old_id)
         data = self._was("corrected", message.old_price, message.old_size)
         if message.id != message.old_id:
             data = TradeData(data.note, data.was_price, data.was_size, message.id)
@@ -208,6 +213,8 @@ class SymbolRows:
 
     def read_cancel(self, message: Cancel[Any, Any], stamp: int) -> RevisionFact:
         """The trade with nothing left of it."""
+        if message.id >> 64:
+            raise _no_id("i", message.id)
         data = self._was("cancelled", message.price, message.size)
         return stamp, self.prices[message.price], 0, message.id, message.exchange, data
 
@@ -248,7 +255,9 @@ class SymbolRows:
             flags = DUPLICATE
         else:
             times = self.trade_times
-            if stamp >= times.get(exchange, NULL_TIME) and stamp >= self.trade_time - LATE_NS:
+            if stamp > ts + AHEAD_NS:
+                pass
+            elif stamp >= times.get(exchange, NULL_TIME) and stamp >= self.trade_time - LATE_NS:
                 if len(times) >= _EXCHANGES and exchange not in times:
                     times.clear()
                 times[exchange] = stamp
@@ -257,7 +266,7 @@ class SymbolRows:
             elif stamp != NULL_TIME:
                 flags = OUT_OF_ORDER
             conditions = message.conditions
-            if conditions and ("Z" in conditions or "U" in conditions):
+            if type(conditions) is list and ("Z" in conditions or "U" in conditions):
                 flags = OUT_OF_ORDER
         rows.append_fast(
             ts,
@@ -281,8 +290,9 @@ class SymbolRows:
         flags = 0
         last = self.quote_last
         if stamp > self.quote_time:
-            self.quote_time = stamp
-            self.quote_last = fact
+            if stamp <= ts + AHEAD_NS:
+                self.quote_time = stamp
+                self.quote_last = fact
         elif fact == last:
             flags = DUPLICATE
         elif stamp == self.quote_time:
@@ -300,7 +310,8 @@ class SymbolRows:
         flags = FINAL
         last = self.last_minute
         if last is None or fact[0] > last[0]:
-            self.last_minute = fact
+            if fact[0] <= ts + AHEAD_NS:
+                self.last_minute = fact
         elif fact == last:
             flags |= DUPLICATE
         elif fact[0] == last[0]:
@@ -384,3 +395,7 @@ class SymbolRows:
         if not self.book_asked:
             self.book_asked = True
             self.wants.append(SnapshotWanted(self.symbol, reason))
+
+
+def _no_id(field: str, number: int) -> Malformed:
+    return Malformed("is no number of 64 bits", field=field, value=str(number))

@@ -24,7 +24,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 from msgspec.msgpack import Ext
 
-from engine.feed.decimals import REMEMBERED, Mantissas
+from engine.feed.decimals import Mantissas
 from engine.model.errors import DecimalError, InputError
 from engine.model.units import (
     MAX_DECIMALS,
@@ -36,6 +36,7 @@ from engine.model.units import (
 )
 
 COMPUTED_DECIMALS = 9
+REMEMBERED = 1 << 13  # numbers, of one symbol's prices or sizes
 TIMESTAMP = -1  # MessagePack's extension type
 _LAST_SECOND = MAX_INT64 // SECOND_NS - 1  # 2262
 _ZERO_SECOND = -62_135_596_800  # 0001-01-01T00:00:00Z
@@ -139,6 +140,7 @@ class Amounts(dict[Number | None, int]):
         if self._computed:
             text = _without_noise(text)
         mantissa = self._texts[text]
+        self._texts.clear()  # once is enough to remember a number
         if len(self) >= REMEMBERED:
             self.clear()
         self[value] = mantissa

@@ -161,9 +161,24 @@ WRONG: list[tuple[str, Message, dict[str, Any]]] = [
     ),
     ("a number below zero", trade(-5), {"error": "Expected `int` >= 0", "field": "[1].i", "value": "-5"}),
     (
-        "a number beyond 63 bits",
-        trade(2**63),
-        {"error": "Expected `int` <= 9223372036854775807", "field": "[1].i", "value": str(2**63)},
+        "a number beyond 64 bits",
+        trade(2**64),
+        {"error": "is no number of 64 bits", "field": "[1].i", "value": str(2**64)},
+    ),
+    (
+        "of a correction",
+        {"T": "c", "S": "AAPL", "oi": 2**70, "op": 1, "os": 1, "cp": 1, "cs": 1, "t": AT},
+        {"error": "is no number of 64 bits", "field": "[1].oi", "value": str(2**70)},
+    ),
+    (
+        "of a cancel",
+        {"T": "x", "S": "AAPL", "i": 2**65, "p": 1, "s": 1, "t": AT},
+        {"error": "is no number of 64 bits", "field": "[1].i", "value": str(2**65)},
+    ),
+    (
+        "a count beyond 63 bits",
+        bar(n=2**63),
+        {"error": "Expected `int` <= 9223372036854775807", "field": "[1].n", "value": str(2**63)},
     ),
     (
         "no symbol",

@@ -389,6 +389,28 @@ def test_bars_are_final_revised_or_repeated(bars: list[tuple[str, float, int]], 
     assert [row.flags & ~LAST for row in rows] == [flag for flag in flags for _ in range(4)]
 
 
+def test_a_stamp_from_the_future_makes_nothing_late() -> None:
+    """One more than a minute ahead of our clock is a mistake: what follows is judged without it."""
+    target = parser()
+    ahead = "2024-08-09T00:00:00Z"  # TS is of the day before
+    messages = [trade(1, t=ahead), quote(t=ahead), bar(t=ahead), trade(2), quote(), bar()]
+    assert {row.flags & ~LAST for row in feed(target, *map(json_frame, messages))} == {NONE, FINAL}
+
+
+@pytest.mark.parametrize("conditions", [None, [], ["@"], "Z", "U", 5, {"Z": 1}, [5, None]], ids=repr)
+@encodings
+def test_conditions_may_be_anything(frame: Encoding, conditions: Any) -> None:
+    """Only a list of texts says something, and nothing else depends on them."""
+    assert [row.flags for row in feed(parser(), frame(trade(1, c=conditions)))] == [LAST]
+
+
+@encodings
+def test_a_number_may_have_64_bits(frame: Encoding) -> None:
+    """As the log's column."""
+    (row,) = feed(parser(), frame(trade(2**64 - 1)))
+    assert row.id == 2**64 - 1
+
+
 def test_a_correction_that_comes_twice_is_a_duplicate() -> None:
     """And so is a cancel; each is still a revision."""
     cancel = {"T": "x", "S": "AAPL", "i": 465, "x": "D", "p": 105.31, "s": 300, "a": "C", "t": later(0)}
