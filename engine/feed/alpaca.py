@@ -27,6 +27,7 @@ import msgspec
 from msgspec import UNSET
 from msgspec.msgpack import Ext
 
+from engine.feed.alpaca_articles import NewsRows
 from engine.feed.alpaca_errors import notice_of
 from engine.feed.alpaca_messages import (
     CHANNEL_OF_LIST,
@@ -49,7 +50,6 @@ from engine.feed.alpaca_messages import (
     decode,
     decode_carefully,
 )
-from engine.feed.alpaca_news import NewsRows
 from engine.feed.alpaca_rows import Memory, SymbolRows
 from engine.feed.alpaca_values import Amounts, NotATime, decimal_words, packed_time
 from engine.feed.decimals import TooFine

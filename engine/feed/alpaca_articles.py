@@ -1,9 +1,9 @@
 """Alpaca's news messages into NEWS rows: what is new, what was edited, what came twice.
 
-A row holds what `news_json` gives of other endpoints: id, headline, summary, source, address and symbols,
-as they are; `ts_venue` is when the article says that it was created, and the time of an edit stands in the
-wire, as the article's body does, which may be long and is HTML. News belong to no instrument: `symbols` are
-the venue's.
+A row holds what `news_json` gives of other endpoints: id, headline, summary, source, address and symbols, as
+they are. Its `ts_venue` is `updated_at`: this is when these words were there, and `created_at` may be long
+before. That, and the article's body, which may be long and is HTML, stand in the wire. News belong to no
+instrument: `symbols` are the venue's.
 
 The same id again is an edit (REVISED) when its `updated_at` is later or anything that a row holds is other,
 a DUPLICATE when both are as before, and OUT_OF_ORDER besides when an edit that is known already was later.
@@ -26,7 +26,7 @@ NEWS = int(Kind.NEWS)
 _REVISED = int(Flag.REVISED)
 _DIGEST_BYTES = 16
 
-NewsFact = tuple[str, int, int, bytes]
+NewsFact = tuple[str, int, bytes]
 
 
 class NewsRows:
@@ -38,7 +38,7 @@ class NewsRows:
         self._seen: dict[str, tuple[int, bytes]] = {}  # id to updated_at and a digest, latest heard of last
 
     def read(self, message: Article[Any, Any], created: int, updated: int) -> NewsFact:
-        """Key, time of creation and of the last edit, `data`. Raises Malformed for what is no headline."""
+        """Key, time, `data`. Raises Malformed for what is no headline."""
         headline = message.headline or ""
         if not headline.strip():
             raise Malformed("there is no headline", field="headline", value=headline)
@@ -51,21 +51,19 @@ class NewsRows:
             url=message.url or "",
             symbols=tuple(message.symbols or ()),
         )
-        stamp = updated if created == NULL_TIME else created
-        return key, stamp, max(created, updated), encode_canonical(news)
+        return key, created if updated == NULL_TIME else updated, encode_canonical(news)
 
     def write(self, fact: NewsFact, wire: bytes | None, ts: int, rows: RowBuffer) -> None:
         """NEWS; see the module for its flags."""
-        key, stamp, updated, data = fact
-        digest = blake2b(data, digest_size=_DIGEST_BYTES, key=str(stamp).encode()).digest()
-        now = (updated, digest)
+        key, stamp, data = fact
+        now = (stamp, blake2b(data, digest_size=_DIGEST_BYTES).digest())
         before = self._seen.pop(key, None)
         flags = 0
         if before == now:
             flags = DUPLICATE
         elif before is not None:
             flags = _REVISED
-            if updated < before[0]:
+            if stamp < before[0]:
                 flags |= OUT_OF_ORDER
                 now = before
         self._seen[key] = now

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from engine.feed.alpaca_articles import NewsRows
 from engine.feed.alpaca_messages import Article
-from engine.feed.alpaca_news import NewsRows
 from engine.model.kinds import Flag, Kind
 from engine.model.rows import RowBuffer
 from engine.model.units import NULL_TIME
@@ -14,7 +14,7 @@ from tests.helpers.frames import Row, rows_of
 
 LAST, NONE = Flag.LAST, Flag(0)
 REVISED, DUPLICATE, LATE = Flag.REVISED, Flag.DUPLICATE, Flag.OUT_OF_ORDER
-CREATED_NS = 1_726_563_764_000_000_000
+UPDATED_NS = 1_726_563_765_000_000_000
 encodings = pytest.mark.parametrize("frame", [e[1] for e in ENCODINGS], ids=[e[0] for e in ENCODINGS])
 
 
@@ -25,7 +25,7 @@ def test_a_headline_is_a_row(frame: Encoding) -> None:
         Row(
             Kind.NEWS,
             flags=LAST,
-            ts_venue=CREATED_NS,
+            ts_venue=UPDATED_NS,
             instrument=0,
             wire=True,
             data={
@@ -42,12 +42,12 @@ def test_a_headline_is_a_row(frame: Encoding) -> None:
 
 @encodings
 def test_what_is_missing_is_empty(frame: Encoding) -> None:
-    """Only a headline must be there; an article that was only updated has that time."""
+    """Only a headline must be there; an article that was never updated has the time of its making."""
     message = {"T": "n", "id": "x-7", "headline": "Short", "symbols": None, "summary": None}
     (row,) = feed(parser(), frame(message))
     assert (row.data, row.ts_venue) == ({"id": "x-7", "headline": "Short"}, None)
-    (row,) = feed(parser(), frame({**message, "updated_at": "2024-09-17T09:02:44Z"}))
-    assert row.ts_venue == CREATED_NS
+    (row,) = feed(parser(), frame({**message, "created_at": "2024-09-17T09:02:45Z"}))
+    assert row.ts_venue == UPDATED_NS
 
 
 def test_nothing_is_stripped_or_decoded() -> None:
