@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from engine.feed.bar_series import Bar, BarSeries
 from engine.feed.decimals import Mantissas
-from engine.feed.parser import DUPLICATE, Sequence
+from engine.feed.parser import DUPLICATE, OUT_OF_ORDER, Sequence
 from engine.model.kinds import (
     NO_SIDE,
     BarData,
@@ -145,8 +145,13 @@ class InstrumentRows:
     ) -> None:
         """Of each bar four rows: OPEN (`ts_venue`: its start), HIGH, LOW, CLOSE (volume, number of trades).
 
-        `stamp` is the message's own; what its bars end (see bar_series) stands before them.
+        `stamp` is the message's own; what its bars end (see bar_series) stands before them. Bars of a message
+        that is a repeat or late, by `flags`, are stated and end nothing.
         """
+        if flags & (DUPLICATE | OUT_OF_ORDER):
+            for bar in bars:
+                self._bar(bar, flags, stamp, frame, start, ts, rows)
+            return
         series: dict[int, list[Bar]] = {}
         for bar in bars:
             series.setdefault(bar.interval_ns, []).append(bar)

@@ -16,12 +16,13 @@ from typing import Any
 
 import msgspec
 
+from engine.feed.increments import trimmed
 from engine.feed.kraken_messages import Pair
 from engine.feed.kraken_numbers import Texts, plain
 from engine.feed.parser import DECODE_FAILURES, Malformed, malformed_of
 from engine.model.errors import DecimalError
 from engine.model.kinds import InstrumentData
-from engine.model.units import MAX_DECIMALS, decimals_of, parse_decimal, trim_decimal
+from engine.model.units import MAX_DECIMALS, decimals_of, trim_decimal
 
 VENUE = "kraken"
 ASSET_PAIRS = "AssetPairs"  # the endpoint, as in SOURCE rows
@@ -101,9 +102,9 @@ def _pair_of(entry: _AssetPair, symbol: str) -> Pair:
 def definition_of(pair: Pair, known: InstrumentData | None, field: str) -> InstrumentData:
     """A pair's definition. Raises Malformed, naming `field`, for a number that is none."""
     try:
-        tick = _clean(pair.price_increment) or _finest(pair.price_precision)
-        step = _clean(pair.qty_increment) or _finest(pair.qty_precision)
-        minimum, smallest = _clean(pair.qty_min) or "0", _clean(pair.cost_min) or "0"
+        tick = trimmed(plain(pair.price_increment)) or _finest(pair.price_precision)
+        step = trimmed(plain(pair.qty_increment)) or _finest(pair.qty_precision)
+        minimum, smallest = trimmed(plain(pair.qty_min)) or "0", trimmed(plain(pair.cost_min)) or "0"
         price_decimals = max(decimals_of(tick), _bounded(pair.price_precision))
         size_decimals = max(decimals_of(step), decimals_of(minimum), _bounded(pair.qty_precision))
     except DecimalError as error:
@@ -128,18 +129,6 @@ def definition_of(pair: Pair, known: InstrumentData | None, field: str) -> Instr
         status="TRADING" if pair.status == "online" else pair.status.upper(),
         version=known.version if known else 1,
     )
-
-
-def _clean(number: Any) -> str:
-    """The decimal without trailing zeros; "" for zero."""
-    text = plain(number)
-    decimals = decimals_of(text)
-    if decimals > MAX_DECIMALS:
-        raise DecimalError(f'"{text}" has more than {MAX_DECIMALS} decimals')
-    mantissa = parse_decimal(text, decimals)
-    if mantissa < 0:
-        raise DecimalError(f'"{text}" is negative')
-    return trim_decimal(mantissa, decimals) if mantissa else ""
 
 
 def _bounded(decimals: int) -> int:

@@ -163,11 +163,20 @@ class StreamParser(ABC, Generic[RowsT]):
         if rows.count > start:
             rows.end_message()
 
-    def control(self, unknown: str, wire: bytes, ts: int, rows: RowBuffer, source: int) -> None:
-        """A CONTROL row that is a message of its own; `unknown` names what nobody knows."""
+    def control(
+        self,
+        unknown: str,
+        wire: bytes | None,
+        ts: int,
+        rows: RowBuffer,
+        source: int,
+        *,
+        flags: int = 0,
+    ) -> None:
+        """A CONTROL row that ends a message; `unknown` names what nobody knows."""
         if unknown:
             self.unknown[unknown] += 1
-        rows.append(ts, CONTROL, source=source, flags=LAST, wire=wire)
+        rows.append(ts, CONTROL, source=source, flags=flags | LAST, wire=wire)
 
     def status(self, data: StatusData, wire: bytes, ts: int, rows: RowBuffer, *, instrument: int = 0) -> None:
         """A STATUS row that is a message of its own."""
