@@ -280,7 +280,7 @@ class Venue:
             now = self._best(side)
             gone = {} if form == "snapshot" else {p: 0 for p in before if p not in self.sides[side]}
             new = {p: s for p, s in now.items() if form == "snapshot" or before.get(p) != s}
-            changes[side] = written(gone | new)
+            changes[side] = list(written(gone | new))
             if form == "update":
                 self.random.shuffle(changes[side])
             self.view[side] = now

@@ -138,7 +138,7 @@ def test_a_lost_connection_keeps_the_numbers() -> None:
 
 def test_a_quote() -> None:
     """Best bid, then best ask; the venue's other figures stay in the wire."""
-    common = {"kind": Kind.QUOTE, "ts_venue": TIME_NS}
+    common: dict[str, Any] = {"kind": Kind.QUOTE, "ts_venue": TIME_NS}
     assert feed(parser(), TICKER) == [
         Row(side=BID, price=452_835, size=10_000_000, wire=True, **common),
         Row(side=ASK, price=452_852, size=100_000, flags=LAST, **common),
@@ -147,7 +147,7 @@ def test_a_quote() -> None:
 
 def test_a_bar() -> None:
     """OPEN carries its start, CLOSE the volume and the number of trades; it runs, and is not final."""
-    common = {"kind": Kind.BAR, "ts_venue": TIME_NS}
+    common: dict[str, Any] = {"kind": Kind.BAR, "ts_venue": TIME_NS}
     begin = TIME_NS - TIME_NS % 60_000_000_000
     data = {"interval_ns": 60_000_000_000, "close_time": begin + 60_000_000_000}
     assert feed(parser(), bars(bar(37))) == [
