@@ -75,6 +75,11 @@ class CoinbaseParser(StreamParser[ProductRows]):
         """Whether the symbol's book is in step with the venue's."""
         return self.symbols[symbol].synchronised
 
+    def carry_book(self, symbol: str, last: int) -> None:  # noqa: ARG002  the connection counts, not the book
+        """The symbol's book is in step: it was carried over from an earlier file."""
+        state = self.symbols[symbol]
+        state.synchronised = state.has_book = True
+
     def connection_lost(self, symbol: str = "") -> None:
         """Books are out of step; if all of them, the next connection counts from the beginning."""
         super().connection_lost(symbol)
@@ -123,7 +128,7 @@ class CoinbaseParser(StreamParser[ProductRows]):
             self.notices.append(Notice("heartbeat"))
             for symbol, state in self.symbols.items():
                 if state.overdue(ts):
-                    self.wants.append(SnapshotWanted(symbol, "failed"))
+                    self.wants.append(SnapshotWanted(symbol, "first"))
         elif isinstance(message, Subscriptions):
             self._subscribed(message, ts)
         return None
@@ -263,8 +268,8 @@ class CoinbaseParser(StreamParser[ProductRows]):
                 self.notices.append(Notice("subscribed", channel=channel, symbols=symbols))
                 for symbol in products if channel == "book" else ():
                     state = self.symbols.get(symbol)
-                    if state is not None and not state.synchronised and not state.asked_ns:
-                        state.asked_ns = ts
+                    if state is not None and not state.synchronised and not state.subscribed_ns:
+                        state.subscribed_ns = ts
 
     def _error(self, message: Error, frame: bytes, ts: int, rows: RowBuffer) -> None:
         hint = "the venue says so of a channel or product that it does not have as well"

@@ -42,8 +42,8 @@ class CoinbaseDialogue:
     def heard(self, notice: Notice) -> list[Message]:
         """Strike out what has been confirmed."""
         if notice.event == "subscribed":
-            self._asked.answered(notice.channel, notice.symbols)
-            if not self._asked:
+            self._asked.heard(notice)
+            if self._asked.answered:
                 self.phase = Phase.STREAMING
         return []
 

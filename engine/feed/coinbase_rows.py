@@ -15,17 +15,16 @@ from __future__ import annotations
 from engine.feed.coinbase_messages import BookEvent
 from engine.feed.instrument_rows import CLEAR, MAYBE_BAD_BOOK, SNAPSHOT, InstrumentRows, LevelFact
 from engine.feed.parser import DUPLICATE, OUT_OF_ORDER
-from engine.model.kinds import ASK, BID, InstrumentData, StatusData
+from engine.model.kinds import ASK, BID, InstrumentData
 from engine.model.rows import RowBuffer
 
-PATIENCE_NS = 10_000_000_000  # for a snapshot
-_SYNCHRONISED = StatusData(event="synchronised", channel="book")
+PATIENCE_NS = 10_000_000_000  # for the snapshot that a subscription begins with
 
 
 class ProductRows(InstrumentRows):
     """One product's definition, sequences and book, and the rows its messages become."""
 
-    __slots__ = ("asked_ns", "has_book", "synchronised")
+    __slots__ = ("asked", "has_book", "subscribed_ns", "synchronised")
 
     def __init__(self, number: int, definition: InstrumentData, source: int) -> None:
         super().__init__(number, definition, source)
@@ -35,7 +34,8 @@ class ProductRows(InstrumentRows):
         """The book is out of step, and was not heard of on this life of the connection."""
         self.synchronised = False
         self.has_book = False
-        self.asked_ns = 0  # since when a snapshot is awaited; 0: it is not
+        self.asked = False  # a snapshot is wanted, or a new connection, and has not come
+        self.subscribed_ns = 0  # since when the first one is awaited; 0: it is not
 
     def book_facts(self, event: BookEvent, stamps: list[int]) -> list[LevelFact]:
         """Convert a book event. Raises DecimalError, and changes nothing."""
@@ -70,14 +70,12 @@ class ProductRows(InstrumentRows):
         self.has_book = True
         if whole:
             self.level_rows(levels, number, whole, frame, start, ts, rows)
-            if not self.synchronised:
-                self.status(_SYNCHRONISED, frame, start, ts, rows)
-            self.synchronised, self.asked_ns = True, 0
+            self.synchronised, self.asked, self.subscribed_ns = True, False, 0
             return ""
         self.level_rows(levels, number, 0 if self.synchronised else MAYBE_BAD_BOOK, frame, start, ts, rows)
-        if self.synchronised or self.asked_ns:
+        if self.synchronised or self.asked:
             return ""
-        self.asked_ns = ts
+        self.asked = True
         return "first"
 
     def missed(self, missing: tuple[int, int], frame: bytes, start: int, ts: int, rows: RowBuffer) -> None:
@@ -85,11 +83,11 @@ class ProductRows(InstrumentRows):
         if self.has_book:
             self.gap("book", missing, "messages of the connection", frame, start, ts, rows)
             self.synchronised = False
-            self.asked_ns = ts
+            self.asked = True
 
     def overdue(self, ts: int) -> bool:
-        """Whether a snapshot is awaited for too long; asks again by saying so once."""
-        if not self.asked_ns or ts - self.asked_ns < PATIENCE_NS:
+        """Whether the first snapshot has not come in time; says so once, because it is asked for then."""
+        if self.asked or not self.subscribed_ns or ts - self.subscribed_ns < PATIENCE_NS:
             return False
-        self.asked_ns = ts
+        self.asked = True
         return True

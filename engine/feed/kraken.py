@@ -8,8 +8,8 @@
     status, heartbeat, pong, acknowledgements   CONTROL, and a notice
     a refusal    STATUS "rejected", and a notice: the socket stays open, and silent about what was refused
 
-The depth that a book is kept to is the acknowledged one. When no snapshot has come ten seconds after it was
-acknowledged or asked for, the venue's next heartbeat is the occasion to want it again.
+The depth that a book is kept to is the acknowledged one. When no snapshot has come ten seconds after the
+acknowledgement, the venue's next heartbeat is the occasion to want it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from engine.feed.kraken_messages import (
 from engine.feed.kraken_rows import PairRows
 from engine.feed.parser import Malformed, Notice, SnapshotWanted
 from engine.feed.stream_parser import NOT_CONVERTED, StreamParser, Text
-from engine.model.kinds import BUY, SELL, InstrumentData, StatusData
+from engine.model.kinds import ASK, BID, BUY, SELL, InstrumentData, StatusData
 from engine.model.rows import RowBuffer
 from engine.model.units import NULL_TIME
 
@@ -71,6 +71,20 @@ class KrakenParser(StreamParser[PairRows]):
     def synchronised(self, symbol: str) -> bool:
         """Whether the symbol's book is in step with the venue's."""
         return self.symbols[symbol].book.synchronised
+
+    def carry_levels(
+        self, symbol: str, last: int, levels: Iterable[tuple[int, int, int]], stamp: int, ts: int
+    ) -> None:
+        """The symbol's book was carried over from an earlier file: (side, price, size) of its levels.
+
+        Their digits on the wire are taken to be as many as the definition has; `last`, the checksum that the
+        book had, shows whether that is so.
+        """
+        sides: dict[int, list[tuple[int, int, bytes]]] = {BID: [], ASK: []}
+        for side, price, size in levels:
+            if side:
+                sides[side].append((price, size, f"{price or ''}{size}".encode()))
+        self.symbols[symbol].book.carry(sides[BID], sides[ASK], last, stamp, ts)
 
     def definitions_of(self, body: bytes) -> dict[str, InstrumentData]:
         """Those of our pairs in an answer to AssetPairs."""
@@ -205,7 +219,7 @@ class KrakenParser(StreamParser[PairRows]):
         self.notices.append(Notice("heartbeat"))
         for symbol, state in self.symbols.items():
             if state.book.overdue(ts):
-                self.wants.append(SnapshotWanted(symbol, "failed"))
+                self.wants.append(SnapshotWanted(symbol, "first"))
         self.control("", frame, ts, rows, self.source)
 
     def _unknown(self, message: Unknown, frame: bytes, ts: int, rows: RowBuffer) -> None:
@@ -230,7 +244,7 @@ class KrakenParser(StreamParser[PairRows]):
                 if result.depth in DEPTHS:
                     state.book.depth = result.depth
                 if not state.book.synchronised:
-                    state.book.asked_ns = ts
+                    state.book.subscribed_ns = ts
         else:
             self.notices.append(Notice("heartbeat"))
         self.control("", frame, ts, rows, self.source)

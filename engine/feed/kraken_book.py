@@ -30,7 +30,7 @@ from engine.model.units import NULL_TIME
 
 DEPTHS = (10, 25, 100, 500, 1_000)  # that can be subscribed
 Level = tuple[int, int, bytes]  # price, size, checksum token
-PATIENCE_NS = 10_000_000_000  # for a snapshot that was asked for
+PATIENCE_NS = 10_000_000_000  # for the snapshot that a subscription begins with
 
 
 class Side:
@@ -91,7 +91,7 @@ class Side:
 class Book:
     """Where one pair's book stands."""
 
-    __slots__ = ("asked_ns", "asks", "bids", "depth", "received", "stamp", "synchronised")
+    __slots__ = ("asked", "asks", "bids", "depth", "received", "stamp", "subscribed_ns", "synchronised")
 
     def __init__(self) -> None:
         self.bids = Side(-1)
@@ -100,12 +100,14 @@ class Book:
         self.synchronised = False
         self.stamp = NULL_TIME  # of the last message in step, by the venue's clock
         self.received = 0  # the same, by ours
-        self.asked_ns = 0  # since when a snapshot is awaited; 0: it is not
+        self.asked = False  # a snapshot is wanted and has not come
+        self.subscribed_ns = 0  # since when the first one is awaited; 0: it is not
 
     def lost(self) -> None:
         """The connection is gone: what came in between is unknown."""
         self.drop()
-        self.asked_ns = 0
+        self.asked = False
+        self.subscribed_ns = 0
 
     def drop(self) -> None:
         """The levels are not the venue's."""
@@ -138,8 +140,26 @@ class Book:
         self.asks.rescale(factor)
 
     def overdue(self, ts: int) -> bool:
-        """Whether a snapshot is awaited for too long; asks again by saying so once."""
-        if not self.asked_ns or ts - self.asked_ns < PATIENCE_NS:
+        """Whether the first snapshot has not come in time; says so once, because it is asked for then."""
+        if self.asked or not self.subscribed_ns or ts - self.subscribed_ns < PATIENCE_NS:
             return False
-        self.asked_ns = ts
+        self.asked = True
         return True
+
+    def carry(self, bids: Sequence[Level], asks: Sequence[Level], checksum: int, stamp: int, ts: int) -> None:
+        """Take a book over from elsewhere, if its checksum is the one that it had there and none is here."""
+        if self.synchronised:
+            return
+        self.load(bids, asks)
+        self.cut()
+        if self.checksum() == checksum:
+            self.good(stamp, ts)
+        else:
+            self.drop()
+
+    def good(self, stamp: int, ts: int) -> None:
+        """It is in step: with the message of that time by the venue's clock, and by ours."""
+        self.synchronised = True
+        self.stamp, self.received = stamp, ts
+        self.asked = False
+        self.subscribed_ns = 0

@@ -43,8 +43,8 @@ class KrakenDialogue:
     def heard(self, notice: Notice) -> list[Message]:
         """Strike out what has been answered."""
         if notice.event in {"subscribed", "rejected"}:
-            self._asked.answered(notice.channel, notice.symbols)
-            if not self._asked:
+            self._asked.heard(notice)
+            if self._asked.answered:
                 self.phase = Phase.STREAMING
         return []
 
@@ -58,7 +58,7 @@ class KrakenDialogue:
         return [_text({"method": "ping", "req_id": _PING})]
 
     def unanswered(self) -> str:
-        """Channel by channel."""
+        """Channel by channel, and what was refused."""
         return self._asked.words()
 
     def _request(self, method: str, channel: str, symbols: Sequence[str]) -> str:

@@ -7,8 +7,7 @@ book after the message, which is the only name that Kraken gives to a state of a
 A checksum that is not ours means that something was missed: a STATUS row "gap" with both checksums, and the
 message's levels flagged MAYBE_BAD_BOOK, as are all that follow until a snapshot. `first` and `last` of the
 gap are times in ns: of the last message in step, and of the one that showed it (by the venue's clock where
-both have a stamp, else of receipt). A snapshot that puts the book in step again ends in a STATUS row
-"synchronised".
+both have a stamp, else of receipt).
 """
 
 from __future__ import annotations
@@ -26,11 +25,9 @@ from engine.feed.kraken_book import Book, Level
 from engine.feed.kraken_messages import BookItem, TickerItem
 from engine.feed.kraken_messages import Level as WireLevel
 from engine.feed.kraken_numbers import Digits, Numbers
-from engine.model.kinds import ASK, BID, InstrumentData, StatusData
+from engine.model.kinds import ASK, BID, InstrumentData
 from engine.model.rows import RowBuffer
 from engine.model.units import NULL_TIME, POWERS_OF_TEN
-
-_SYNCHRONISED = StatusData(event="synchronised", channel="book")
 
 
 class BookFacts(NamedTuple):
@@ -92,10 +89,9 @@ class PairRows(InstrumentRows):
         book = self.book
         if not book.synchronised:
             self._book_rows(facts, MAYBE_BAD_BOOK, frame, start, ts, rows)
-            if book.asked_ns:
-                return ""
-            book.asked_ns = ts
-            return "first"
+            reason = "" if book.asked else "first"
+            book.asked = True
+            return reason
         if facts.bids:
             book.bids.apply(facts.bids)
         if facts.asks:
@@ -104,13 +100,8 @@ class PairRows(InstrumentRows):
 
     def snapshot(self, facts: BookFacts, frame: bytes, start: int, ts: int, rows: RowBuffer) -> str:
         """BOOK rows of the whole book. The reason why another snapshot is wanted now, or ""."""
-        book = self.book
-        was_synchronised = book.synchronised
-        book.load(facts.bids, facts.asks)
-        reason = self._finish(facts, CLEAR | SNAPSHOT, frame, start, ts, rows)
-        if not reason and not was_synchronised:
-            self.status(_SYNCHRONISED, frame, start, ts, rows)
-        return reason
+        self.book.load(facts.bids, facts.asks)
+        return self._finish(facts, CLEAR | SNAPSHOT, frame, start, ts, rows)
 
     def _finish(
         self, facts: BookFacts, flags: int, frame: bytes, start: int, ts: int, rows: RowBuffer
@@ -126,9 +117,7 @@ class PairRows(InstrumentRows):
                 gone = [(BID, price, 0, stamp) for price in lower_bids]
                 gone += [(ASK, price, 0, stamp) for price in higher_asks]
                 self.level_rows(gone, facts.checksum, flags & ~CLEAR, frame, start, ts, rows)
-            book.stamp, book.received = facts.stamp, ts
-            book.synchronised = True
-            book.asked_ns = 0
+            book.good(facts.stamp, ts)
             return ""
         missing = (
             (book.stamp, facts.stamp) if NULL_TIME not in (book.stamp, facts.stamp) else (book.received, ts)
@@ -136,7 +125,7 @@ class PairRows(InstrumentRows):
         self.gap("book", missing, f"checksum {facts.checksum}, ours is {ours}", frame, start, ts, rows)
         self._book_rows(facts, flags | MAYBE_BAD_BOOK, frame, start, ts, rows)
         book.drop()
-        book.asked_ns = ts
+        book.asked = True
         return "failed" if flags else "gap"
 
     def _book_rows(

@@ -74,6 +74,9 @@ class StreamParser(ABC, Generic[RowsT]):
     def synchronised(self, symbol: str) -> bool:
         """Whether the symbol's book is in step with the venue's."""
 
+    def carry_book(self, symbol: str, last: int) -> None:
+        """The symbol's book is in step: it was carried over from an earlier file."""
+
     def define(self, number: int, definition: InstrumentData) -> None:
         """Take an instrument's definition, new or changed, under its number in the log."""
         state = self.symbols.get(definition.symbol)

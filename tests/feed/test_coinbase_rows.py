@@ -35,7 +35,6 @@ from tests.helpers.frames import REST, SOCKET, TS, Row, rows_of
 
 LAST, BACKFILLED, DUPLICATE, LATE = Flag.LAST, Flag.BACKFILLED, Flag.DUPLICATE, Flag.OUT_OF_ORDER
 BAD, SNAP, CLEAR, FINAL = Flag.MAYBE_BAD_BOOK, Flag.SNAPSHOT, Flag.CLEAR, Flag.FINAL
-GOOD_NEWS = {"event": "synchronised", "channel": "book"}
 
 
 def test_the_parser_is_one_of_all_parsers() -> None:
@@ -51,8 +50,7 @@ def test_a_snapshot_is_the_whole_book() -> None:
     assert feed(target, SNAPSHOT) == [
         Row(side=BID, price=2_192_173, size=6_000_000, flags=CLEAR | SNAP, wire=True, **common),
         Row(side=BID, price=2_192_130, size=80_000_000, flags=SNAP, **common),
-        Row(side=ASK, price=2_192_174, size=50_000_000, flags=SNAP, **common),
-        Row(Kind.STATUS, flags=LAST, data=GOOD_NEWS),
+        Row(side=ASK, price=2_192_174, size=50_000_000, flags=SNAP | LAST, **common),
     ]
     assert target.synchronised("BTC-USD")
 
@@ -64,7 +62,7 @@ def test_an_update_is_its_levels() -> None:
         target,
         SNAPSHOT,
         book(1, "update", [("21921.73", "0")], [("21921.74", "0.00000000")], time="1970-01-01T00:00:00Z"),
-    )[4:]
+    )[3:]
     assert rows == [
         Row(Kind.BOOK, side=BID, price=2_192_173, id=1, wire=True),
         Row(Kind.BOOK, side=ASK, price=2_192_174, id=1, flags=LAST),
@@ -83,8 +81,7 @@ def test_messages_without_levels() -> None:
     """One row each that says so."""
     rows = feed(parser(), book(0, "snapshot"), book(1, "update"))
     assert [(row.flags, row.data) for row in rows] == [
-        (CLEAR | SNAP, {"note": "empty book"}),
-        (LAST, GOOD_NEWS),
+        (CLEAR | SNAP | LAST, {"note": "empty book"}),
         (LAST, {"note": "no levels"}),
     ]
 
@@ -98,9 +95,9 @@ def test_a_snapshot_of_a_large_book() -> None:
     target, rows = parser(), RowBuffer()
     target.feed(frame, TS, rows)
     view = rows.view()
-    assert rows.count == 40_001
+    assert rows.count == 40_000
     assert int((view["flags"] & int(LAST)).sum()) == 1
-    assert view["price"][:-1].tolist() == list(range(1, 40_001))
+    assert view["price"].tolist() == list(range(1, 40_001))
     assert len(rows.wire) == 1
 
 
@@ -123,7 +120,7 @@ NO = Flag(0)
         (book(9, "update", [("1.00", "1")]), [(Kind.BOOK, 1, "", BAD | LAST)]),
         (
             book(9, "snapshot", [("1.00", "1")]),
-            [(Kind.BOOK, 1, "", CLEAR | SNAP), (Kind.STATUS, 1, "book", LAST)],
+            [(Kind.BOOK, 1, "", CLEAR | SNAP | LAST)],
         ),
         (message("status", 9), [(Kind.CONTROL, 0, "", LAST)]),
     ],
@@ -163,7 +160,8 @@ def test_books_stay_doubtful_until_the_next_life() -> None:
     feed(target, SNAPSHOT, heartbeat(4))
     assert feed(target, book(5, "update", [("1.00", "1")]))[0].flags == BAD | LAST
     target.connection_lost()
-    assert feed(target, SNAPSHOT)[-1].data == GOOD_NEWS
+    feed(target, SNAPSHOT)
+    assert target.synchronised("BTC-USD")
     assert feed(target, book(1, "update", [("1.00", "1")]))[0].flags == LAST
 
 
@@ -321,26 +319,24 @@ def test_several_products_of_one_message() -> None:
     rows = feed(target, message("l2_data", 0, *events))
     assert [(row.kind, row.instrument, bool(row.flags & LAST)) for row in rows] == [
         (Kind.BOOK, 1, False),
-        (Kind.STATUS, 1, False),
-        (Kind.BOOK, 2, False),
-        (Kind.STATUS, 2, True),
+        (Kind.BOOK, 2, True),
     ]
     assert target.unknown == {"symbol SOL-USD": 1}
 
 
-def test_a_snapshot_that_does_not_come_is_wanted_again() -> None:
+def test_a_first_snapshot_that_does_not_come_is_wanted() -> None:
     """Subscribed and silent: after ten seconds a heartbeat is the occasion."""
     target = parser()
     feed(target, subscriptions(0, level2=["BTC-USD", "SOL-USD"]))
     feed(target, heartbeat(1), ts=TS + PATIENCE_NS - 1)
     assert not target.wants
     feed(target, heartbeat(2), heartbeat(3), ts=TS + PATIENCE_NS)
-    assert target.wants == [SnapshotWanted("BTC-USD", "failed")]
+    assert target.wants == [SnapshotWanted("BTC-USD", "first")]
 
 
 def test_finer_decimals_widen_the_definition() -> None:
     """An INSTRUMENT message goes first."""
-    definition, row, _ = feed(parser(), book(0, "snapshot", [("1.234", "0.1")]))
+    definition, row = feed(parser(), book(0, "snapshot", [("1.234", "0.1")]))
     assert (definition.kind, definition.ts, definition.data["price_decimals"]) == (Kind.INSTRUMENT, TS - 1, 3)
     assert (row.price, row.wire) == (1_234, True)
 
