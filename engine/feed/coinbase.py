@@ -39,7 +39,7 @@ from engine.feed.instrument_rows import UNNUMBERED, LevelFact, TradeFact
 from engine.feed.parser import Malformed, Notice, SnapshotWanted
 from engine.feed.parser import Sequence as Numbers
 from engine.feed.stream_parser import NOT_CONVERTED, STATUS, StreamParser, Text
-from engine.model.kinds import BUY, SELL, InstrumentData, StatusData, encode_canonical
+from engine.model.kinds import BUY, NO_SIDE, SELL, InstrumentData, StatusData, encode_canonical
 from engine.model.rows import RowBuffer
 from engine.model.units import MAX_INT64, SECOND_NS
 
@@ -214,7 +214,7 @@ class CoinbaseParser(StreamParser[ProductRows]):
     def _trade_fact(self, state: ProductRows, trade: TradeItem, stamp: int) -> TradeFact:
         text = trade.trade_id
         number = int(text) if text.isdigit() and text.isascii() and len(text) <= _ID_DIGITS else UNNUMBERED
-        side = self._sides[trade.side]
+        side = self._sides.get(trade.side, NO_SIDE)
         return TradeFact(number, side, state.prices[trade.price], state.sizes[trade.size], stamp)
 
     def _candles(self, message: Candles, frame: bytes, ts: int, rows: RowBuffer) -> _Write:

@@ -44,13 +44,13 @@ class BookEvent(msgspec.Struct, gc=False):
 
 
 class TradeItem(msgspec.Struct, gc=False):
-    """One trade. Whose side `side` is, is disputed."""
+    """One trade. Whose side `side` is, is disputed; BUY, SELL, or neither where the venue does not know."""
 
     trade_id: str
     product_id: str
     price: str
     size: str
-    side: Literal["BUY", "SELL"]
+    side: str
     time: str
 
 

@@ -259,9 +259,10 @@ class KrakenParser(StreamParser[PairRows]):
             if fatal
             else "the venue may take it later; too many requests in a short time are refused as well"
         )
-        self.notices.append(
-            Notice("rejected", detail=words, channel=channel, symbols=symbols, hint=hint, fatal=fatal)
-        )
+        if answer.method != "unsubscribe":  # what could not be left is there, and nothing is missing
+            self.notices.append(
+                Notice("rejected", detail=words, channel=channel, symbols=symbols, hint=hint, fatal=fatal)
+            )
         state = self.symbols.get(symbols[0]) if symbols else None
         detail = " ".join(part for part in (answer.method, *symbols, words) if part)
         data = StatusData(event="rejected", channel=channel, detail=detail)

@@ -29,6 +29,8 @@ from engine.model.kinds import ASK, BID, InstrumentData
 from engine.model.rows import RowBuffer
 from engine.model.units import NULL_TIME, POWERS_OF_TEN
 
+_DIGITS = Digits()  # facts about texts, whatever the pair
+
 
 class BookFacts(NamedTuple):
     """A book message ready to be applied."""
@@ -42,14 +44,13 @@ class BookFacts(NamedTuple):
 class PairRows(InstrumentRows):
     """One pair's definition, sequences and book, and the rows its messages become."""
 
-    __slots__ = ("book", "digits")
+    __slots__ = ("book",)
 
     prices: Numbers
     sizes: Numbers
 
     def __init__(self, number: int, definition: InstrumentData, source: int) -> None:
         self.book = Book()
-        self.digits = Digits()
         super().__init__(number, definition, source)
 
     def mantissas(self, decimals: int) -> Numbers:
@@ -77,7 +78,7 @@ class PairRows(InstrumentRows):
     def _levels(self, levels: list[WireLevel]) -> list[Level]:
         if not levels:
             return []
-        prices, sizes, digits = self.prices, self.sizes, self.digits
+        prices, sizes, digits = self.prices, self.sizes, _DIGITS
         # The mantissas first: they refuse what the digits would take.
         return [
             (prices[level.price], sizes[level.qty], digits[level.price] + digits[level.qty])

@@ -10,7 +10,7 @@ import pytest
 from engine.feed.coinbase import CANDLE_NS, CoinbaseParser
 from engine.feed.coinbase_rows import PATIENCE_NS
 from engine.feed.parser import Notice, Parser, SnapshotWanted
-from engine.model.kinds import ASK, BID, BUY, SELL, Flag, Kind, Part, SourceData
+from engine.model.kinds import ASK, BID, BUY, NO_SIDE, SELL, Flag, Kind, Part, SourceData
 from engine.model.rows import RowBuffer
 from engine.model.units import SECOND_NS
 from tests.helpers.coinbase import (
@@ -199,8 +199,11 @@ def test_trades() -> None:
 
 def test_whose_side_a_trades_is_can_be_told() -> None:
     """The taker's unless told otherwise."""
-    rows = feed(parser(trade_side="maker"), trades(0, trade(8, side="SELL"), trade(7)))
-    assert [row.side for row in rows] == [SELL, BUY]
+    rows = feed(
+        parser(trade_side="maker"),
+        trades(0, trade(8, side="SELL"), trade(7), trade(6, side="UNKNOWN_ORDER_SIDE")),
+    )
+    assert [row.side for row in rows] == [NO_SIDE, SELL, BUY]
 
 
 def test_history() -> None:

@@ -289,6 +289,14 @@ def test_a_refusal(frame: bytes, channel: str, symbols: tuple[str, ...], *, fata
     assert notice.hint
 
 
+def test_a_refusal_to_leave_is_a_row_only() -> None:
+    """Nothing that was asked for is missing because of it."""
+    target = parser()
+    (row,) = feed(target, refusal("Subscription Not Found", method="unsubscribe", req_id=3))
+    assert row.data["detail"] == "unsubscribe Subscription Not Found"
+    assert not target.notices
+
+
 @pytest.mark.parametrize(
     ("frame", "name"),
     [

@@ -31,8 +31,9 @@ def test_the_adapter_is_one_of_all_adapters() -> None:
 
 
 def test_symbols_are_checked() -> None:
-    """Each once, in capitals."""
-    assert KrakenAdapter().checked_symbols([" btc/usd", "ETH/EUR", "BTC/USD", ""]) == ("BTC/USD", "ETH/EUR")
+    """Each once, in capitals unless some letters are."""
+    wanted = [" btc/usd", "ETH/EUR", "BTC/USD", "", "AAPLx/USD"]
+    assert KrakenAdapter().checked_symbols(wanted) == ("BTC/USD", "ETH/EUR", "AAPLx/USD")
 
 
 @pytest.mark.parametrize(

@@ -55,8 +55,12 @@ class KrakenAdapter:
         self._depth = depth
 
     def checked_symbols(self, symbols: Sequence[str]) -> tuple[str, ...]:
-        """BTC/USD, each once; UsageError with the right spelling for what is another one."""
-        wanted = tuple(dict.fromkeys(symbol.strip().upper() for symbol in symbols if symbol.strip()))
+        """BTC/USD, each once; UsageError with the right spelling for what is another one.
+
+        What is written in small letters throughout is taken in capitals; a few names have both (AAPLx/USD).
+        """
+        given = [symbol.strip() for symbol in symbols if symbol.strip()]
+        wanted = tuple(dict.fromkeys(s.upper() if s == s.lower() else s for s in given))
         if not wanted:
             raise UsageError("no symbol given", hint="kraken's symbols are written BTC/USD")
         for symbol in wanted:
