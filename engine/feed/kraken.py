@@ -97,6 +97,26 @@ class KrakenParser(StreamParser[PairRows]):
         self._handlers[type(message)](message, frame, ts, rows)
 
     def _book(self, message: Book, frame: bytes, ts: int, rows: RowBuffer) -> None:
+        items = message.data
+        state = self.symbols.get(items[0].symbol) if len(items) == 1 else None
+        if state is None:
+            self._books(message, frame, ts, rows)
+            return
+        # What nearly every message is: one pair's book, with decimals that its definition has.
+        item, start = items[0], rows.count
+        stamp = self.stamps.ns(item.timestamp, "data[0].timestamp")
+        try:
+            facts = state.book_facts(item, stamp)
+        except NOT_CONVERTED:
+            self._books(message, frame, ts, rows)
+            return
+        take = state.update if message.type == "update" else state.snapshot
+        reason = take(facts, frame, start, ts, rows)
+        if reason:
+            self.wants.append(SnapshotWanted(item.symbol, reason))
+        rows.end_message()
+
+    def _books(self, message: Book, frame: bytes, ts: int, rows: RowBuffer) -> None:
         start, facts = self._facts(message, PairRows.book_facts, self._stamps(message), ts, rows)
         for state, each in facts:
             if message.type == "update":

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from engine.feed.instrument_rows import (
+    BOOK,
     CLEAR,
     MAYBE_BAD_BOOK,
     QUOTE,
@@ -132,11 +133,18 @@ class PairRows(InstrumentRows):
     def _book_rows(
         self, facts: BookFacts, flags: int, frame: bytes, start: int, ts: int, rows: RowBuffer
     ) -> None:
-        stamp = facts.stamp
-        levels = [(BID, price, size, stamp) for price, size, _ in facts.bids]
-        if facts.asks:
-            levels += [(ASK, price, size, stamp) for price, size, _ in facts.asks]
-        self.level_rows(levels, facts.checksum, flags, frame, start, ts, rows, stamp=stamp)
+        bids, asks, checksum, stamp = facts
+        if not bids and not asks:
+            self.level_rows((), checksum, flags, frame, start, ts, rows, stamp=stamp)
+            return
+        source, number, append = self.source, self.number, rows.append_fast
+        wire = frame if rows.count == start else None
+        for price, size, _ in bids:
+            append(ts, stamp, source, BOOK, 0, flags, number, BID, price, size, checksum, None, wire)
+            flags, wire = flags & ~CLEAR, None
+        for price, size, _ in asks:
+            append(ts, stamp, source, BOOK, 0, flags, number, ASK, price, size, checksum, None, wire)
+            flags, wire = flags & ~CLEAR, None
 
     def quote_facts(self, item: TickerItem, stamp: int) -> tuple[int, int, int, int, int]:
         """Convert a ticker message. Raises DecimalError or TypeError, and changes nothing."""
