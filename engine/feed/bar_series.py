@@ -12,6 +12,9 @@ What a bar is flagged with:
     an older one, never seen                   FINAL | BACKFILLED: history that a subscription begins with, or
                                                a bar that began and ended while the connection was down
 
+A bar that ran when the connection was lost may have gone on without us. It is final with what the venue says
+of it afterwards, and has no final row if the venue says nothing more.
+
 Knows no venue, no decimals and no rows. Bars are compared by what the venue said, not by when.
 """
 
@@ -42,11 +45,16 @@ class Bar(NamedTuple):
 class BarSeries:
     """The bars of one instrument and one interval."""
 
-    __slots__ = ("_finals", "running")
+    __slots__ = ("_finals", "_unsure", "running")
 
     def __init__(self) -> None:
         self.running: Bar | None = None  # seen last, not known to be over
         self._finals: dict[int, Bar] = {}  # by start, oldest first
+        self._unsure = False  # the running bar may have changed since
+
+    def lost(self) -> None:
+        """The connection is gone: what comes of the running bar is unknown until it is shown again."""
+        self._unsure = True
 
     def take(self, bars: list[Bar]) -> list[tuple[Bar, int]]:
         """What to state because of the bars of one message, oldest first: each with its flags."""
@@ -56,7 +64,11 @@ class BarSeries:
         newest = ordered[-1]
         stated: list[tuple[Bar, int]] = []
         if self.running is not None and self.running.begin_ns < ordered[0].begin_ns:
-            stated.append(self._over(self.running))
+            if self._unsure:
+                self.running = None
+            else:
+                stated.append(self._over(self.running))
+        self._unsure = False
         stated += [self._over(bar) for bar in ordered[:-1]]
         running = self.running
         if newest.begin_ns in self._finals or (running is not None and newest.begin_ns < running.begin_ns):

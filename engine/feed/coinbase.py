@@ -263,6 +263,8 @@ class CoinbaseParser(StreamParser[ProductRows]):
     def _subscribed(self, message: Subscriptions, ts: int) -> None:
         for event in message.events:
             for name, products in event.subscriptions.items():
+                if not products:  # of a channel that was left
+                    continue
                 channel = coinbase_messages.CHANNEL_OF.get(name, name)
                 symbols = () if channel == coinbase_messages.HEARTBEATS else tuple(products)
                 self.notices.append(Notice("subscribed", channel=channel, symbols=symbols))

@@ -32,6 +32,7 @@ class ProductRows(InstrumentRows):
 
     def connection_lost(self) -> None:
         """The book is out of step, and was not heard of on this life of the connection."""
+        super().connection_lost()
         self.synchronised = False
         self.has_book = False
         self.asked = False  # a snapshot is wanted, or a new connection, and has not come

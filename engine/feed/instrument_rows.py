@@ -83,7 +83,9 @@ class InstrumentRows:
         return Mantissas(decimals)
 
     def connection_lost(self) -> None:
-        """Forget what only holds for one life of a connection."""
+        """Forget what only holds for one life of a connection. Trades are counted across them."""
+        for series in self.bars.values():
+            series.lost()
 
     def trade_rows(
         self,

@@ -14,7 +14,7 @@ acknowledgement, the venue's next heartbeat is the occasion to want it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from engine.feed import kraken_messages, kraken_reference
@@ -50,8 +50,13 @@ class KrakenParser(StreamParser[PairRows]):
 
     definition_endpoints = (kraken_reference.ASSET_PAIRS,)
 
-    def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        super().__init__(*arguments, **keywords)
+    def __init__(
+        self,
+        instruments: Mapping[str, tuple[int, InstrumentData]],
+        source: int,
+        channels: Sequence[str] = (),
+    ) -> None:
+        super().__init__(instruments, source, channels)
         self._handlers: dict[type, Callable[[Any, bytes, int, RowBuffer], None]] = {
             Book: self._book,
             Trade: self._trade,

@@ -58,6 +58,11 @@ def symbol_of(wsname: str) -> str:
     return "/".join(NEW_NAMES.get(asset, asset) for asset in wsname.split("/"))
 
 
+def symbols_of(body: bytes) -> tuple[str, ...]:
+    """All symbols of the body of GET /0/public/AssetPairs. Raises Malformed."""
+    return tuple(filter(None, (symbol_of(entry.wsname) for entry in _entries(body))))
+
+
 def definitions(
     body: bytes,
     symbols: Iterable[str] | None = None,
@@ -68,20 +73,24 @@ def definitions(
     `known` definitions keep their channels, version and any wider decimals. Raises Malformed, also for an
     answer that only says what went wrong.
     """
+    wanted = None if symbols is None else set(symbols)
+    found = {}
+    for entry in _entries(body):
+        symbol = symbol_of(entry.wsname)
+        if symbol and (wanted is None or symbol in wanted):
+            pair = _pair_of(entry, symbol)
+            found[symbol] = definition_of(pair, (known or {}).get(symbol), f"result.{symbol}")
+    return found
+
+
+def _entries(body: bytes) -> Iterable[_AssetPair]:
     try:
         answer = _asset_pairs.decode(body)
     except DECODE_FAILURES as error:
         raise malformed_of(error, body) from None
     if answer.error and not answer.result:
         raise Malformed("the venue refused the request", field="error", value="; ".join(answer.error))
-    wanted = None if symbols is None else set(symbols)
-    found = {}
-    for entry in answer.result.values():
-        symbol = symbol_of(entry.wsname)
-        if symbol and (wanted is None or symbol in wanted):
-            pair = _pair_of(entry, symbol)
-            found[symbol] = definition_of(pair, (known or {}).get(symbol), f"result.{symbol}")
-    return found
+    return answer.result.values()
 
 
 def _pair_of(entry: _AssetPair, symbol: str) -> Pair:

@@ -70,6 +70,7 @@ class PairRows(InstrumentRows):
 
     def connection_lost(self) -> None:
         """The book is out of step."""
+        super().connection_lost()
         self.book.lost()
 
     def book_facts(self, item: BookItem, stamp: int) -> BookFacts:

@@ -274,6 +274,7 @@ def test_bars_of_five_minutes() -> None:
             ],
         ),
         (subscriptions(0), []),
+        (subscriptions(0, level2=[]), []),
     ],
 )
 def test_what_concerns_the_connection(frame: bytes, notices: list[Notice]) -> None:

@@ -208,6 +208,17 @@ def test_bars_that_were_missed() -> None:
     ]
 
 
+def test_a_bar_that_may_have_gone_on_is_not_called_final() -> None:
+    """It ran when the connection was lost, and the venue says nothing more of it."""
+    target = parser()
+    feed(target, bars(bar(1)))
+    target.connection_lost()
+    assert closes(target, bars(bar(5))) == [(5, 110, Flag(0))]
+    target.connection_lost()
+    assert closes(target, bars(bar(5, "10.5"))) == [(5, 105, Flag(0))]
+    assert closes(target, bars(bar(6))) == [(5, 105, FINAL), (6, 110, Flag(0))]
+
+
 def test_a_final_bar_that_changes_is_revised() -> None:
     """Also when the venue's late word comes after the next bar began."""
     target = parser()

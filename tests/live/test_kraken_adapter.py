@@ -63,7 +63,7 @@ def test_a_depth_that_the_venue_does_not_have_is_refused() -> None:
 
 
 def test_lines() -> None:
-    """A hundred symbols on a connection; reference data of all pairs once."""
+    """A hundred symbols on a connection, all channels on each."""
     symbols = tuple(f"A{number}/USD" for number in range(SYMBOLS_PER_LINE + 1))
     first, second = KrakenAdapter().lines(symbols, ("book", "instrument"))
     assert (first.url, len(first.symbols), first.channels) == (
@@ -71,12 +71,7 @@ def test_lines() -> None:
         100,
         ("book", "instrument"),
     )
-    assert (second.symbols, second.channels, second.streams) == (
-        ("A100/USD",),
-        ("book",),
-        ("book 100 A100/USD",),
-    )
-    assert len(KrakenAdapter().lines(symbols, ("instrument",))) == 1
+    assert (second.symbols, second.streams) == (("A100/USD",), ("book 100 A100/USD", "instrument"))
 
 
 def test_another_address() -> None:
@@ -144,12 +139,26 @@ def test_definitions_of_other_pairs(
     assert (found.price_increment, found.price_decimals, found.status) == (increment, decimals, status)
 
 
-def test_an_unknown_symbol() -> None:
-    """Named, with what it may have been meant."""
+@pytest.mark.parametrize(
+    ("symbol", "hint"),
+    [
+        ("BTC/USDD", "did you mean BTC/USD?"),
+        ("Btc/Usd", "did you mean BTC/USD?"),
+        ("SHIB/JPY", "it writes BTC/USD, ETH/EUR"),
+    ],
+)
+def test_an_unknown_symbol(symbol: str, hint: str) -> None:
+    """Named, with what may have been meant."""
     with pytest.raises(UsageError) as caught:
-        definitions(answer(), "BTC/USDD")
-    assert '"BTC/USDD"' in caught.value.message
-    assert caught.value.hint == "did you mean BTC/USD?"
+        definitions(answer(), symbol)
+    assert f'"{symbol}"' in caught.value.message
+    assert caught.value.hint == hint
+
+
+def test_a_pair_that_nobody_asked_for_may_be_anything() -> None:
+    """What is wrong with it is of no concern."""
+    other = {"XX": ENTRY | {"wsname": "SHIB/JPY", "ordermin": "much"}, "XXBTZUSD": ENTRY}
+    assert definitions(msgspec.json.encode({"result": other}), "BTC/USD").instruments
 
 
 @pytest.mark.parametrize(

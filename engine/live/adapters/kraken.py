@@ -75,18 +75,16 @@ class KrakenAdapter:
         return wanted
 
     def lines(self, symbols: Sequence[str], channels: Sequence[str]) -> tuple[Line, ...]:
-        """A connection for every hundred symbols; what concerns all pairs on the first only."""
+        """A connection for every hundred symbols; each hears of reference data, for its own symbols."""
         lines = []
         for start in range(0, len(symbols), SYMBOLS_PER_LINE):
             of_line = tuple(symbols[start : start + SYMBOLS_PER_LINE])
-            carried = tuple(c for c in channels if c != "instrument" or not start)
             streams = []
-            for channel in carried:
+            for channel in channels:
                 named = [""] if channel == "instrument" else [f" {symbol}" for symbol in of_line]
                 depth = f" {self._depth}" if channel == "book" else ""
                 streams += [f"{VENUE_CHANNEL[channel]}{depth}{symbol}" for symbol in named]
-            if carried:
-                lines.append(Line(f"{self._stream}{PATH}", of_line, carried, tuple(streams)))
+            lines.append(Line(f"{self._stream}{PATH}", of_line, tuple(channels), tuple(streams)))
         return tuple(lines)
 
     async def definitions(self, get: Get, symbols: Sequence[str], channels: Sequence[str]) -> Definitions:
@@ -94,7 +92,7 @@ class KrakenAdapter:
         path = kraken_reference.ASSET_PAIRS_PATH
         body = await get(path)
         try:
-            found = kraken_reference.definitions(body)
+            found = kraken_reference.definitions(body, symbols)
         except Malformed as problem:
             words = " ".join(part for part in (str(problem), problem.data.field, problem.data.value) if part)
             raise VenueError(
@@ -103,9 +101,7 @@ class KrakenAdapter:
             ) from None
         for symbol in symbols:
             if symbol not in found:
-                near = difflib.get_close_matches(symbol, found, n=3)
-                hint = f"did you mean {' or '.join(near)}?" if near else "it writes BTC/USD, ETH/EUR"
-                raise UsageError(f'kraken has no symbol "{symbol}"', hint=hint)
+                raise _unknown(symbol, kraken_reference.symbols_of(body))
         carried = tuple(channel for channel in channels if channel in CHANNELS)
         source = SourceData(
             name=f"{self.name}-rest",
@@ -129,3 +125,11 @@ class KrakenAdapter:
     def snapshot_path(self, symbol: str, levels: int) -> str:
         """Books come over the stream."""
         raise InternalError(f"kraken's book of {symbol} ({levels} levels) is not asked for over REST")
+
+
+def _unknown(symbol: str, known: Sequence[str]) -> UsageError:
+    """An error with what may have been meant."""
+    near = [each for each in known if each.upper() == symbol.upper()]
+    near = near or difflib.get_close_matches(symbol, known, n=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else "it writes BTC/USD, ETH/EUR"
+    return UsageError(f'kraken has no symbol "{symbol}"', hint=hint)
