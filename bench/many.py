@@ -2,7 +2,7 @@
 
 `engine record` as a user starts it, two feeds of a hundred symbols each, against a sender in another process
 that stamps every trade with the moment when it was due. Then the log is read: each symbol's ids must be those
-that were sent, without a gap; the lag is from that moment to the row's time, the sender's own lateness included.
+that were sent, without a gap; the lag is from that moment to the row's time, the sender's lateness included.
 
     python -m bench.many [--seconds 60] [--rate 50000] [--queue-mb 0]
 
