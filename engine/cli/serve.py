@@ -115,9 +115,7 @@ def serve(  # noqa: PLR0913  one argument per option
 
         serve_messages(host=host, port=port, faults=faults, seed=seed, as_json=as_json)
         return
-    if len(faults) > 1:
-        raise UsageError(f"--fault {' --fault '.join(faults)}: a venue has one fault at a time")
-    from engine.serve.faults import parse_fault
+    from engine.serve.faults import parse_faults
     from engine.serve.server import LocalVenue
 
     source = _source(log, synthetic=synthetic, seed=seed, symbols=symbols, rate=rate)
@@ -127,7 +125,7 @@ def serve(  # noqa: PLR0913  one argument per option
         port=_DEFAULT_PORT if port is None else port,
         speed=_speed(speed),
         keep_times=keep_times,
-        fault=parse_fault(faults[0]) if faults and faults[0] else None,
+        faults=parse_faults(faults),
     )
     asyncio.run(_serve(local, venue, exit_at_end=exit_at_end, as_json=as_json))
 
