@@ -134,7 +134,7 @@ class Client(Generic[S]):
         self._timers.add(timer)
 
     def say(self, packet: Packet) -> None:
-        """Send what is no market data: an answer, an announcement. No fault hits it, but a stall delays it."""
+        """Send what is no market data, such as an answer. No fault hits it, but a stall delays it."""
         self._append(packet, ())
         self.flush()
 

@@ -115,7 +115,7 @@ class FloodVenue(LocalVenue):
         self._spin = spin
 
     async def _run_fast(self) -> None:
-        clients = list(self._streams.get(self._stream, {}).values())
+        clients = list(self.listeners.of(self._stream))
         if self.rate:
             await self._paced(clients)
         else:

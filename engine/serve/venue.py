@@ -38,6 +38,7 @@ from engine.model.errors import UsageError, VenueError
 from engine.serve.account import Account, Committed, Made, Sent
 from engine.serve.client import Client, S
 from engine.serve.faults import HTML_PAGE, LIMIT, Fault, FaultPlan
+from engine.serve.listeners import Listeners
 from engine.serve.packets import Packet
 from engine.serve.rest import Reply
 
@@ -135,15 +136,14 @@ class StreamVenue(Generic[S]):
         self.started = asyncio.Event()  # time runs
         self.ended = asyncio.Event()  # no more events, and everything was written
         self.clients: dict[int, Client[S]] = {}
+        self.listeners: Listeners[S] = Listeners()
         self.faults = FaultPlan(faults, seed=fault_seed)
         self._wait_for = wait_for
         self._queue_bytes, self._stall_s = queue_bytes, stall_s
         self._control_per_second = control_per_second
         self._ping_s, self._pong_s, self._grace_s = ping_s, pong_s, grace_s
         self._clock = clock
-        self._streams: dict[str, dict[int, Client[S]]] = {}  # who listens
         self._accounted: set[str] = set()  # streams whose messages are in the account
-        self._listening = asyncio.Event()
         self._halted = False
         self._numbers = 0
         self._source_ns = 0
@@ -268,11 +268,7 @@ class StreamVenue(Generic[S]):
     @property
     def wanted(self) -> Container[str]:
         """Streams whose messages are to be made: somebody listens, or the account wants them."""
-        return self._streams if self.account is None else self._accounted
-
-    def listeners(self, stream: str) -> Iterable[Client[S]]:
-        """Who listens to a stream."""
-        return self._streams.get(stream, {}).values()
+        return self.listeners if self.account is None else self._accounted
 
     def made(self, stream: str, first: int, last: int, stamp: int) -> None:
         """Write a message into the account, once, whoever gets it. `publish` does it by itself."""
@@ -283,7 +279,7 @@ class StreamVenue(Generic[S]):
         """Send one message to everybody who listens; `packet` makes it, once for each form."""
         self.made(stream, *ids, stamp)
         forms: dict[Hashable, Packet] = {}
-        for client in self.listeners(stream):
+        for client in self.listeners.of(stream):
             form = client.session.form
             ready = forms.get(form)
             if ready is None:
@@ -307,7 +303,7 @@ class StreamVenue(Generic[S]):
         return events
 
     async def _run(self) -> None:
-        await self._wait_for_clients()
+        await self.listeners.wait(self._wait_for)
         self.started.set()
         if self.speed:
             await self._run_paced()
@@ -355,18 +351,10 @@ class StreamVenue(Generic[S]):
                 await self._wait_for_readers()
         self._flush()
 
-    async def _wait_for_clients(self) -> None:
-        while len(self._listeners()) < self._wait_for:
-            self._listening.clear()
-            await self._listening.wait()
-
     async def _wait_for_readers(self) -> None:
         """At MAX_SPEED: until every client has room again; one that makes no progress is cut off."""
         await asyncio.sleep(0)
-        if self._wait_for:
-            while not self._listeners():
-                self._listening.clear()
-                await self._listening.wait()
+        await self.listeners.wait(min(1, self._wait_for))
         limit = self._queue_bytes // 4
         for client in list(self.clients.values()):
             backlog, since = client.backlog, time.monotonic()
@@ -395,7 +383,7 @@ class StreamVenue(Generic[S]):
     def _cut(self, client: Client[S]) -> None:
         if self.clients.pop(client.number, None) is not None:
             self.dropped.append((client.number, client.dropped))
-            self._forget(client, list(client.session.streams))
+            self.listeners.leave(client, list(client.session.streams))
 
     # In.
 
@@ -430,7 +418,7 @@ class StreamVenue(Generic[S]):
         self.clients[client.number] = client
         client.begin(lambda: self._announce(client), self._grace_s)
         self.greet(client)
-        self._listen(client, list(session.streams))
+        self._join(client, list(session.streams))
         times: deque[float] = deque(maxlen=self._control_per_second or None)
         try:
             async for message in connection:
@@ -442,19 +430,19 @@ class StreamVenue(Generic[S]):
             pass  # the client has gone, as clients do
         finally:
             self.clients.pop(client.number, None)
-            self._forget(client, list(session.streams))
+            self.listeners.leave(client, list(session.streams))
             client.end()
             if client.dropped:
                 await connection.wait_closed()
 
     def _heard(self, client: Client[S], heard: Heard) -> None:
         client.flush()
-        self._forget(client, heard.removed)
+        self.listeners.leave(client, heard.removed)
         self._accounted.difference_update(heard.removed)
-        self._accounted.update(self._streams.keys() & set(heard.removed))  # others listen still
+        self._accounted.update(self.listeners.streams() & set(heard.removed))  # others listen still
         for reply in heard.replies:
             client.say(reply)
-        self._listen(client, heard.added)
+        self._join(client, heard.added)
         if heard.close is not None:
             code, reason = heard.close
             client.cut(reason, code=code)
@@ -467,22 +455,9 @@ class StreamVenue(Generic[S]):
         times.append(now)
         return full
 
-    def _listen(self, client: Client[S], streams: Sequence[str]) -> None:
-        for stream in streams:
-            self._streams.setdefault(stream, {})[client.number] = client
+    def _join(self, client: Client[S], streams: Sequence[str]) -> None:
+        self.listeners.join(client, streams)
         self._accounted.update(streams)
-        if streams:
-            self._listening.set()
-
-    def _forget(self, client: Client[S], streams: Sequence[str]) -> None:
-        for stream in streams:
-            listeners = self._streams.get(stream, {})
-            listeners.pop(client.number, None)
-            if not listeners:
-                self._streams.pop(stream, None)
-
-    def _listeners(self) -> set[int]:
-        return {number for listeners in self._streams.values() for number in listeners}
 
 
 def _response(reply: Reply) -> Response:
