@@ -1,26 +1,48 @@
-"""Options of what is listened to beside a venue: `--feed`, for recordings and live sessions."""
+"""Options of what is listened to: a venue, feeds beside it; for recordings and live sessions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from engine.model.errors import UsageError
 
 if TYPE_CHECKING:
-    from engine.live.poller import PollConfig
+    from engine.live.feeds import Listening
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _OPTIONS = [
+    click.option("--venue", default="binance", show_default=True, help="Where to listen.", metavar="NAME"),
+    click.option("--symbols", default="", help="As the venue writes them: BTCUSDT,ETHUSDT."),
+    click.option(
+        "--channels",
+        default=None,
+        help="trade, aggtrade, quote, book, bar [default: the venue's usual ones].",
+    ),
+    click.option(
+        "--url",
+        "urls",
+        multiple=True,
+        metavar="[VENUE=]ADDRESS",
+        help="Another address for a venue, as of `engine serve`.",
+    ),
     click.option(
         "--feed",
         "feeds",
         multiple=True,
         metavar="NAME:REST",
-        help="Listen to this as well: news:URL, headlines as `engine serve --as news` has them.",
+        help="Listen to this as well: binance:BTCUSDT,ETHUSDT, or news:URL; as often as you like.",
+    ),
+    click.option(
+        "--feeds",
+        "feeds_file",
+        type=click.Path(path_type=Path),
+        help="A TOML file of [[feed]] tables, instead of --feed.",
     ),
     click.option(
         "--news-every", default=None, metavar="DURATION", help="How often news are asked for [default: 5s]."
@@ -29,19 +51,49 @@ _OPTIONS = [
 
 
 def feed_options(function: F) -> F:
-    """Decorate a command with what can be listened to beside a venue."""
+    """Decorate a command with what can be listened to."""
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
 
 
-def feeds_of(options: dict[str, Any]) -> tuple[PollConfig, ...]:
-    """The feeds that the options name. UsageError for what cannot be."""
-    if not options["feeds"]:
-        if options["news_every"] is not None:
-            raise UsageError("--news-every is of a news feed", hint="add --feed news:URL")
-        return ()
-    from engine.live.feeds import Wish, every_of, parse_feeds
+def listening_of(options: dict[str, Any]) -> Listening | None:
+    """What the options name; None when that is nothing. UsageError for what cannot be."""
+    if not (options["symbols"] or options["feeds"] or options["feeds_file"]):
+        for name, value in (("--news-every", options["news_every"]), ("--url", options["urls"])):
+            if value:
+                what = "a news feed" if name == "--news-every" else "a venue"
+                raise UsageError(f"{name} is of {what}, and none is named", hint="leave it out")
+        return None
+    from engine.live.feeds import Listening, Wish, every_of, parse_feeds, read_feeds, urls_of
+    from engine.live.tap import TapConfig
 
-    wish = Wish() if options["news_every"] is None else Wish(every_of(options["news_every"]))
-    return parse_feeds(options["feeds"], wish)
+    venue = options["venue"]
+    named = click.get_current_context().get_parameter_source("venue") is ParameterSource.COMMANDLINE
+    if named and not options["symbols"]:
+        raise UsageError(f"--venue {venue}: which symbols?", hint="name --symbols, or leave --venue out")
+    channels = None if options["channels"] is None else tuple(options["channels"].split(","))
+    wish = Wish(channels=channels, urls=urls_of(options["urls"], venue))
+    if options["news_every"] is not None:
+        wish = Wish(every_of(options["news_every"]), wish.channels, wish.urls)
+    found = Listening()
+    if options["symbols"]:
+        symbols = tuple(options["symbols"].split(","))
+        found = Listening((TapConfig(symbols, venue, channels, wish.urls.get(venue, "")),))
+    if options["feeds_file"]:
+        found = found.and_also(read_feeds(options["feeds_file"], wish))
+    found = found.and_also(parse_feeds(options["feeds"], wish))
+    _check(options, found, wish.urls)
+    return found
+
+
+def _check(options: dict[str, Any], found: Listening, urls: dict[str, str] | Any) -> None:
+    """Nothing that is said goes to nobody."""
+    venues = {tap.venue for tap in found.taps}
+    for name in urls:
+        if name not in venues:
+            raise UsageError(f"--url is an address of {name}, which is not listened to", hint="leave it out")
+    if options["channels"] is not None and not found.taps:
+        raise UsageError("--channels is of a venue, and none is named", hint="leave it out")
+    if options["news_every"] is not None and not found.feeds:
+        raise UsageError("--news-every is of a news feed", hint="add --feed news:URL")

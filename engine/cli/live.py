@@ -9,7 +9,7 @@ import click
 
 from engine.cli.asking import asking_config, asking_options, edge_for
 from engine.cli.common import emit, json_option, relative, warn
-from engine.cli.feeds import feed_options, feeds_of
+from engine.cli.feeds import feed_options, listening_of
 from engine.cli.options import prepare_kernels, run_config, run_options, run_strategy
 from engine.model.errors import EngineError, UsageError
 
@@ -28,12 +28,6 @@ SEAL_POLL_S = 0.02
 @click.option(
     "--paper", is_flag=True, help="Trade at the simulated venue. Required: real orders are not there yet."
 )
-@click.option("--venue", default="binance", show_default=True, help="Where to listen.")
-@click.option("--symbols", default="", help="As the venue writes them: BTCUSDT,ETHUSDT.")
-@click.option(
-    "--channels", default="trade,quote,book", show_default=True, help="trade, aggtrade, quote, book, bar."
-)
-@click.option("--url", default="", help="Another address for the venue, as of `engine serve`.")
 @click.option(
     "--tail", type=click.Path(path_type=Path), help="Follow this log instead, while it is recorded."
 )
@@ -54,14 +48,16 @@ def live(**options: Any) -> None:
 
     if not options["paper"]:
         raise UsageError("real orders are not possible in this version", hint="add --paper")
-    if bool(options["symbols"]) == bool(options["tail"]):
-        raise UsageError("name --symbols to listen to, or a log to --tail", hint="one of the two")
-    feeds = feeds_of(options)
-    if feeds and options["tail"]:
+    listening = listening_of(options)
+    if listening is not None and options["tail"]:
+        if options["symbols"]:
+            raise UsageError("name --symbols to listen to, or a log to --tail", hint="one of the two")
         raise UsageError(
             "--feed and --tail: a followed log brings its own feeds",
             hint="name --feed where it is recorded: engine record --feed …",
         )
+    if not options["tail"] and (listening is None or not listening.taps):
+        raise UsageError("name --symbols to listen to, or a log to --tail", hint="one of the two")
     duration_s = seconds_of(options["duration"]) if options["duration"] else 0.0
     config = run_config(options, with_commands=True)
     if config.clock == "venue":
@@ -74,7 +70,6 @@ def live(**options: Any) -> None:
     asking = asking_config(options, loaded)
     prepare_kernels()
     from engine.live.session import LOG_FILE, Session, SessionConfig
-    from engine.live.tap import TapConfig
     from engine.log.journal import Journal
     from engine.report.runs import (
         JOURNAL_FILE,
@@ -87,14 +82,6 @@ def live(**options: Any) -> None:
         write_run,
     )
 
-    tap = None
-    if options["symbols"]:
-        tap = TapConfig(
-            venue=options["venue"],
-            symbols=tuple(options["symbols"].split(",")),
-            channels=tuple(options["channels"].split(",")),
-            url=options["url"],
-        )
     folder = new_run_folder(Path(options["runs_folder"]), loaded.name, time.time_ns())
     record = RunRecord(
         id=folder.name,
@@ -115,9 +102,9 @@ def live(**options: Any) -> None:
             SessionConfig(
                 folder=folder,
                 run=config,
-                tap=tap,
+                taps=() if listening is None else listening.taps,
                 tail=options["tail"],
-                feeds=feeds,
+                feeds=() if listening is None else listening.feeds,
                 duration_s=duration_s,
                 fsync=options["fsync"],
             ),

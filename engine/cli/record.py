@@ -1,4 +1,4 @@
-"""`engine record`: a venue's market data, and news, into log files, for as long as one lets it."""
+"""`engine record`: venues' market data, and news, into log files, for as long as one lets it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.cli.common import emit, json_option, relative
-from engine.cli.feeds import feed_options, feeds_of
+from engine.cli.feeds import feed_options, listening_of
 from engine.model.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,13 +19,7 @@ STATUS_LINE_S = 0.5
 
 
 @click.command()
-@click.option("--venue", default="binance", show_default=True, help="Where to listen.")
-@click.option("--symbols", default="", help="As the venue writes them: BTCUSDT,ETHUSDT.")
-@click.option(
-    "--channels", default="trade,quote,book", show_default=True, help="trade, aggtrade, quote, book, bar."
-)
 @click.option("--for", "duration", default="", help="Stop after this long: 60s, 10m, 8h.")
-@click.option("--url", default="", help="Another address for the venue, as of `engine serve`.")
 @click.option("--to", "folder", default="recordings", show_default=True, type=click.Path(path_type=Path))
 @click.option("--rotate", default="daily", show_default=True, help="A new file: daily, 1h, 1GB.")
 @click.option("--flush-ms", default=20.0, show_default=True, type=click.FloatRange(0, 10_000))
@@ -34,31 +28,22 @@ STATUS_LINE_S = 0.5
 @feed_options
 @json_option
 def record(**options: Any) -> int:
-    """Record a venue's market data into a log, and feeds beside it, or feeds alone.
+    """Record venues' market data into a log, and feeds beside them, or feeds alone.
 
     Everything that arrives is written, with the frames as they came; connects, gaps and resyncs are rows.
     Ctrl-C ends the recording cleanly.
     """
-    feeds = feeds_of(options)
-    if not options["symbols"] and not feeds:
+    listening = listening_of(options)
+    if listening is None:
         raise UsageError(
             "there is nothing to record",
             hint="name --symbols BTCUSDT,ETHUSDT, or --feed news:URL, or both",
         )
-    if options["url"] and not options["symbols"]:
-        raise UsageError("--url is a venue's address, and no --symbols are named", hint="leave it out")
     from engine.live.recorder import Recorder, RecorderConfig
-    from engine.live.tap import TapConfig
 
-    tap = TapConfig(
-        venue=options["venue"],
-        symbols=tuple(options["symbols"].split(",")),
-        channels=tuple(options["channels"].split(",")),
-        url=options["url"],
-    )
     config = RecorderConfig(
-        tap=tap if options["symbols"] else None,
-        feeds=feeds,
+        taps=listening.taps,
+        feeds=listening.feeds,
         folder=options["folder"],
         rotate=options["rotate"],
         flush_ms=options["flush_ms"],

@@ -41,7 +41,7 @@ from engine.feed.binance_messages import (
 from engine.feed.binance_reference import definitions, stream_names
 from engine.feed.binance_rows import INSTRUMENT, SymbolRows
 from engine.feed.decimals import Mantissas, TooFine
-from engine.feed.parser import LAST, Malformed, SnapshotWanted, append_malformed
+from engine.feed.parser import LAST, Malformed, Notice, SnapshotWanted, append_malformed
 from engine.model.errors import DecimalError
 from engine.model.kinds import InstrumentData, Kind, SourceData, StatusData, encode_canonical
 from engine.model.rows import RowBuffer
@@ -80,6 +80,7 @@ class BinanceParser:
         self.source = source
         self.channels = tuple(channels)
         self.wants: list[SnapshotWanted] = []
+        self.notices: list[Notice] = []
         self.unknown: Counter[str] = Counter()
         self._symbols: dict[str, SymbolRows] = {}
         self._routes: dict[bytes, tuple[Callable[[bytes], Any], _Apply, str]] = {}
@@ -161,6 +162,7 @@ class BinanceParser:
         message = decoded.message
         if isinstance(message, ServerShutdown):
             data = StatusData(event="server_shutdown")
+            self.notices.append(Notice("shutdown", "serverShutdown"))
             self._status(data, nanoseconds(message.event_time), frame, ts, rows, self.source)
         elif isinstance(message, DepthSnapshot):
             self._feed_partial(message, decoded, frame, ts, rows)
@@ -170,8 +172,11 @@ class BinanceParser:
             refusal = decoded.rejection
             detail = refusal.msg if refusal.code is None else f"{refusal.code} {refusal.msg}"
             data = StatusData(event="rejected", detail=detail)
+            self.notices.append(Notice("rejected", detail, code=refusal.code or 0))
             self._status(data, NULL_TIME, frame, ts, rows, self.source)
         else:
+            if not decoded.unknown:
+                self.notices.append(Notice("subscribed"))
             self._control(decoded.unknown, frame, ts, rows, self.source)
 
     def _feed_market(

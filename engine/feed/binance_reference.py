@@ -45,22 +45,47 @@ class _Symbol(msgspec.Struct):
     quotePrecision: int = 8  # noqa: N815
 
 
+class _Limit(msgspec.Struct):
+    rateLimitType: str = ""  # noqa: N815
+    interval: str = ""
+    intervalNum: int = 1  # noqa: N815
+    limit: int = 0
+
+
 class _ExchangeInfo(msgspec.Struct):
     symbols: list[_Symbol]
 
 
+class _Limits(msgspec.Struct):
+    rateLimits: list[_Limit] = []  # noqa: N815
+
+
 _exchange_info = msgspec.json.Decoder(_ExchangeInfo)
+_limits = msgspec.json.Decoder(_Limits)
 
 
-def key_of(symbol: str) -> str:
-    """The instrument key of a symbol of this venue."""
-    return f"{symbol}.{VENUE}"
+def weight_per_minute(body: bytes) -> int:
+    """The request weight that one address may use in a minute, by exchangeInfo; 0 when it does not say.
+
+    Raises Malformed.
+    """
+    try:
+        limits = _limits.decode(body).rateLimits
+    except DECODE_FAILURES as error:
+        raise malformed_of(error, body) from None
+    of_minute = [
+        each.limit
+        for each in limits
+        if each.rateLimitType == "REQUEST_WEIGHT" and (each.interval, each.intervalNum) == ("MINUTE", 1)
+    ]
+    return min(of_minute, default=0)
 
 
 def definitions(
     body: bytes,
     symbols: Iterable[str] | None = None,
     known: Mapping[str, InstrumentData] | None = None,
+    venue: str = VENUE,
 ) -> dict[str, InstrumentData]:
     """Definitions by symbol from the body of GET /api/v3/exchangeInfo; all, or those of `symbols`.
 
@@ -73,13 +98,13 @@ def definitions(
         raise malformed_of(error, body) from None
     wanted = None if symbols is None else set(symbols)
     return {
-        entry.symbol: _definition(entry, (known or {}).get(entry.symbol))
+        entry.symbol: _definition(entry, (known or {}).get(entry.symbol), venue)
         for entry in info.symbols
         if wanted is None or entry.symbol in wanted
     }
 
 
-def _definition(entry: _Symbol, known: InstrumentData | None) -> InstrumentData:
+def _definition(entry: _Symbol, known: InstrumentData | None, venue: str) -> InstrumentData:
     filters = {each.filterType: each for each in entry.filters}
     price, size = filters.get("PRICE_FILTER", _Filter()), filters.get("LOT_SIZE", _Filter())
     notional = filters.get("NOTIONAL") or filters.get("MIN_NOTIONAL") or _Filter()
@@ -94,12 +119,13 @@ def _definition(entry: _Symbol, known: InstrumentData | None) -> InstrumentData:
     except DecimalError as error:
         raise Malformed(error.message, field=f"symbols.{entry.symbol}.filters") from None
     if known is not None:
+        venue = known.venue
         price_decimals = max(price_decimals, known.price_decimals)
         size_decimals = max(size_decimals, known.size_decimals)
     return InstrumentData(
-        key=key_of(entry.symbol),
+        key=f"{entry.symbol}.{venue}",
         symbol=entry.symbol,
-        venue=VENUE,
+        venue=venue,
         price_decimals=price_decimals,
         size_decimals=size_decimals,
         price_increment=tick,

@@ -48,3 +48,41 @@ class Dialogue(Protocol):
 
     def unanswered(self) -> str:
         """What was asked for and has neither been confirmed nor refused, in words for a row."""
+
+
+class Spoken:
+    """The simplest dialogue: some messages, each answered once; none where the address says it all."""
+
+    def __init__(self, messages: Sequence[Message] = ()) -> None:
+        self._messages = list(messages)
+        self._open = len(self._messages)
+        self._refused: list[str] = []
+        self.phase = Phase.SUBSCRIBING if self._open else Phase.STREAMING
+
+    def opened(self) -> list[Message]:
+        """All of them."""
+        return list(self._messages)
+
+    def heard(self, notice: Notice) -> list[Message]:
+        """Count the answers, and keep the refusals."""
+        if notice.event == "rejected":
+            self._refused.append(notice.detail)
+        if notice.event in {"subscribed", "rejected"} and self._open:
+            self._open -= 1
+            if not self._open:
+                self.phase = Phase.STREAMING
+        return []
+
+    def again(self, symbols: Sequence[str]) -> list[Message]:  # noqa: ARG002  REST brings the books
+        """Nothing."""
+        return []
+
+    def ping(self) -> list[Message]:
+        """Nothing: the WebSocket has its own."""
+        return []
+
+    def unanswered(self) -> str:
+        """How many messages, or what was refused."""
+        if self._open:
+            return f"{self._open} of {len(self._messages)} subscribing messages"
+        return f"refused: {'; '.join(self._refused)}" if self._refused else ""

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -75,6 +76,10 @@ class Parser(Protocol):
     notices: list[Notice]  # likewise
     unknown: Counter[str]  # messages kept as CONTROL rows because nobody knows them, by type
 
+    @property
+    def instruments(self) -> Mapping[str, tuple[int, InstrumentData]]:
+        """The definitions now in force, by symbol, each with its number in the log."""
+
     def feed(self, frame: bytes, ts: int, rows: RowBuffer) -> None:
         """Append the rows of one frame received at `ts` (ns). Never raises for what the venue sends."""
 
@@ -86,6 +91,12 @@ class Parser(Protocol):
 
     def define(self, number: int, definition: InstrumentData) -> None:
         """Take an instrument's definition, new or changed, under its number in the log."""
+
+    def synchronised(self, symbol: str) -> bool:
+        """Whether the symbol's book is in step with the venue's."""
+
+    def carry_book(self, symbol: str, last: int) -> None:
+        """The symbol's book is in step up to update `last`: it was carried over from an earlier file."""
 
 
 class Malformed(Exception):

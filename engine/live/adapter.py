@@ -40,6 +40,7 @@ class Definitions(msgspec.Struct, frozen=True):
 
     instruments: dict[str, InstrumentData]
     answers: tuple[tuple[SourceData, bytes], ...] = ()
+    weight_per_minute: int = 0  # of REST requests, where the venue weighs them; 0: not said
 
 
 Get = Callable[[str], Awaitable[bytes]]  # a path under the REST address; raises Refused (engine.live.rest)

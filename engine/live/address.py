@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote_plus, urlsplit, urlunsplit
 
-from engine.live.connection import is_loopback
+from engine.live.refusal import is_loopback
 from engine.model.errors import UsageError
 
 HIDDEN = "***"

@@ -23,7 +23,7 @@ import msgspec
 
 from engine.answers.breaker import BreakerSettings
 from engine.answers.retry import BackOff, Failure, retry_after_ns
-from engine.live.connection import is_loopback
+from engine.live.refusal import is_loopback
 from engine.model.errors import UsageError
 from engine.model.units import SECOND_NS
 

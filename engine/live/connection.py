@@ -1,52 +1,67 @@
-"""One WebSocket: the thin driver that does what the connection's table says.
+"""One connection of a venue over all its lives: the driver that does what the table says.
 
-It opens the socket, subscribes, hands every data frame on as bytes, notices silence, and tells the
-`Machine` what happened; the machine says what is next and which rows it is worth. What this never does:
-look into a frame, or keep one back.
+    open ──► Life ──frames──► owner ──notices──► heard ──► the dialogue, the machine
+              ▲                                    │ "shutdown", or its time is up
+              └── handover ◄── successor, held ◄───┘
 
-Silence: a WebSocket may be open and dead. No frame for `silence` seconds makes the stream quiet: a row
-and a ping. No pong, or still no frame after five times as long: the connection is given up. (An instrument
-that nobody trades is silent and well; its socket answers, so it is left alone for a while.) Pings of the
-venue are answered by `websockets` itself.
+It opens the socket, lets the dialogue authenticate and subscribe, hands every data frame on as bytes, notices
+silence and a queue that grows, and tells the `Machine` what happened; the machine says what is next and which
+rows it is worth. What this never does: look into a frame, or lose one.
 
-The way of a frame is as short as it can be (see engine.live.transport): all frames that one read of the
-socket brought are worked on before the event loop goes on, and work that a frame schedules with
-`loop.call_soon` runs after the last of them. `max_queue=None` because frames never stay in a queue; the
-back-pressure is the kernel's, since nothing is read meanwhile.
+Silence: a WebSocket may be open and dead. No data for `silence_s` makes the stream quiet: a row and a ping.
+No pong, or still no frame after five times as long: the connection is given up. (An instrument that nobody
+trades is silent and well; its socket answers, or the venue's heartbeats come, so it is left alone.) Pings of
+the venue are answered by `websockets` itself.
+
+Falling behind: frames never stay in a queue of ours, so what we do not read waits in the kernel, and then at
+the venue, which will cut us off one day. `most_waiting_bytes` is how much there was, looked at every second;
+when it stays above `behind_bytes` the stream is degraded, which is a row.
+
+Renewal, where frames carry numbers (`rehearsal` is given): before a connection's time is up, or when the
+venue says that it will close, a second one is opened beside it. Its frames are held while the first one still
+streams; when it has been subscribed for a while, the first one is closed, its last frames are taken, and then
+those that were held, most of which came twice and are marked as such by their numbers. So nothing is missed,
+and nothing seems to be missing. Should the first one die on the way, the second takes over at once.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from collections.abc import Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from engine.live.machine import STOPPED, Event, Machine, State
+from engine.feed.dialogue import Dialogue, Phase, Spoken
+from engine.feed.parser import Notice
+from engine.live.life import Holder, Life
+from engine.live.machine import STOPPED, BackOff, Event, Machine, State
+from engine.live.refusal import REACH_HINT, is_loopback, opening_errors, refusal_of
 from engine.model.errors import VenueError
 from engine.model.kinds import StatusData
 
 if TYPE_CHECKING:
-    from websockets.exceptions import ConnectionClosed
-
     from engine.live.transport import DirectConnection
 
 FRAME_BYTES_MAX = 64 << 20  # a whole book in one frame may be several MB; the default, 1 MiB, kills it
-MOST_RETRY_AFTER_S = 3600.0
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_FLOWING = (State.STREAMING, State.QUIET, State.DEGRADED)
+_BEHIND = "behind"
+_REFUSED = "refused"
 
 
 class Timeouts(msgspec.Struct, frozen=True):
     """How long a connection waits for what, in seconds."""
 
     open_s: float = 10.0
-    silence_s: float = 60.0  # without a frame: a row and a ping
+    phase_s: float = 10.0  # for the answers to authentication, and to all subscriptions
+    silence_s: float = 60.0  # without data: a row and a ping
     pong_s: float = 10.0
     patience: int = 5  # silences after which a socket that still answers is given up
-    message_gap_s: float = 0.25  # between subscribing messages: venues take about five a second
+    message_gap_s: float = 0.25  # between our messages: venues take about five a second
     close_s: float = 1.0
+    overlap_s: float = 2.0  # how long a successor runs beside its predecessor
+    queue_s: float = 1.0  # how often it is looked at how far behind we are
+    behind_bytes: int = 1 << 20
 
 
 class Hooks(msgspec.Struct, frozen=True):
@@ -54,42 +69,55 @@ class Hooks(msgspec.Struct, frozen=True):
 
     on_frame: Callable[[bytes], None]  # every data frame, in order
     on_status: Callable[[StatusData], None]  # a row to write
-    on_lost: Callable[[], None]  # this life of the socket is over; no frame of it follows
+    on_lost: Callable[[], None]  # the stream is interrupted; what came meanwhile is unknown
+    # Makes a reader of frames that leaves no trace; None where two connections cannot run side by side.
+    rehearsal: Callable[[], Callable[[bytes], list[Notice]]] | None = None
 
 
-class Refusal(msgspec.Struct, frozen=True):
-    """Why an attempt failed, in words for a row and for a person."""
+class Target(msgspec.Struct, frozen=True):
+    """Where a connection goes, and what is said there. `dialogue` makes our side of one life."""
 
-    detail: str
-    hint: str
-    retry_after_s: float = 0.0
+    url: str
+    dialogue: Callable[[], Dialogue] = Spoken
+    headers: dict[str, str] = {}  # of the handshake
+    subscribed: str = ""  # the row's words for all of it
+    life_s: float = 0.0  # renewed after so long; 0: never
 
 
 class Connection:
-    """One WebSocket over all its lives. `run` ends after `stop`, or when the first attempt fails."""
+    """One connection over all its lives. `run` ends after `stop`, or when the first attempt fails."""
 
     def __init__(
         self,
-        url: str,
+        target: Target,
         machine: Machine,
         hooks: Hooks,
         *,
-        messages: Sequence[str] = (),
-        subscribed: str = "",
         timeouts: Timeouts | None = None,
+        back_off: BackOff | None = None,
     ) -> None:
-        """`messages` subscribe to what the URL does not; `subscribed` is the row's words for it all."""
-        self.url = url
+        """`back_off` is for successors that cannot be opened; the machine has its own."""
+        self.url = target.url
         self.machine = machine
-        self.frames = 0  # data frames received, over all lives
-        self.opened = asyncio.Event()  # set when the first attempt has succeeded
+        self.frames = 0  # received, over all lives
+        self.heartbeats = 0  # of them, that say nothing but that the socket lives
+        self.most_waiting_bytes = 0
+        self.opened = asyncio.Event()  # set when everything has been subscribed for the first time
         self._hooks = hooks
-        self._messages = messages
-        self._subscribed = subscribed
+        self._target = target
         self._timeouts = timeouts or Timeouts()
-        self._websocket: DirectConnection | None = None
+        self._back_off = back_off or BackOff()
+        self._life: Life | None = None
+        self._next: tuple[Life, Holder] | None = None  # a successor that is subscribed
+        self._renewing: asyncio.Task[None] | None = None
+        self._began_s = 0.0
+        self._troubles: dict[str, str] = {}  # what is wrong with the stream, by what it concerns
+        self._said = ""
         self._leaving: tuple[Event, str] | None = None  # why we close the socket ourselves
         self._closing: asyncio.Task[None] | None = None
+        self._hint = ""
+        self._retry_after_s = 0.0
+        self._failure: BaseException | None = None  # a bug in one of our tasks
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -101,7 +129,7 @@ class Connection:
         while True:
             websocket = await self._open()
             if websocket is not None:
-                await self._live(websocket)
+                await self._live(self._life_of(websocket))
             if self.machine.state is State.STOPPED:
                 return
             await self._wait(self.machine.wait_s)
@@ -115,41 +143,298 @@ class Connection:
         self._stopping.set()
         self._leave(Event.STOP, STOPPED)
 
-    def shut_down(self, detail: str) -> None:
-        """The venue announced that it will close: leave, and come back at once."""
-        self._leave(Event.SHUTDOWN, detail)
+    def heard(self, notices: Iterable[Notice]) -> None:
+        """Take what the frame that was handed on said of the connection itself."""
+        life = self._life
+        if life is None:
+            return
+        for notice in notices:
+            if notice.event == "heartbeat":
+                self.heartbeats += 1
+            elif notice.event == "shutdown":
+                self.renew(notice.detail or "the venue will close the connection")
+            elif notice.event == "failed":
+                self._hint = notice.hint
+                self._retry_after_s = self._back_off.cap_s if notice.fatal else 0.0
+                self._leave(Event.LOST, notice.detail)
+            else:
+                self._hint = notice.hint or self._hint
+                life.say(life.dialogue.heard(notice))
+        self._advance(life)
+
+    def ask_again(self, symbols: Iterable[str]) -> None:
+        """Have the venue send these symbols' books anew, where the stream brings them."""
+        if self._life is not None:
+            self._life.say(self._life.dialogue.again(list(symbols)))
+
+    def renew(self, reason: str) -> None:
+        """Open a successor, or, where frames carry no numbers, leave and come back at once."""
+        if self._hooks.rehearsal is None:
+            self._leave(Event.SHUTDOWN, reason)
+        elif self._renewing is None and self._leaving is None and self.machine.state in _FLOWING:
+            self._renewing = self._watched(self._renew(reason))
+
+    # --- one life ---
+
+    def _life_of(self, websocket: DirectConnection) -> Life:
+        return Life(websocket, self._target.dialogue(), message_gap_s=self._timeouts.message_gap_s)
+
+    async def _live(self, life: Life) -> None:
+        """One life of the stream: from opened until it is interrupted, over handovers."""
+        self._leaving, self._life = None, life
+        self._troubles.clear()
+        self._retry_after_s = 0.0
+        self._began_s = self._now_s()
+        locked = life.dialogue.phase is Phase.AUTHENTICATING
+        self._tell(Event.LOCKED if locked else Event.OPENED, self.url)
+        watches: list[asyncio.Task[None]] = []
+        words = ""
+        try:
+            life.begin(self._take)
+            self._advance(life)
+            if self._stopping.is_set():
+                self._leave(Event.STOP, STOPPED)
+            watches = [
+                self._watched(work)
+                for work in (
+                    self._watch_phases(),
+                    self._watch_silence(),
+                    self._watch_queue(),
+                    self._watch_age(),
+                )
+            ]
+            words = await self._receive(life)
+        finally:
+            for task in (*watches, *([self._renewing] if self._renewing else [])):
+                task.cancel()
+            if self._renewing is not None:
+                await asyncio.wait((self._renewing,))
+                self._renewing = None
+            if self._next is not None:
+                await self._next[0].end()
+                self._next = None
+            current, self._life = self._life, None
+            if current is not None:
+                await current.end()
+            self._hooks.on_lost()
+        if self._failure is not None:
+            raise self._failure
+        event, words = self._leaving or (Event.LOST, words)
+        if event is Event.LOST and not self.opened.is_set() and not self._stopping.is_set():
+            raise VenueError(f"{self.url}: {words}", hint=self._hint or REACH_HINT)
+        self._tell(event, words, retry_after_s=self._retry_after_s)
+
+    async def _receive(self, life: Life) -> str:
+        """Receive until the stream is interrupted; the words for why."""
+        while True:
+            assert life.receiving is not None
+            words = await life.receiving  # raises a bug behind a frame
+            if self._next is None or self._leaving is not None:
+                return words
+            (life, holder), self._next = self._next, None
+            predecessor, self._life = self._life, life
+            self._began_s = self._now_s()
+            self._troubles.pop(_REFUSED, None)
+            self._tell(
+                Event.RENEWED, f"{words}; {len(holder.frames):,} frames of the new connection were held"
+            )
+            life.listen(self._take)
+            for frame in holder.frames:
+                self._take(frame)
+            self._settle()
+            if self._renewing is not None:
+                self._renewing.cancel()
+                await asyncio.wait((self._renewing,))
+                self._renewing = None
+            if predecessor is not None:
+                await predecessor.end()
+
+    def _take(self, frame: bytes) -> None:
+        self.frames += 1
+        self._hooks.on_frame(frame)
+
+    def _advance(self, life: Life) -> None:
+        """Follow the dialogue: authenticated, subscribed, or something still missing."""
+        phase = life.dialogue.phase
+        if self.machine.state is State.AUTHENTICATING and phase is not Phase.AUTHENTICATING:
+            self._tell(Event.AUTHENTICATED)
+        if self.machine.state is State.SUBSCRIBING and phase is Phase.STREAMING:
+            self._tell(Event.SUBSCRIBED, self._target.subscribed)
+            self.opened.set()
+        if phase is Phase.STREAMING:
+            self._troubles[_REFUSED] = life.dialogue.unanswered()
+        self._settle()
+
+    def _settle(self) -> None:
+        """Say that the stream is degraded, or that it is not any more."""
+        words = "; ".join(filter(None, self._troubles.values()))
+        state = self.machine.state
+        if words and (state is State.STREAMING or (state is State.DEGRADED and words != self._said)):
+            self._tell(Event.TROUBLED, words)
+        elif not words and state is State.DEGRADED:
+            self._tell(Event.MENDED)
+        self._said = words
+
+    # --- its successor ---
+
+    async def _renew(self, reason: str) -> None:
+        attempt = 0
+        while True:
+            self._tell(Event.RENEW, reason)
+            words = await self._succeed()
+            if not words:
+                return
+            attempt += 1
+            self._tell(Event.KEPT, words)
+            self._settle()
+            await asyncio.sleep(self._back_off.wait_s(attempt, 0.5))
+
+    async def _succeed(self) -> str:
+        """Bring a successor to the point where it may take over, and close the present life; or why not."""
+        life: Life | None = None
+        try:
+            life = self._life_of(await self._attempt())
+            holder = await self._hold(life)
+        except opening_errors() as error:
+            return refusal_of(error, self.url).detail
+        finally:
+            if life is not None and self._next is None:
+                await life.end()
+        if holder.refusal:
+            return f"the new connection is of no use: {holder.refusal}"
+        full = asyncio.ensure_future(holder.full.wait())
+        await asyncio.wait((full,), timeout=self._timeouts.overlap_s)
+        full.cancel()
+        if self._life is not None and self._life is not life:
+            await self._life.close()
+        return ""
+
+    async def _hold(self, life: Life) -> Holder:
+        """Listen to a successor until it is subscribed, from where on it may take over at any moment."""
+        assert self._hooks.rehearsal is not None
+        holder = Holder(life, self._hooks.rehearsal())
+        holder.begin()
+        assert life.receiving is not None
+        ready = asyncio.ensure_future(holder.ready.wait())
+        await asyncio.wait(
+            (ready, life.receiving), timeout=self._timeouts.phase_s, return_when=asyncio.FIRST_COMPLETED
+        )
+        ready.cancel()
+        if not holder.ready.is_set():
+            ended = life.receiving.result() if life.receiving.done() else ""
+            holder.refusal = holder.refusal or ended or f"no answer within {self._timeouts.phase_s:g} s"
+        if not holder.refusal:
+            self._next = (life, holder)
+        return holder
+
+    # --- watching ---
+
+    async def _watch_phases(self) -> None:
+        """Give up a connection whose authentication or subscriptions are not answered."""
+        while True:
+            await asyncio.sleep(self._timeouts.phase_s)
+            life = self._life
+            if self.machine.state in {State.AUTHENTICATING, State.SUBSCRIBING} and life is not None:
+                what = life.dialogue.unanswered() or self.machine.state.value
+                self._leave(Event.LOST, f"no answer within {self._timeouts.phase_s:g} s: {what}")
+            if self.machine.state in _FLOWING:
+                return
+
+    async def _watch_silence(self) -> None:
+        """Notice a stream that has gone silent, and give up one that stays so."""
+        seen, beats, silences = self.frames - self.heartbeats, self.heartbeats, 0
+        while True:
+            await asyncio.sleep(self._timeouts.silence_s)
+            life, data = self._life, self.frames - self.heartbeats
+            if data != seen or life is None or self.machine.state not in _FLOWING:
+                if data != seen and self.machine.state is State.QUIET:
+                    self._tell(Event.FRAME)
+                    self._settle()
+                seen, beats, silences = data, self.heartbeats, 0
+                continue
+            silences += 1
+            words = f"no frame for {self._timeouts.silence_s * silences:g} s"
+            if self.machine.state is not State.QUIET:
+                self._tell(Event.SILENT, words)
+            life.say(life.dialogue.ping())
+            answers = await life.answers(self._timeouts.pong_s)
+            patient = silences < self._timeouts.patience or self.heartbeats != beats
+            if (
+                self.machine.state is State.QUIET
+                and self.frames - self.heartbeats == seen
+                and not (answers and patient)
+            ):
+                suffix = "" if answers else ", and no answer to a ping"
+                self._leave(Event.DEAD, f"silence: {words}{suffix}")
+                return
+
+    async def _watch_queue(self) -> None:
+        """Notice that frames come faster than they are taken."""
+        times = 0
+        while True:
+            await asyncio.sleep(self._timeouts.queue_s)
+            waiting = 0 if self._life is None else self._life.waiting_bytes()
+            self.most_waiting_bytes = max(self.most_waiting_bytes, waiting)
+            times = times + 1 if waiting >= self._timeouts.behind_bytes else 0
+            if times == 2 and self._leaving is None:
+                self._troubles[_BEHIND] = f"{waiting:,} bytes have arrived and wait to be read"
+                self._settle()
+            elif waiting < self._timeouts.behind_bytes // 4 and self._troubles.pop(_BEHIND, ""):
+                self._settle()
+
+    async def _watch_age(self) -> None:
+        """Renew the connection before the venue ends it."""
+        while self._target.life_s:
+            left = self._began_s + self._target.life_s - self._now_s()
+            if left <= 0 and self._renewing is None:
+                self.renew(f"it is {self._target.life_s / 3_600:.1f} h old")
+            await asyncio.sleep(max(left, 1.0))
+
+    # --- parts ---
+
+    def _watched(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task whose bug ends the connection instead of being printed at the end of the program."""
+        task = asyncio.ensure_future(work)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failure = self._failure or error
+            self._leave(Event.LOST, "error")
 
     def _tell(self, event: Event, detail: str = "", *, retry_after_s: float = 0.0) -> None:
-        now_s = asyncio.get_running_loop().time()
-        for status in self.machine.on(event, now_s, detail, retry_after_s=retry_after_s):
+        for status in self.machine.on(event, self._now_s(), detail, retry_after_s=retry_after_s):
             self._hooks.on_status(status)
 
-    async def _open(self) -> DirectConnection | None:
-        """The open socket, or None when the attempt failed or was stopped; the machine knows which."""
+    def _now_s(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def _attempt(self) -> DirectConnection:
+        """One attempt to open the socket."""
         from websockets.asyncio.client import connect
-        from websockets.exceptions import InvalidHandshake, InvalidURI
 
         from engine.live.transport import DirectConnection
 
-        timeouts = self._timeouts
+        # Awaited, `connect` makes one attempt: its own way of reconnecting would leave no rows.
+        opened = await connect(
+            self.url,
+            additional_headers=self._target.headers,
+            compression=None,
+            max_size=FRAME_BYTES_MAX,
+            max_queue=None,
+            open_timeout=self._timeouts.open_s,
+            close_timeout=self._timeouts.close_s,
+            ping_interval=None,
+            proxy=None if is_loopback(self.url) else True,
+            create_connection=DirectConnection,
+        )
+        assert isinstance(opened, DirectConnection)
+        return opened
 
-        async def attempt() -> DirectConnection:
-            # Awaited, `connect` makes one attempt: its own way of reconnecting would leave no rows.
-            opened = await connect(
-                self.url,
-                compression=None,
-                max_size=FRAME_BYTES_MAX,
-                max_queue=None,
-                open_timeout=timeouts.open_s,
-                close_timeout=timeouts.close_s,
-                ping_interval=None,
-                proxy=None if is_loopback(self.url) else True,
-                create_connection=DirectConnection,
-            )
-            assert isinstance(opened, DirectConnection)
-            return opened
-
-        opening = asyncio.ensure_future(attempt())
+    async def _open(self) -> DirectConnection | None:
+        """The open socket, or None when the attempt failed or was stopped; the machine knows which."""
+        opening = asyncio.ensure_future(self._attempt())
         stopping = asyncio.ensure_future(self._stopping.wait())
         await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -160,99 +445,19 @@ class Connection:
             self._tell(Event.STOP)
             return None
         try:
-            websocket = opening.result()
-        except (OSError, TimeoutError, EOFError, ValueError, InvalidHandshake, InvalidURI) as error:
+            return opening.result()
+        except opening_errors() as error:
             refusal = refusal_of(error, self.url)
             if not self.opened.is_set():
                 raise VenueError(refusal.detail, hint=refusal.hint) from None
             self._tell(Event.REFUSED, refusal.detail, retry_after_s=refusal.retry_after_s)
             return None
-        self.opened.set()
-        return websocket
-
-    async def _live(self, websocket: DirectConnection) -> None:
-        """One life of the socket, from opened to closed."""
-        from websockets.exceptions import ConnectionClosed
-
-        self._leaving = None
-        self._websocket = websocket
-        watch: asyncio.Task[None] | None = None
-        words = ""
-        self._tell(Event.OPENED, self.url)
-        try:
-            for number, message in enumerate(self._messages):
-                if number:
-                    await self._wait(self._timeouts.message_gap_s)
-                await websocket.send(message)
-            self._tell(Event.SUBSCRIBED, self._subscribed)
-            if self._stopping.is_set():
-                self._leave(Event.STOP, STOPPED)
-            watch = asyncio.ensure_future(self._watch(websocket))
-            await self._receive(websocket)
-        except ConnectionClosed as error:
-            words = closed_words(error)
-        finally:
-            if watch is not None:
-                watch.cancel()
-            self._websocket = None
-            await websocket.close()  # at once where it is closed already
-            self._hooks.on_lost()
-        event, words = self._leaving or (Event.LOST, words)
-        self._tell(event, words)
-
-    async def _receive(self, websocket: DirectConnection) -> None:
-        on_frame = self._hooks.on_frame
-
-        def take(frame: bytes) -> None:
-            self.frames += 1
-            on_frame(frame)
-
-        websocket.listen(take)
-        try:
-            while True:
-                take(await websocket.recv(decode=False))
-                websocket.taken()
-        finally:
-            if websocket.failure is not None:
-                raise websocket.failure
-
-    async def _watch(self, websocket: DirectConnection) -> None:
-        """Notice a stream that has gone silent, and give up one that stays so."""
-        seen = self.frames
-        silences = 0
-        while True:
-            await asyncio.sleep(self._timeouts.silence_s)
-            if self.frames != seen:
-                if self.machine.state is State.QUIET:
-                    self._tell(Event.FRAME)
-                seen, silences = self.frames, 0
-                continue
-            silences += 1
-            words = f"no frame for {self._timeouts.silence_s * silences:g} s"
-            if self.machine.state is State.STREAMING:
-                self._tell(Event.SILENT, words)
-            answers = await self._answers(websocket)
-            if self.frames == seen and (silences >= self._timeouts.patience or not answers):
-                suffix = "" if answers else ", and no answer to a ping"
-                self._leave(Event.DEAD, f"silence: {words}{suffix}")
-                return
-
-    async def _answers(self, websocket: DirectConnection) -> bool:
-        """Whether the other side answers a ping in time."""
-        from websockets.exceptions import ConnectionClosed
-
-        try:
-            async with asyncio.timeout(self._timeouts.pong_s):
-                await (await websocket.ping())
-        except (TimeoutError, ConnectionClosed):
-            return False
-        return True
 
     def _leave(self, event: Event, detail: str) -> None:
-        if self._websocket is not None and self._leaving is None:
+        if self._life is not None and self._leaving is None:
             self._leaving = (event, detail)
-            # The receive loop goes on until the socket is closed: what has arrived is not lost.
-            self._closing = asyncio.ensure_future(self._websocket.close())
+            # The receiving side goes on until the socket is closed: what has arrived is not lost.
+            self._closing = asyncio.ensure_future(self._life.close())
 
     async def _wait(self, seconds: float) -> None:
         try:
@@ -260,56 +465,3 @@ class Connection:
                 await self._stopping.wait()
         except TimeoutError:
             return
-
-
-def is_loopback(url: str) -> bool:
-    """Whether an address is this machine's own, which no proxy can reach."""
-    return (urlsplit(url).hostname or "") in LOOPBACK
-
-
-def closed_words(error: ConnectionClosed) -> str:
-    """Why a socket closed: the venue's code and reason, or that it went without a word."""
-    frame = error.rcvd
-    if frame is None:
-        cause = error.__cause__
-        return f"the connection broke off ({cause})" if cause else "the connection broke off"
-    return f"the venue closed: {frame.code} {frame.reason}".rstrip()
-
-
-def refusal_of(error: BaseException, url: str) -> Refusal:
-    """What a failed attempt to open `url` means, and what to do about it."""
-    from websockets.exceptions import InvalidHandshake, InvalidMessage, InvalidStatus
-
-    reach = "check the address and the network; --url points a venue at another address"
-    if isinstance(error, InvalidStatus):
-        headers = error.response.headers
-        status = error.response.status_code
-        page = " (an HTML page)" if "html" in headers.get("Content-Type", "") else ""
-        detail = f"{url} answered HTTP {status}{page} instead of opening a WebSocket"
-        return Refusal(detail, hint_of_status(status), retry_after_of(headers.get("Retry-After")))
-    if isinstance(error, TimeoutError):
-        return Refusal(f"{url} did not answer in time", reach)
-    if isinstance(error, InvalidMessage):
-        return Refusal(f"{url} does not speak HTTP ({error})", reach)
-    if isinstance(error, InvalidHandshake):
-        return Refusal(f"{url} refused the WebSocket ({error})", reach)
-    return Refusal(f"{url} cannot be reached ({error or type(error).__name__})", reach)
-
-
-def hint_of_status(status: int) -> str:
-    """What a person can do about an HTTP status that a venue answered."""
-    if status in {418, 429}:
-        return "the venue limits how often one may ask: wait, and ask for less"
-    if status in {401, 403, 451}:
-        return "the venue refuses this machine's address, country or credentials"
-    if status >= 500:
-        return "the venue is in trouble: try again later"
-    return "the address is not this venue's, or a proxy or login page stands between"
-
-
-def retry_after_of(text: str | None) -> float:
-    """Seconds of a Retry-After header, an hour at most; 0 for none and for a date."""
-    try:
-        return min(max(0.0, float(text or 0)), MOST_RETRY_AFTER_S)
-    except ValueError:
-        return 0.0

@@ -1,18 +1,29 @@
-"""What can be listened to beside a venue's streams: `--feed NAME:REST`, by name.
+"""What can be listened to, by name: venues, and feeds beside them. `--feed NAME:REST`, or a TOML file.
 
-The name says who reads the rest; `FEEDS` is the table of those who do. For now that is `news`, whose rest is
-an address. A feed that is named is only read here, not reached.
+The name says who reads the rest: of a venue it is a list of symbols, of any other feed what its line in
+`FEEDS` says. Something that is named is only read here, not reached.
+
+    --feed binance:BTCUSDT,ETHUSDT        [[feed]]
+    --feed kraken:BTC/USD                 name = "binance"
+    --feed news:https://…                 symbols = ["BTCUSDT", "ETHUSDT"]
+                                          channels = ["trade", "book"]     # else what --channels says
+                                          url = "ws://127.0.0.1:8080"      # else what --url says
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from engine.live.address import Address
 from engine.live.poller import EVERY_S, PollConfig
-from engine.model.errors import UsageError
+from engine.live.tap import TapConfig
+from engine.live.venues import VENUES, is_venue
+from engine.model.errors import InputError, UsageError
 from engine.model.units import MILLISECOND_NS, SECOND_NS
 
 EVERY_MIN_S, EVERY_MAX_S = 0.1, 86_400.0
@@ -22,6 +33,19 @@ class Wish(msgspec.Struct, frozen=True):
     """What options say of feeds, each for those that it is of."""
 
     news_every_s: float = EVERY_S
+    channels: tuple[str, ...] | None = None  # of venues; None: each its usual ones
+    urls: Mapping[str, str] = {}  # venue to another address
+
+
+class Listening(msgspec.Struct, frozen=True):
+    """Everything that is to be listened to."""
+
+    taps: tuple[TapConfig, ...] = ()
+    feeds: tuple[PollConfig, ...] = ()
+
+    def and_also(self, other: Listening) -> Listening:
+        """Both."""
+        return Listening(self.taps + other.taps, self.feeds + other.feeds)
 
 
 def _news(rest: str, wish: Wish) -> PollConfig:
@@ -33,31 +57,127 @@ FEEDS: dict[str, tuple[str, Callable[[str, Wish], PollConfig]]] = {
 }
 
 
-def parse_feeds(texts: Sequence[str], wish: Wish | None = None) -> tuple[PollConfig, ...]:
-    """The feeds that a user names. UsageError for a name, an address or an interval that cannot be.
+class _Entry(msgspec.Struct, forbid_unknown_fields=True):
+    """One [[feed]] of a file."""
+
+    name: str
+    symbols: tuple[str, ...] = ()
+    channels: tuple[str, ...] | None = None
+    url: str = ""
+    every: str = ""
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    feed: tuple[_Entry, ...]
+
+
+def parse_feeds(texts: Sequence[str], wish: Wish | None = None) -> Listening:
+    """What a user names. UsageError for a name, an address or an interval that cannot be.
 
     No address is repeated in an error before it is known what of it may be shown.
     """
     wish = wish or Wish()
-    if not EVERY_MIN_S <= wish.news_every_s <= EVERY_MAX_S:
-        raise UsageError(f"--news-every {wish.news_every_s:g}s: 100ms to 24h", hint="--news-every 5s")
-    forms = ", ".join(form for form, _ in FEEDS.values())
-    found: list[PollConfig] = []
+    found = Listening()
     for text in texts:
         name, colon, rest = text.strip().partition(":")
-        if name not in FEEDS:
-            raise UsageError(f'--feed: there is no feed "{name}"', hint=f"write one of {forms}")
+        if name == "ccxt":  # the exchange is part of the name
+            exchange, colon, rest = rest.partition(":")
+            name = f"ccxt:{exchange}"
+        _check_name(name)
         if not colon or not rest.strip():
+            if is_venue(name):
+                raise UsageError(f"--feed {name}: which symbols?", hint=f"write {name}:SYMBOL,SYMBOL")
             raise UsageError(f"--feed {name}: from where?", hint=f"write {FEEDS[name][0]}")
-        feed = FEEDS[name][1](rest.strip(), wish)
-        if any(feed.address == other.address for other in found):
-            raise UsageError(f"--feed {name}:{feed.address.shown} is named twice", hint="once is enough")
-        found.append(feed)
-    return tuple(found)
+        found = found.and_also(_one(name, rest.strip(), wish))
+    return _checked(found)
 
 
-def every_of(text: str) -> float:
-    """Seconds of "5s", as `--news-every` takes them; UsageError for what is no duration."""
+def read_feeds(path: Path, wish: Wish | None = None) -> Listening:
+    """What a TOML file of [[feed]] tables names. InputError for what it should not hold."""
+    wish = wish or Wish()
+    try:
+        file = msgspec.convert(tomllib.loads(path.read_text()), _File)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read: {error.strerror}", hint="--feeds names a TOML file"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+        raise InputError(
+            f"{path}: {error}", hint='a table [[feed]] for each, with name = "binance", symbols = ["BTCUSDT"]'
+        ) from None
+    found = Listening()
+    for number, entry in enumerate(file.feed, start=1):
+        where = f"{path}: feed {number}"
+        try:
+            found = found.and_also(_entry(entry, wish))
+        except UsageError as error:
+            raise InputError(f"{where}: {error.message}", hint=error.hint) from None
+    return _checked(found)
+
+
+def _entry(entry: _Entry, wish: Wish) -> Listening:
+    _check_name(entry.name)
+    changes: dict[str, Any] = {}
+    if entry.channels is not None:
+        changes["channels"] = entry.channels
+    if entry.every:
+        changes["news_every_s"] = every_of(entry.every, "every")
+    if is_venue(entry.name):
+        if entry.url:
+            changes["urls"] = {**wish.urls, entry.name: entry.url}
+        rest = ",".join(entry.symbols)
+        if not rest:
+            raise UsageError(f"{entry.name}: which symbols?", hint='symbols = ["…", "…"]')
+    else:
+        rest = entry.url or ",".join(entry.symbols)
+        if not rest:
+            raise UsageError(f"{entry.name}: from where?", hint='url = "https://…"')
+    return _one(entry.name, rest, msgspec.structs.replace(wish, **changes))
+
+
+def _one(name: str, rest: str, wish: Wish) -> Listening:
+    if is_venue(name):
+        symbols = tuple(rest.split(","))
+        tap = TapConfig(symbols=symbols, venue=name, channels=wish.channels, url=wish.urls.get(name, ""))
+        return Listening(taps=(tap,))
+    if not EVERY_MIN_S <= wish.news_every_s <= EVERY_MAX_S:
+        raise UsageError(f"--news-every {wish.news_every_s:g}s: 100ms to 24h", hint="--news-every 5s")
+    return Listening(feeds=(FEEDS[name][1](rest, wish),))
+
+
+def _check_name(name: str) -> None:
+    if name not in FEEDS and not is_venue(name):
+        forms = ", ".join([*(f"{venue}:SYMBOLS" for venue in VENUES), *(form for form, _ in FEEDS.values())])
+        raise UsageError(f'--feed: there is no feed "{name}"', hint=f"write one of {forms}")
+
+
+def _checked(found: Listening) -> Listening:
+    """Nothing twice; what venues share is looked at when they are made."""
+    for number, feed in enumerate(found.feeds):
+        if any(feed.address == other.address for other in found.feeds[:number]):
+            raise UsageError(f"--feed {feed.name}:{feed.address.shown} is named twice", hint="once is enough")
+    return found
+
+
+def urls_of(texts: Sequence[str], venue: str) -> dict[str, str]:
+    """Addresses by venue, of `--url ADDRESS` (of `venue`) and `--url VENUE=ADDRESS`."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, address = text.partition("=")
+        if not equals or "://" in name:
+            name, address = venue, text
+        elif not is_venue(name):
+            raise UsageError(
+                f'--url {text}: there is no venue "{name}"', hint=f"known are {', '.join(VENUES)}"
+            )
+        if name in found:
+            raise UsageError(f"--url: {name} has two addresses", hint="one for each venue")
+        found[name] = address
+    return found
+
+
+def every_of(text: str, option: str = "--news-every") -> float:
+    """Seconds of "5s"; UsageError for what is no duration."""
     from engine.config import parse_duration
 
-    return parse_duration(text, "--news-every") // MILLISECOND_NS * MILLISECOND_NS / SECOND_NS
+    return parse_duration(text, option) // MILLISECOND_NS * MILLISECOND_NS / SECOND_NS

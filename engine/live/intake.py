@@ -1,14 +1,16 @@
-"""Everything that one log takes in: a venue's streams, and feeds beside them, through one Sequencer.
+"""Everything that one log takes in: venues' streams, and feeds beside them, through one Sequencer.
 
-    Tap (a venue, if there is one) ──┐
-    Poller (a feed) ─────────────────┼──► RowBuffer ──on_rows──► recorder or session
-    Poller (another)  ───────────────┘
+    Tap (a venue) ──────────┐
+    Tap (another one) ──────┼──► RowBuffer ──turn──► recorder or session
+    Poller (a feed) ────────┘
 
 The recorder and the paper session stand behind one, and need not know what is in it. Times come from one
-sequencer, so rows of all sources stand in the order in which they were received; numbers of sources are given
-here: those of the venue first, then the feeds in the order in which they were named.
+sequencer, so rows of all sources stand in the order in which they were received. Numbers of sources and
+instruments are given here: those of the venues first, then the feeds, each in the order in which they were
+named. The header's rows, by which a log explains its numbers, are written here too, and again for each
+segment with definitions as they are by then.
 
-First contacts come before anything is written: each feed is asked once, then the venue; whoever cannot be
+First contacts come before anything is written: each feed is asked once, then each venue; whoever cannot be
 reached ends the start, and nothing is left open. Later troubles are rows.
 """
 
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,8 +27,9 @@ from engine.live.clock import Sequencer
 from engine.live.poller import PollConfig, Poller
 from engine.live.previous import headlines_of
 from engine.live.tap import Tap, TapConfig
+from engine.live.turn import Turn
 from engine.model.errors import UsageError
-from engine.model.kinds import Flag, Kind, SourceData, StatusData, encode_canonical
+from engine.model.kinds import Flag, InstrumentData, Kind, StatusData, encode_canonical
 from engine.model.rows import RowBuffer
 
 _LAST = int(Flag.LAST)
@@ -36,7 +40,7 @@ class Intake:
 
     def __init__(
         self,
-        tap: TapConfig | None,
+        taps: tuple[TapConfig, ...],
         feeds: tuple[PollConfig, ...],
         sequencer: Sequencer,
         rows: RowBuffer,
@@ -45,28 +49,39 @@ class Intake:
         chance: Callable[[], float] = random.random,
     ) -> None:
         """Raises UsageError when there is nothing to listen to, and what Tap raises."""
-        if tap is None and not feeds:
+        if not taps and not feeds:
             raise UsageError("there is nothing to listen to", hint="name --symbols, a --feed, or both")
         self.opening: tuple[StatusData, ...] = ()  # rows to write between the header and the first contact
-        self._tap = None if tap is None else Tap(tap, sequencer, rows, on_rows, chance=chance)
-        self._feeds = [Poller(feed, sequencer, rows, on_rows, chance=chance) for feed in feeds]
-        self._sequencer = sequencer
-        self._rows = rows
-        self._on_rows = on_rows
+        self._turn = Turn(rows, sequencer, on_rows)
+        self._taps = [Tap(tap, self._turn, chance=chance) for tap in taps]
+        self._feeds = [Poller(feed, sequencer, rows, self._turn.now, chance=chance) for feed in feeds]
+        _nothing_twice(self._taps)
 
     @property
-    def name(self) -> str:
-        """What the log's header calls its venue: of a log without one, the first feed."""
-        return self._feeds[0].config.name if self._tap is None else self._tap.venue.name
+    def names(self) -> tuple[str, ...]:
+        """What the log's header calls its venues: of a log without one, the first feed."""
+        names = tuple(dict.fromkeys(tap.name for tap in self._taps))
+        return names or (self._feeds[0].config.name,)
 
     @property
     def frames(self) -> int:
-        """Data frames received so far; of a feed, answers with a body."""
-        return (self._tap.frames if self._tap is not None else 0) + sum(feed.answers for feed in self._feeds)
+        """Frames received so far; of a feed, answers with a body."""
+        return sum(tap.frames for tap in self._taps) + sum(feed.answers for feed in self._feeds)
+
+    @property
+    def most_waiting_bytes(self) -> int:
+        """The most that one connection left unread for a moment."""
+        return max((tap.most_waiting_bytes for tap in self._taps), default=0)
+
+    @property
+    def instruments(self) -> dict[int, InstrumentData]:
+        """Every instrument's definition as it is now, by number."""
+        found = dict(numbered for tap in self._taps for numbered in tap.instruments.values())
+        return dict(sorted(found.items()))
 
     def synchronised(self, symbol: str) -> bool:
-        """Whether the symbol's book is in step with the venue's."""
-        return self._tap is not None and self._tap.synchronised(symbol)
+        """Whether the symbol's book is in step with its venue's."""
+        return any(tap.synchronised(symbol) for tap in self._taps)
 
     def remember(self, path: Path) -> None:
         """Know the headlines of the segment that is continued, so that none is written twice."""
@@ -80,34 +95,43 @@ class Intake:
         try:
             for feed in self._feeds:
                 await feed.contact()
-            if self._tap is not None:
-                self._tap.beside = self._sources()
-                self._tap.opening = self.opening
-                await self._tap.start()
-            else:
-                self.header()
-                for status in self.opening:
-                    self._append(status, source=1)
+            for tap in self._taps:
+                await tap.contact()
+            first = self._number()
+            self.header()
+            for status in self.opening:
+                self._turn.status(status, source=1)
+            for tap in self._taps:
+                tap.begin()
+            for tap in self._taps:
+                await tap.open()
         except BaseException:
-            await self._close_feeds()
+            await self._close()
             raise
-        first = 1 if self._tap is None else 1 + len(self._tap.sources)
         for number, feed in enumerate(self._feeds, start=first):
             feed.begin(number)
-        self._on_rows()
+        self._turn.now()
 
     def header(self) -> None:
         """Append the SOURCE and INSTRUMENT rows that a file begins with, as they are now."""
-        if self._tap is not None:
-            self._tap.header()
-            return
-        for number, source in enumerate(self._sources(), start=1):
-            data = encode_canonical(source)
-            self._rows.append(self._sequencer.stamp(), Kind.SOURCE, source=number, flags=_LAST, data=data)
+        stamp, rows = self._turn.sequencer.stamp, self._turn.rows
+        sources = [source for tap in self._taps for source in tap.sources]
+        for number, source in enumerate((*sources, *(feed.source for feed in self._feeds)), start=1):
+            rows.append(stamp(), Kind.SOURCE, source=number, flags=_LAST, data=encode_canonical(source))
+        for tap in self._taps:
+            for number, definition in sorted(tap.instruments.values()):
+                rows.append(
+                    stamp(),
+                    Kind.INSTRUMENT,
+                    source=tap.definition_source,
+                    instrument=number,
+                    flags=_LAST,
+                    data=encode_canonical(definition),
+                )
 
     async def run(self) -> None:
         """Take in until `stop`; raises whatever ended a part otherwise, when the others have ended too."""
-        parts = [part for part in (self._tap, *self._feeds) if part is not None]
+        parts: list[Tap | Poller] = [*self._taps, *self._feeds]
         running = [asyncio.ensure_future(part.run()) for part in parts]
         await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
         # Only a stop ends a part, or an error of the engine's own: then nobody goes on alone.
@@ -118,35 +142,39 @@ class Intake:
 
     async def stop(self) -> None:
         """Leave everybody; the last rows are in the buffer when this returns."""
-        await self._close_feeds()
-        if self._tap is not None:
-            await self._tap.stop()
-        elif self._rows.count:
-            self._on_rows()
+        await self._close()
+        self._turn.now()
 
     def status(self, data: StatusData) -> None:
         """Append a STATUS row of the engine's own."""
-        if self._tap is not None:
-            self._tap.status(data)
-        else:
-            self._append(data)
-            self._on_rows()
+        self._turn.status(data)
+        self._turn.arm()
 
     def note_clock(self) -> None:
         """Write a STATUS row if the system clock has gone away, or come back."""
-        if self._tap is not None:
-            self._tap.note_clock()
-        elif (notice := self._sequencer.take_notice()) is not None:
-            self._append(notice.status())
+        self._turn.note_clock()
 
-    def _append(self, data: StatusData, *, source: int = 0) -> None:
-        self._rows.append(
-            self._sequencer.stamp(), Kind.STATUS, source=source, flags=_LAST, data=encode_canonical(data)
-        )
+    def _number(self) -> int:
+        """Give every tap its numbers; the first that is free for a feed's source."""
+        source = instrument = 1
+        venues = Counter(tap.name for tap in self._taps)
+        for tap in self._taps:
+            tap.number(source, instrument, alone=venues[tap.name] == 1)
+            source += len(tap.sources)
+            instrument += len(tap.symbols)
+        return source
 
-    def _sources(self) -> tuple[SourceData, ...]:
-        return tuple(feed.source for feed in self._feeds)
-
-    async def _close_feeds(self) -> None:
+    async def _close(self) -> None:
         for feed in self._feeds:
             await feed.stop()
+        for tap in self._taps:
+            await tap.stop()
+
+
+def _nothing_twice(taps: list[Tap]) -> None:
+    seen: set[tuple[str, str]] = set()
+    for tap in taps:
+        for symbol in tap.symbols:
+            if (tap.name, symbol) in seen:
+                raise UsageError(f"{tap.name}:{symbol} is named twice", hint="once is enough")
+            seen.add((tap.name, symbol))

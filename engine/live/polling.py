@@ -24,7 +24,7 @@ from urllib.parse import urljoin
 import msgspec
 
 from engine.live.address import Address
-from engine.live.connection import hint_of_status
+from engine.live.refusal import hint_of_status
 from engine.live.rest import Refused
 
 if TYPE_CHECKING:

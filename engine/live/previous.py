@@ -1,6 +1,6 @@
 """What an earlier recorder left in a folder: the segment that a new recording continues, and its headlines.
 
-A file is continued when its name is a segment's, it comes from the same venue, nobody is writing to it, and
+A file is continued when its name is a segment's, it comes from the same venues, nobody is writing to it, and
 it was recorded (the shipped sample, being synthetic, says so in its header's note). A file that cannot be
 read is not continued, and not touched either: `engine log check` says what is wrong with it.
 """
@@ -32,20 +32,20 @@ class Segment(msgspec.Struct, frozen=True):
     whole: bool  # no torn bytes behind the last good row
 
 
-def last_segment(folder: Path, venue: str) -> Segment | None:
-    """The latest segment that a recording of this venue continues, or None."""
+def last_segment(folder: Path, venues: tuple[str, ...]) -> Segment | None:
+    """The latest segment that a recording of these venues continues, or None."""
     named = [path for path in folder.glob("*.arrow") if _NAME.fullmatch(path.name)]
     for path in sorted(named, key=segment_order, reverse=True):
-        segment = _read(path, venue)
+        segment = _read(path, venues)
         if segment is not None:
             return segment
     return None
 
 
-def _read(path: Path, venue: str) -> Segment | None:
+def _read(path: Path, venues: tuple[str, ...]) -> Segment | None:
     try:
         with exclusive(path), LogReader(path, columns=("ts",)) as reader:  # refused while it is being written
-            if reader.header.note or reader.header.venues != (venue,):
+            if reader.header.note or reader.header.venues != venues:
                 return None
             last_ts = parse_time(reader.header.created)  # killed before its first rows
             for batch in reader.batches():

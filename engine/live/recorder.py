@@ -57,7 +57,7 @@ class RecorderConfig(msgspec.Struct, frozen=True):
     """What to record, where to, and how carefully."""
 
     folder: Path
-    tap: TapConfig | None = None  # a venue's streams
+    taps: tuple[TapConfig, ...] = ()  # venues' streams
     feeds: tuple[PollConfig, ...] = ()  # beside them, or alone
     rotate: str = "daily"
     flush_ms: float = 20.0  # 0: after every turn of the event loop
@@ -101,8 +101,8 @@ class Recorder:
         self._disk = disk or _disk
         self._rows = RowBuffer()
         self._sequencer = sequencer or Sequencer()
-        self.intake = Intake(config.tap, config.feeds, self._sequencer, self._rows, self._on_rows)
-        self._before = last_segment(config.folder, self.intake.name)
+        self.intake = Intake(config.taps, config.feeds, self._sequencer, self._rows, self._on_rows)
+        self._before = last_segment(config.folder, self.intake.names)
         if self._before is not None:
             self.intake.remember(self._before.end.path)
             if sequencer is None:
@@ -263,7 +263,7 @@ class Recorder:
     def _open(self, before: End | None) -> None:
         """Begin a segment, after `before` if there is one."""
         ts = self._sequencer.now()
-        header = LogHeader(engine=__version__, created=format_time(ts), venues=(self.intake.name,))
+        header = LogHeader(engine=__version__, created=format_time(ts), venues=self.intake.names)
         if before is not None:
             header = following(header, before)
         path = next_path(self.config.folder, ts, self.rotation)

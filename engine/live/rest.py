@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engine.live.connection import hint_of_status, is_loopback, retry_after_of
+from engine.live.refusal import REACH_HINT, hint_of_status, is_loopback, retry_after_of
 from engine.model.errors import VenueError
 
 if TYPE_CHECKING:
     import httpx2
 
-REACH_HINT = "check the address and the network; --url points a venue at another address"
 _SHOWN = 120  # characters of an answer that an error repeats
 
 
@@ -39,6 +38,7 @@ class Rest:
 
     def __init__(self, base: str, *, timeout_s: float = 10.0) -> None:
         self.base = base.rstrip("/")
+        self.weight_used = 0  # of this minute, as the venue's last answer says; 0: it does not say
         self._timeout_s = timeout_s
         self._client: httpx2.AsyncClient | None = None
 
@@ -60,6 +60,8 @@ class Rest:
             raise Refused(
                 f"{where} cannot be reached ({error or type(error).__name__})", hint=REACH_HINT
             ) from None
+        weight = response.headers.get("X-MBX-USED-WEIGHT-1M", "")
+        self.weight_used = int(weight) if weight.isdecimal() else 0
         body = response.content
         kind = response.headers.get("Content-Type", "")
         if "html" in kind or body.lstrip()[:1] == b"<":

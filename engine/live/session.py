@@ -56,11 +56,11 @@ LAGS_KEPT = 4096
 
 
 class SessionConfig(msgspec.Struct, frozen=True):
-    """Where rows come from (a venue and feeds, or a log to follow) and where the session's files go."""
+    """Where rows come from (venues and feeds, or a log to follow) and where the session's files go."""
 
     folder: Path
     run: RunConfig
-    tap: TapConfig | None = None
+    taps: tuple[TapConfig, ...] = ()
     tail: Path | None = None
     feeds: tuple[PollConfig, ...] = ()
     duration_s: float = 0.0
@@ -188,7 +188,7 @@ class Session:
     # --- rows from a venue, and from feeds ---
 
     async def _run_intake(self) -> None:
-        intake = Intake(self.config.tap, self.config.feeds, self.sequencer, self._rows, self._turn)
+        intake = Intake(self.config.taps, self.config.feeds, self.sequencer, self._rows, self._turn)
         starting = asyncio.ensure_future(intake.start())
         stopping = asyncio.ensure_future(self._stopping.wait())
         await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -203,7 +203,7 @@ class Session:
         try:
             starting.result()  # after an error nothing is open
             try:
-                self._open(LogHeader(venues=(intake.name,)))
+                self._open(LogHeader(venues=intake.names))
                 self._turn()
                 running = asyncio.ensure_future(intake.run())
                 await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)

@@ -31,7 +31,7 @@ import msgspec
 from engine.answers.budget import Budget, Reservation, iso_of
 from engine.answers.models import usd
 from engine.live.asking_client import AskingConfig
-from engine.live.connection import is_loopback
+from engine.live.refusal import is_loopback
 from engine.model.errors import EngineError, InputError
 
 FILE = Path("data/spending.json")  # under where the user stands

@@ -113,6 +113,7 @@ class SourceData(Data, frozen=True):
     url: str = ""
     endpoint: str = ""  # of a REST source: "depth", "exchangeInfo"
     symbol: str = ""  # of a REST source that answers for one symbol without naming it
+    symbols: tuple[str, ...] = ()  # of a connection that brings only these of its venue's; (): all
     detail: dict[str, str] = {}
 
 
@@ -131,16 +132,24 @@ class StatusData(Data, frozen=True):
 STATUS_EVENTS = (
     "connecting",
     "connected",
+    "authenticated",
     "subscribed",
     "disconnected",
+    "stopped",  # we left where no socket was open
     "gap",
     "resync",  # a snapshot has been asked for
     "synchronised",  # the snapshot arrived, the book is good
     "server_shutdown",
     "silence",
+    "resumed",  # frames come again
+    "degraded",  # the stream flows, but something that was asked for is missing, or we fall behind
+    "recovered",
+    "renewing",  # a second connection is being opened, which will take the place of this one
+    "renewed",  # it has: nothing was missed
+    "kept",  # it could not be opened: the old one goes on
     "clock_offset",
     "disk_low",
-    "rejected",  # the venue refused a subscription
+    "rejected",  # the venue refused a request
     "session",
 )
 

@@ -32,7 +32,9 @@ def _acknowledging(writer: LogWriter) -> Batch | None:
 async def main(url: str, folder: str, rotate: str) -> None:
     """Record until SIGTERM."""
     tap = TapConfig(symbols=("BTCUSDT", "ETHUSDT"), url=url)
-    recorder = Recorder(RecorderConfig(tap=tap, folder=Path(folder), rotate=rotate, flush_ms=1.0, seal=False))
+    recorder = Recorder(
+        RecorderConfig(taps=(tap,), folder=Path(folder), rotate=rotate, flush_ms=1.0, seal=False)
+    )
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, recorder.stop, "SIGTERM")
     await recorder.record()
 

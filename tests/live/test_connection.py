@@ -8,8 +8,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from engine.live.connection import Connection, Hooks, Timeouts, is_loopback
+from engine.feed.dialogue import Spoken
+from engine.live.connection import Connection, Hooks, Target, Timeouts
 from engine.live.machine import BackOff, Machine, State
+from engine.live.refusal import is_loopback
 from engine.model.errors import VenueError
 from engine.model.kinds import StatusData
 from tests.helpers.venue import FakeVenue
@@ -27,7 +29,7 @@ class Watched:
         self.lost = 0
         self.changed = asyncio.Event()
         self.connection = Connection(
-            f"{url}/stream?streams=btcusdt@trade",
+            Target(f"{url}/stream?streams=btcusdt@trade"),
             Machine("test", back_off=back_off),
             Hooks(self._frame, self._status, self._lost),
             timeouts=timeouts,
@@ -120,9 +122,9 @@ def test_frames_take_the_short_way() -> None:
         await watched.until(lambda: "subscribed" in watched.events)
         await venue.send(*(venue.trade("BTCUSDT") for _ in range(50)))
         await watched.until(lambda: len(watched.frames) == 50)
-        websocket = watched.connection._websocket
-        assert websocket is not None
-        assert websocket._queued == 0
+        life = watched.connection._life
+        assert life is not None
+        assert life.websocket._queued == 0
 
     play(story)
 
@@ -172,11 +174,11 @@ def test_a_lost_connection_comes_back(how: str) -> None:
 
 
 def test_an_announced_shutdown_reconnects_at_once() -> None:
-    """`shut_down` leaves and comes back without waiting, and says why."""
+    """Where two connections cannot run side by side: leave, come back without waiting, and say why."""
 
     async def story(venue: FakeVenue, watched: Watched) -> None:
         await watched.until(lambda: "subscribed" in watched.events)
-        watched.connection.shut_down("serverShutdown")
+        watched.connection.renew("serverShutdown")
         await venue.connected(2)
         await watched.until(lambda: watched.events.count("subscribed") == 2)
 
@@ -325,10 +327,9 @@ def test_subscribing_messages_are_sent_and_answered() -> None:
 
         async with venue.running():
             connection = Connection(
-                f"{venue.url}/stream",
+                Target(f"{venue.url}/stream", lambda: Spoken(['{"id":1}', '{"id":2}'])),
                 Machine("test"),
                 Hooks(keep, lambda _status: None, lambda: None),
-                messages=['{"id":1}', '{"id":2}'],
                 timeouts=Timeouts(message_gap_s=0.01),
             )
             running = asyncio.ensure_future(connection.run())

@@ -61,7 +61,7 @@ def record(
             recorder = Recorder(
                 RecorderConfig(
                     folder=folder,
-                    tap=tap if venue else None,
+                    taps=(tap,) if venue else (),
                     feeds=feeds,
                     flush_ms=1.0,
                     seal=False,
@@ -267,7 +267,7 @@ def test_a_venue_that_cannot_be_reached_closes_the_feeds() -> None:
         rows, endpoint = RowBuffer(), Endpoint(shows(1))
         async with endpoint.server:
             tap = TapConfig(symbols=("BTCUSDT",), url="ws://127.0.0.1:1")
-            intake = Intake(tap, (feed(endpoint.server.url),), Sequencer(), rows, lambda: None)
+            intake = Intake((tap,), (feed(endpoint.server.url),), Sequencer(), rows, lambda: None)
             with pytest.raises(VenueError, match="exchangeInfo"):
                 await intake.start()
             return rows.count, intake._feeds[0]._asking._client
@@ -282,7 +282,7 @@ def test_a_bug_in_a_feed_ends_everything() -> None:
         endpoint = Endpoint(shows(1), shows(2))
         async with endpoint.server, asyncio.timeout(LIMIT_S):
             feeds = (feed(endpoint.server.url), feed(endpoint.server.url + "/other"))
-            intake = Intake(None, feeds, Sequencer(), RowBuffer(), lambda: None)
+            intake = Intake((), feeds, Sequencer(), RowBuffer(), lambda: None)
             await intake.start()
             intake._feeds[1]._take = None  # type: ignore[assignment,method-assign]
             await intake.run()
@@ -294,4 +294,4 @@ def test_a_bug_in_a_feed_ends_everything() -> None:
 def test_there_must_be_something_to_listen_to() -> None:
     """Neither a venue nor a feed is a mistake."""
     with pytest.raises(UsageError, match="nothing to listen to"):
-        Intake(None, (), Sequencer(), RowBuffer(), lambda: None)
+        Intake((), (), Sequencer(), RowBuffer(), lambda: None)

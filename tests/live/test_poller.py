@@ -241,7 +241,7 @@ def test_silence_is_a_row() -> None:
     """An endpoint that answers and has nothing new: said once, and again after something was new."""
     same = [shows(1)] * 4
     polled = poll(Endpoint(*same, shows(2, 1), shows(2, 1), shows(2, 1), shows(2, 1)), 7, silence_s=10.0)
-    assert polled.story == [*BEGIN, "1", "silence", "2", "silence", "disconnected"]
+    assert polled.story == [*BEGIN, "1", "silence", "2", "resumed", "silence", "disconnected"]
     assert polled.rows[4].data["detail"] == "nothing new for 10 s"
 
 

@@ -17,7 +17,7 @@ from engine.live.clock import Sequencer
 from engine.live.machine import BackOff
 from engine.live.previous import last_segment
 from engine.live.recorder import FREE_BYTES_MIN, Recorder, RecorderConfig, Summary
-from engine.live.tap import SOCKET, TapConfig
+from engine.live.tap import TapConfig
 from engine.log.reader import LogReader
 from engine.log.schema import LogHeader
 from engine.log.writer import LogWriter
@@ -27,6 +27,7 @@ from engine.model.units import SECOND_NS
 from tests.helpers.rows import Row, books_of, rows_of_batch, texts_of, wires
 from tests.helpers.venue import FakeVenue
 
+SOCKET = 1
 LIMIT_S = 15.0
 HOUR_NS = 3_600 * SECOND_NS
 BOTH = ("BTCUSDT", "ETHUSDT")
@@ -43,7 +44,7 @@ def config_of(venue: FakeVenue, folder: Path, **options: Any) -> RecorderConfig:
     options.setdefault("seal", False)
     options.setdefault("flush_ms", 1.0)
     tap = TapConfig(symbols=BOTH, url=venue.url, back_off=BackOff(base_s=0.01, cap_s=0.02))
-    return RecorderConfig(tap=tap, folder=folder, **options)
+    return RecorderConfig(taps=(tap,), folder=folder, **options)
 
 
 def play(
@@ -334,7 +335,7 @@ def test_only_ones_own_segments_are_continued(tmp_path: Path) -> None:
     (tmp_path / "2024-06-04.arrow").write_bytes(b"no log")
     busy = written(tmp_path / "2024-06-05.arrow", own)
     written(tmp_path / "other.arrow", own).close(reason="test", ts=8)
-    segment = last_segment(tmp_path, "binance")
+    segment = last_segment(tmp_path, ("binance",))
     busy.abandon()
     assert segment is not None
     assert (segment.end.path.name, segment.last_ts, segment.whole, segment.sealed) == (
@@ -416,7 +417,7 @@ def test_it_ends_by_itself_when_asked_to(tmp_path: Path) -> None:
 def test_no_file_is_begun_before_the_venue_is_reached(tmp_path: Path) -> None:
     """An unreachable venue leaves nothing behind, not even the folder."""
     folder = tmp_path / "recordings"
-    config = RecorderConfig(tap=TapConfig(symbols=BOTH, url="ws://127.0.0.1:1"), folder=folder)
+    config = RecorderConfig(taps=(TapConfig(symbols=BOTH, url="ws://127.0.0.1:1"),), folder=folder)
     with pytest.raises(VenueError, match=r"127\.0\.0\.1:1/"):
         asyncio.run(Recorder(config).record())
     assert not folder.exists()
@@ -434,7 +435,7 @@ def test_a_stop_before_the_first_contact_is_no_error(tmp_path: Path) -> None:
         async with server:
             port = server.sockets[0].getsockname()[1]
             tap = TapConfig(symbols=BOTH, url=f"ws://127.0.0.1:{port}")
-            recorder = Recorder(RecorderConfig(tap=tap, folder=tmp_path))
+            recorder = Recorder(RecorderConfig(taps=(tap,), folder=tmp_path))
             recording = asyncio.ensure_future(recorder.record())
             asyncio.get_running_loop().call_later(0.05, recorder.stop, "SIGINT")
             async with asyncio.timeout(LIMIT_S):

@@ -67,9 +67,9 @@ class Stage:
         self.strategy = strategy
         self.config = config
         self.changed = asyncio.Event()
-        tap = TapConfig(symbols=("BTCUSDT",), channels=("trade",), url=url) if url else None
+        taps = (TapConfig(symbols=("BTCUSDT",), channels=("trade",), url=url),) if url else ()
         self.session = Session(
-            SessionConfig(folder=folder, run=config, tap=tap, tail=tail),
+            SessionConfig(folder=folder, run=config, taps=taps, tail=tail),
             load_strategy(str(strategy)),
             Journal(folder / "journal.arrow"),
             sequencer=sequencer,

@@ -9,8 +9,10 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from engine.live.clock import Sequencer
+from engine.live.connection import Timeouts
+from engine.live.intake import Intake
 from engine.live.machine import BackOff
-from engine.live.tap import SOCKET, Tap, TapConfig
+from engine.live.tap import TapConfig
 from engine.model.errors import EngineError, UsageError, VenueError
 from engine.model.kinds import Flag, Kind
 from engine.model.rows import RowBuffer
@@ -18,6 +20,7 @@ from tests.helpers.rows import Row, books_of, rows_of_buffer, texts_of, wires
 from tests.helpers.venue import FakeVenue
 
 LIMIT_S = 15.0
+SOCKET = 1
 QUICK = BackOff(base_s=0.01, cap_s=0.02)
 BOTH = ("BTCUSDT", "ETHUSDT")
 
@@ -29,8 +32,11 @@ class Listening:
         self.buffer = RowBuffer()
         self.turns = 0
         self.changed = asyncio.Event()
-        config = TapConfig(symbols=symbols, channels=channels, url=url, back_off=QUICK)
-        self.tap = Tap(config, Sequencer(), self.buffer, self._turn)
+        config = TapConfig(
+            symbols=symbols, channels=channels, url=url, back_off=QUICK, timeouts=Timeouts(overlap_s=0.1)
+        )
+        self.symbols = symbols
+        self.tap = Intake((config,), (), Sequencer(), self.buffer, self._turn)
 
     def _turn(self) -> None:
         self.turns += 1
@@ -55,11 +61,15 @@ class Listening:
 
     async def in_step(self) -> None:
         """Wait until every book is synchronised."""
-        await self.until(lambda: all(self.tap.synchronised(symbol) for symbol in self.tap.symbols))
+        await self.until(lambda: all(self.tap.synchronised(symbol) for symbol in self.symbols))
 
     async def received(self, venue: FakeVenue) -> None:
         """Wait until the last frame that the venue sent is a row."""
         await self.until(lambda: wires(self.rows, SOCKET)[-1:] == venue.sent[-1:])
+
+
+def intake_of(config: TapConfig) -> Intake:
+    return Intake((config,), (), Sequencer(), RowBuffer(), lambda: None)
 
 
 Story = Callable[[FakeVenue, Listening], Awaitable[None]]
@@ -244,21 +254,28 @@ def test_a_malformed_frame_is_one_row_and_nothing_else(frame: str) -> None:
     assert_books_are_the_venues(rows, venue)
 
 
-def test_an_announced_shutdown_is_a_row_and_a_new_connection() -> None:
-    """serverShutdown: the row, a disconnect without a wait, the new stream, and books in step again."""
+def test_an_announced_shutdown_is_outlived_without_a_gap() -> None:
+    """serverShutdown: the row, a second connection beside the first, nothing missed, books in step."""
 
     async def story(venue: FakeVenue, listening: Listening) -> None:
         await synchronised(venue, listening)
         await venue.send('{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1717200000000}}')
         await venue.connected(2)
-        await listening.until(lambda: listening.events.count("subscribed") == 2)
-        await synchronised(venue, listening)
+        while "renewed" not in listening.events:
+            await some_market(venue, 1)
+            await asyncio.sleep(0)
+        await some_market(venue, 5)
+        await listening.received(venue)
 
     rows, venue = play(story)
     events = [row.event for row in rows if row.kind is Kind.STATUS]
     at = events.index("server_shutdown")
-    assert events[at + 1 : at + 3] == ["disconnected", "connecting"]
-    assert next(row for row in rows if row.event == "disconnected").data["detail"] == "serverShutdown"
+    assert events[at + 1 : at + 3] == ["renewing", "renewed"]
+    assert "disconnected" not in events[:-1]
+    assert "gap" not in events
+    assert not any(row.flags & Flag.MAYBE_BAD_BOOK for row in rows[-200:])
+    seen = set(wires(rows, SOCKET))
+    assert seen == set(venue.sent)
     assert_books_are_the_venues(rows, venue)
 
 
@@ -302,8 +319,7 @@ def test_bad_wishes_are_named(
         venue = FakeVenue()
         async with venue.running():
             wish = {"symbols": BOTH, "url": venue.url, **change}
-            tap = Tap(TapConfig(**wish), Sequencer(), RowBuffer(), lambda: None)  # type: ignore[arg-type]
-            await tap.start()
+            await intake_of(TapConfig(**wish)).start()  # type: ignore[arg-type]
 
     with pytest.raises(kind) as caught:
         asyncio.run(run())
@@ -322,8 +338,7 @@ def test_a_venue_that_answers_html_is_named(where: str) -> None:
         if where == "stream":
             venue.refuse_websocket = (200, "text/html", "<html>")
         async with venue.running():
-            tap = Tap(TapConfig(symbols=BOTH, url=venue.url), Sequencer(), RowBuffer(), lambda: None)
-            await tap.start()
+            await intake_of(TapConfig(symbols=BOTH, url=venue.url)).start()
 
     with pytest.raises(VenueError, match="HTML page") as caught:
         asyncio.run(run())
@@ -333,5 +348,5 @@ def test_a_venue_that_answers_html_is_named(where: str) -> None:
 
 def test_symbols_are_taken_as_people_write_them() -> None:
     """Lower case and repeats are no mistake."""
-    tap = Tap(TapConfig(symbols=("btcusdt", "BTCUSDT ", "")), Sequencer(), RowBuffer(), lambda: None)
+    (tap,) = intake_of(TapConfig(symbols=("btcusdt", "BTCUSDT ", "")))._taps
     assert tap.symbols == ("BTCUSDT",)

@@ -1,0 +1,165 @@
+"""One WebSocket from opened to closed: frames in, what our side says out. What it means is the connection's.
+
+Frames go to whoever listens, and who that is may change between two frames: a successor is listened to by
+a `Holder` until it takes its predecessor's place. Messages go out one after the other with a pause in
+between, because venues count what they are sent. A message may hold credentials, so nothing that was sent
+is ever written or repeated in an error.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import fcntl
+import termios
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from engine.feed.dialogue import Dialogue, Message, Phase
+from engine.feed.parser import Notice
+
+if TYPE_CHECKING:
+    from websockets.exceptions import ConnectionClosed
+
+    from engine.live.transport import DirectConnection
+
+HELD_BYTES_MAX = 64 << 20
+
+
+class Life:
+    """A socket and its dialogue. `begin`, then await `receiving`, which ends with the words for why."""
+
+    def __init__(self, websocket: DirectConnection, dialogue: Dialogue, *, message_gap_s: float) -> None:
+        self.websocket = websocket
+        self.dialogue = dialogue
+        self.receiving: asyncio.Task[str] | None = None
+        self._gap_s = message_gap_s
+        self._take: Callable[[bytes], None] | None = None
+        self._outbox: deque[Message] = deque()
+        self._sending: asyncio.Task[None] | None = None
+
+    def begin(self, take: Callable[[bytes], None]) -> None:
+        """Receive, and say what is said first."""
+        self.listen(take)
+        self.receiving = asyncio.ensure_future(self._receive())
+        self.say(self.dialogue.opened())
+
+    def listen(self, take: Callable[[bytes], None]) -> None:
+        """From now on frames go to `take`."""
+        self._take = take
+        self.websocket.listen(take)
+
+    def say(self, messages: Iterable[Message]) -> None:
+        """Send, in order, with pauses."""
+        self._outbox.extend(messages)
+        if self._outbox and (self._sending is None or self._sending.done()):
+            self._sending = asyncio.ensure_future(self._send())
+
+    def waiting_bytes(self) -> int:
+        """Bytes that the kernel has received and nobody has read; 0 when it cannot tell."""
+        sock = self.websocket.transport.get_extra_info("socket")
+        count = array.array("i", [0])
+        try:
+            fcntl.ioctl(sock.fileno(), termios.FIONREAD, count)
+        except (AttributeError, OSError, ValueError):  # it has been closed
+            return 0
+        return count[0]
+
+    async def answers(self, pong_s: float) -> bool:
+        """Whether the other side answers a ping in time."""
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            async with asyncio.timeout(pong_s):
+                await (await self.websocket.ping())
+        except (TimeoutError, ConnectionClosed):
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Close the socket; what has arrived by then is still handed on."""
+        await self.websocket.close()
+
+    async def end(self) -> None:
+        """Close, and wait until nothing of this life runs any more; its outcome is thrown away."""
+        if self._sending is not None:
+            self._sending.cancel()
+        await self.close()
+        tasks = [task for task in (self._sending, self.receiving) if task is not None]
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _receive(self) -> str:
+        from websockets.exceptions import ConnectionClosed
+
+        websocket = self.websocket
+        try:
+            while True:
+                frame = await websocket.recv(decode=False)
+                assert self._take is not None
+                self._take(frame)
+                websocket.taken()
+        except ConnectionClosed as error:
+            return closed_words(error)
+        finally:
+            if websocket.failure is not None:
+                raise websocket.failure
+
+    async def _send(self) -> None:
+        from websockets.exceptions import ConnectionClosed
+
+        while self._outbox:
+            try:
+                await self.websocket.send(self._outbox.popleft())
+            except ConnectionClosed:
+                self._outbox.clear()
+                return  # the receiving side says why
+            if self._outbox:
+                await asyncio.sleep(self._gap_s)
+
+
+class Holder:
+    """Keeps a successor's frames until it may take over, and lets its dialogue go on meanwhile.
+
+    `notices_of` reads a frame without leaving a trace; it is asked only while something is unconfirmed.
+    """
+
+    def __init__(self, life: Life, notices_of: Callable[[bytes], list[Notice]]) -> None:
+        self.frames: list[bytes] = []
+        self.ready = asyncio.Event()  # everything is subscribed: from here on nothing can be missed
+        self.full = asyncio.Event()  # more than one wants to keep
+        self.refusal = ""
+        self._bytes = 0
+        self._life = life
+        self._notices_of = notices_of
+
+    def begin(self) -> None:
+        """Listen."""
+        self._life.begin(self.take)
+        self._look()
+
+    def take(self, frame: bytes) -> None:
+        """Keep a frame."""
+        self.frames.append(frame)
+        self._bytes += len(frame)
+        if self._bytes > HELD_BYTES_MAX:
+            self.full.set()
+        if not self.ready.is_set():
+            for notice in self._notices_of(frame):
+                if notice.event in {"failed", "rejected", "shutdown"}:
+                    self.refusal = self.refusal or notice.detail or notice.event
+                self._life.say(self._life.dialogue.heard(notice))
+            self._look()
+
+    def _look(self) -> None:
+        if self._life.dialogue.phase is Phase.STREAMING:
+            self.ready.set()
+
+
+def closed_words(error: ConnectionClosed) -> str:
+    """Why a socket closed: the venue's code and reason, or that it went without a word."""
+    frame = error.rcvd
+    if frame is None:
+        cause = error.__cause__
+        return f"the connection broke off ({cause})" if cause else "the connection broke off"
+    return f"the venue closed: {frame.code} {frame.reason}".rstrip()

@@ -1,0 +1,69 @@
+"""What it means when a venue or a server says no, in words for a row and for a person: pure functions."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import msgspec
+
+MOST_RETRY_AFTER_S = 3600.0
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+REACH_HINT = "check the address and the network; --url points a venue at another address"
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Why an attempt failed, in words for a row and for a person."""
+
+    detail: str
+    hint: str
+    retry_after_s: float = 0.0
+
+
+def is_loopback(url: str) -> bool:
+    """Whether an address is this machine's own, which no proxy can reach."""
+    return (urlsplit(url).hostname or "") in LOOPBACK
+
+
+def refusal_of(error: BaseException, url: str) -> Refusal:
+    """What a failed attempt to open `url` means, and what to do about it."""
+    from websockets.exceptions import InvalidHandshake, InvalidMessage, InvalidStatus
+
+    if isinstance(error, InvalidStatus):
+        headers = error.response.headers
+        status = error.response.status_code
+        page = " (an HTML page)" if "html" in headers.get("Content-Type", "") else ""
+        detail = f"{url} answered HTTP {status}{page} instead of opening a WebSocket"
+        return Refusal(detail, hint_of_status(status), retry_after_of(headers.get("Retry-After")))
+    if isinstance(error, TimeoutError):
+        return Refusal(f"{url} did not answer in time", REACH_HINT)
+    if isinstance(error, InvalidMessage):
+        return Refusal(f"{url} does not speak HTTP ({error})", REACH_HINT)
+    if isinstance(error, InvalidHandshake):
+        return Refusal(f"{url} refused the WebSocket ({error})", REACH_HINT)
+    return Refusal(f"{url} cannot be reached ({error or type(error).__name__})", REACH_HINT)
+
+
+def hint_of_status(status: int) -> str:
+    """What a person can do about an HTTP status that a venue answered."""
+    if status in {418, 429}:
+        return "the venue limits how often one may ask: wait, and ask for less"
+    if status in {401, 403, 451}:
+        return "the venue refuses this machine's address, country or credentials"
+    if status >= 500:
+        return "the venue is in trouble: try again later"
+    return "the address is not this venue's, or a proxy or login page stands between"
+
+
+def retry_after_of(text: str | None) -> float:
+    """Seconds of a Retry-After header, an hour at most; 0 for none and for a date."""
+    try:
+        return min(max(0.0, float(text or 0)), MOST_RETRY_AFTER_S)
+    except ValueError:
+        return 0.0
+
+
+def opening_errors() -> tuple[type[BaseException], ...]:
+    """What may come of an attempt to open a WebSocket."""
+    from websockets.exceptions import InvalidHandshake, InvalidURI
+
+    return (OSError, TimeoutError, EOFError, ValueError, InvalidHandshake, InvalidURI)
