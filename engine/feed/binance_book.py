@@ -16,8 +16,8 @@ missing, and it is taken here.
     collecting      collecting        collecting             synchronised      lost
     lost            collecting, wants (gap named from the last id before)      lost
 
-A snapshot may be ahead of the stream. What it holds is then in the book, but has not been received: updates
-that never come are missing from the log, and named, although the book needs nothing.
+A snapshot may be ahead of the stream (id > seen). The updates up to it are repeats when they come, and are
+named as missing when they never do; gaps are counted from what was received.
 
 This class decides and remembers; it makes no rows. `judge*` change nothing, so that a message which turns
 out to be malformed leaves no trace.
@@ -71,11 +71,8 @@ class BookSync:
         gap = None
         if self.seen >= 0 and update.first > self.seen + 1:
             gap = (self.seen + 1, update.first - 1)
-        if self.synchronised:
-            if update.last <= self.id:  # the snapshot was ahead of the stream
-                return DUPLICATE, gap
-            if update.first <= self.id + 1:
-                return 0, gap
+        if self.synchronised and gap is None:
+            return (DUPLICATE if update.last <= self.id else 0), None
         return MAYBE_BAD_BOOK, gap
 
     def take(self, update: DepthUpdate, *, gap: bool) -> str:
@@ -83,7 +80,7 @@ class BookSync:
         if update.last <= self.seen:
             return ""
         self.seen = update.last
-        if self.synchronised and update.first <= self.id + 1:
+        if self.synchronised and not gap:
             self.id = max(self.id, update.last)
             return ""
         if gap:  # what was kept cannot be joined to this one

@@ -1,4 +1,4 @@
-"""A real recorder at a local venue with faults, in one event loop: what was recorded, and the venue's lists."""
+"""A real recorder at a local venue with faults, in one event loop: its files, and the venue's own lists."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from engine.live.tap import TapConfig
 from engine.serve.account import Account
 from engine.serve.faults import parse_faults
 from engine.serve.server import LocalVenue
+from engine.serve.source import Source
 from engine.serve.synthetic import SyntheticMarket
 
 LIMIT_S = 60.0
@@ -42,20 +43,31 @@ def record_under(
     channels: tuple[str, ...] = ("trade", "quote", "book"),
     sequencer: Sequencer | None = None,
     enough: Callable[[LocalVenue], bool] = lambda _: True,
+    limit_s: float = LIMIT_S,
+    source: Source | None = None,
     **dials: object,
 ) -> Recorded:
     """Record until so many messages were made and it is `enough`, then a calm end. Everything is seeded."""
 
     async def run() -> Recorded:
-        async with asyncio.timeout(LIMIT_S):
+        async with asyncio.timeout(limit_s):
             return await _record(
-                faults, folder, seed, messages, channels, sequencer, enough, {"speed": 20.0, **dials}
+                source or SyntheticMarket(seed, SYMBOLS),
+                faults,
+                folder,
+                seed,
+                messages,
+                channels,
+                sequencer,
+                enough,
+                {"speed": 20.0, **dials},
             )
 
     return asyncio.run(run())
 
 
 async def _record(
+    market: Source,
     faults: str,
     folder: Path,
     seed: int,
@@ -65,7 +77,6 @@ async def _record(
     enough: Callable[[LocalVenue], bool],
     dials: dict[str, object],
 ) -> Recorded:
-    market = SyntheticMarket(seed, SYMBOLS)
     planned = parse_faults([faults])
     venue = LocalVenue(market, faults=planned, fault_seed=seed, account=True, grace_s=0.3, **dials)  # type: ignore[arg-type]
     async with venue:
@@ -78,7 +89,7 @@ async def _record(
         recorder = Recorder(config, sequencer=sequencer)
         recording = asyncio.ensure_future(recorder.record())
         try:
-            await until(lambda: recording.done() or len(account.made) >= messages and enough(venue))
+            await until(lambda: recording.done() or (len(account.made) >= messages and enough(venue)))
             venue.calm()
             await _until_all_streams_flow(venue, account, recorder, recording)
             venue.halt()

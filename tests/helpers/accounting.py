@@ -1,13 +1,14 @@
 """The proof that a recording accounts for everything that a local venue made: rows against the venue's lists.
 
-For every message of a stream that the recorder had subscribed to, one of these holds, or the verdict names it:
+For every message of a stream that the recorder had subscribed to one of these holds, or the verdict names it:
 
     received    its id stands in a row of its stream (whatever the row's flags)
     in a gap    a "gap" row of its channel covers its ids; for channels whose ids count by one: trades,
                 aggregate trades, depth updates
     in an outage
                 quotes and bars, whose numbers only grow: between the rows that stand before and after it by
-                number there is a "disconnected" row and a later "subscribed" one
+                number there is a "disconnected" row and a later "subscribed" one. Of a stream that has no row
+                yet: it was made after the message in the last row before, and before "subscribed"
     superseded  quotes and bars that the venue left out or garbled on a living connection. No number of their
                 stream tells; but a later one stands in the log, and the change that a quote told of lies
                 inside the ids of a depth update that is itself accounted for
@@ -24,6 +25,7 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -54,12 +56,21 @@ class Evidence:
         return at > last
 
 
+class Outage(NamedTuple):
+    """From row "disconnected" to row "subscribed", at time `until`. `after` is what had come last before."""
+
+    lost: int
+    back: int
+    after: tuple[Stream, int] | None
+    until: int
+
+
 @dataclass
 class Log:
     """The evidence in one log."""
 
     streams: dict[Stream, Evidence] = field(default_factory=lambda: defaultdict(Evidence))
-    outages: list[tuple[int, int]] = field(default_factory=list)  # rows "disconnected" and "subscribed"
+    outages: list[Outage] = field(default_factory=list)
     malformed: Counter[bytes] = field(default_factory=Counter)
     events: Counter[str] = field(default_factory=Counter)
 
@@ -99,7 +110,9 @@ class _Reading:
         self._symbols: dict[int, str] = {}
         self._answers: set[int] = set()  # sources that are REST answers
         self._row = 0
-        self._lost: dict[int, int] = {}  # source: row "disconnected"
+        # source: row "disconnected", and what had come last
+        self._lost: dict[int, tuple[int, tuple[Stream, int] | None]] = {}
+        self._latest: dict[int, tuple[Stream, int]] = {}  # source: its last message
 
     def take(self, batch: Batch) -> None:
         for n in range(batch.count):
@@ -116,7 +129,7 @@ class _Reading:
             elif kind == Kind.MALFORMED:
                 self.log.malformed[batch.wire_at(n) or b""] += 1
             elif source not in self._answers and source:
-                self._market(batch, n, kind)
+                self._market(batch, n, kind, source)
 
     def _status(self, data: StatusData, batch: Batch, n: int, source: int) -> None:
         self.log.events[data.event] += 1
@@ -124,11 +137,12 @@ class _Reading:
             stream = self._symbols[int(batch.instrument[n])], data.channel
             self.log.streams[stream].gaps.append((data.first, data.last))
         elif data.event == "disconnected":
-            self._lost.setdefault(source, self._row)
+            self._lost.setdefault(source, (self._row, self._latest.get(source)))
         elif data.event == "subscribed" and source in self._lost:
-            self.log.outages.append((self._lost.pop(source), self._row))
+            lost, after = self._lost.pop(source)
+            self.log.outages.append(Outage(lost, self._row, after, int(batch.ts[n])))
 
-    def _market(self, batch: Batch, n: int, kind: int) -> None:
+    def _market(self, batch: Batch, n: int, kind: int, source: int) -> None:
         number, flags = int(batch.id[n]), int(batch.flags[n])
         if kind == Kind.TRADE:
             channel = "aggtrade" if flags & Flag.AGGREGATE else "trade"
@@ -140,8 +154,9 @@ class _Reading:
             channel, number = "bar", int(batch.ts_venue[n]) // _MICROSECOND_NS
         else:
             return
-        symbol = self._symbols[int(batch.instrument[n])]
-        self.log.streams[symbol, channel].places[number].append(self._row)
+        stream = self._symbols[int(batch.instrument[n])], channel
+        self._latest[source] = stream, number
+        self.log.streams[stream].places[number].append(self._row)
 
 
 def account_for(log: Log, venue: Account) -> Verdict:
@@ -151,18 +166,36 @@ def account_for(log: Log, venue: Account) -> Verdict:
     made: dict[str, list[Made]] = defaultdict(list)
     for message in venue.made:
         made[message.stream].append(message)
+    away = _Away(venue, log.outages)
     covered: dict[str, list[tuple[int, int]]] = {}  # symbol: ids of depth updates that are accounted for
     for stream in sorted(made, key=lambda name: "@depth" not in name):
         symbol, channel = stream_of(stream)
         evidence = log.streams[symbol, channel]
         if channel in STEADY:
-            found = _steady(made[stream], evidence, hit, verdict)
+            found = _steady(made[stream], evidence, away, hit, verdict)
             if channel == "book":
                 covered[symbol] = found
         else:
-            _growing(made[stream], evidence, log.outages, hit, covered.get(symbol), verdict)
+            _growing(made[stream], evidence, away, hit, covered.get(symbol), verdict)
     _nothing_invented(log, made, venue, verdict)
     return verdict
+
+
+class _Away:
+    """Whether the recorder was not connected when the venue made a message, by the clock that both share."""
+
+    def __init__(self, venue: Account, outages: list[Outage]) -> None:
+        self.outages = outages
+        places = {(stream_of(m.stream), number_of(m)): n for n, m in enumerate(venue.made)}
+        self._places = {id(m): n for n, m in enumerate(venue.made)}
+        self._after = [-1 if o.after is None else places.get(o.after, -1) for o in outages]
+
+    def when(self, message: Made) -> bool:
+        place = self._places[id(message)]
+        return any(
+            after < place and message.at_ns <= outage.until
+            for after, outage in zip(self._after, self.outages, strict=True)
+        )
 
 
 _HITTING = ("gap", "garbage", "reorder", "silence")
@@ -180,7 +213,11 @@ def number_of(message: Made) -> int:
 
 
 def _steady(
-    made: list[Made], evidence: Evidence, hit: set[tuple[str, int, int, int]], verdict: Verdict
+    made: list[Made],
+    evidence: Evidence,
+    away: _Away,
+    hit: set[tuple[str, int, int, int]],
+    verdict: Verdict,
 ) -> list[tuple[int, int]]:
     accounted: list[tuple[int, int]] = []
     begins = min(evidence.places, default=0)
@@ -189,6 +226,8 @@ def _steady(
             verdict.received += 1
         elif evidence.covers(message.first, message.last):
             verdict.in_gap += 1
+        elif message.last < begins and away.when(message):
+            verdict.in_outage += 1
         elif message.last < begins and _key(message) in hit:
             verdict.before += 1
         else:
@@ -201,7 +240,7 @@ def _steady(
 def _growing(
     made: list[Made],
     evidence: Evidence,
-    outages: list[tuple[int, int]],
+    away: _Away,
     hit: set[tuple[str, int, int, int]],
     covered: list[tuple[int, int]] | None,
     verdict: Verdict,
@@ -215,7 +254,7 @@ def _growing(
         at = bisect_left(numbers, number)
         if at == len(numbers):
             verdict.blame(f"{message}: not received, and nothing of its stream comes after it")
-        elif at and _interrupted(evidence.places[numbers[at - 1]], evidence.places[numbers[at]], outages):
+        elif _interrupted(numbers, at, evidence, away.outages) or (at == 0 and away.when(message)):
             verdict.in_outage += 1
         elif _key(message) not in hit:
             verdict.blame(f"{message}: was sent on a living connection, and is not in the log")
@@ -231,9 +270,12 @@ def _key(message: Made) -> tuple[str, int, int, int]:
     return message.stream, message.first, message.last, message.stamp
 
 
-def _interrupted(before: list[int], after: list[int], outages: list[tuple[int, int]]) -> bool:
-    """Whether the stream was interrupted between a row of one message and a row of the other."""
-    return any(min(before) < lost and back < max(after) for lost, back in outages)
+def _interrupted(numbers: list[int], at: int, evidence: Evidence, outages: list[Outage]) -> bool:
+    """Whether the stream was interrupted between the rows of `numbers[at - 1]` and those of `numbers[at]`."""
+    if not at:
+        return False
+    before, after = min(evidence.places[numbers[at - 1]]), max(evidence.places[numbers[at]])
+    return any(before < outage.lost and outage.back < after for outage in outages)
 
 
 def _within(number: int, spans: list[tuple[int, int]]) -> bool:
