@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def record_under(
     folder: Path,
     *,
     seed: int = 1,
-    messages: int = 2_000,
+    messages: int = 1_200,
     channels: tuple[str, ...] = ("trade", "quote", "book"),
     sequencer: Sequencer | None = None,
     enough: Callable[[LocalVenue], bool] = lambda _: True,
@@ -115,6 +115,27 @@ async def _until_all_streams_flow(
         return recording.done() or (flowing >= streams and steady)
 
     await until(flow)
+
+
+def struck(fault: str, times: int) -> Callable[[LocalVenue], bool]:
+    """Enough: so many faults of a name have been committed."""
+
+    def enough(venue: LocalVenue) -> bool:
+        assert venue.account is not None
+        return sum(committed.fault == fault for committed in venue.account.faults) >= times
+
+    return enough
+
+
+def joined(clients: int) -> Callable[[LocalVenue], bool]:
+    """Enough: so many clients have been sent something, one after the other."""
+    return lambda venue: any(sent.client >= clients for sent in reversed(venue.sent))
+
+
+def struck_all(faults: Iterable[str]) -> Callable[[LocalVenue], bool]:
+    """Enough: each of these has been committed."""
+    parts = [struck(fault, 1) for fault in faults]
+    return lambda venue: all(part(venue) for part in parts)
 
 
 async def until(condition: Callable[[], bool]) -> None:

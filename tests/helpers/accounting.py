@@ -9,14 +9,17 @@ For every message of a stream that the recorder had subscribed to one of these h
                 quotes and bars, whose numbers only grow: between the rows that stand before and after it by
                 number there is a "disconnected" row and a later "subscribed" one. Of a stream that has no row
                 yet: it was made after the message in the last row before, and before "subscribed"
+    at handover quotes and bars that were not sent to anybody, where the rows before and after stand on either
+                side of a "renewed" row: a connection that lagged was closed with messages still on their way.
+                (Trades and depth updates have gap rows then, too.)
     superseded  quotes and bars that the venue left out or garbled on a living connection. No number of their
                 stream tells; but a later one stands in the log, and the change that a quote told of lies
                 inside the ids of a depth update that is itself accounted for
     before      older than the first row of its stream, and hit by a fault: there the recording begins
 
-The venue's list of faults decides only about the last two; a message that the venue did send is never one of
-them. What the log holds must be the venue's: a row with an id that was never made, or more rows of one id
-than were sent, is found as well, and so is a MALFORMED row that is no garbled frame of the venue's.
+The venue's lists decide about the last three; a message that the venue did send is never one of them. What
+the log holds must be the venue's: a row with an id that was never made, or more rows of one id than were
+sent, is found as well, and so is a MALFORMED row that is no garbled frame of the venue's.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ import msgspec
 from engine.log.reader import LogReader
 from engine.log.schema import Batch
 from engine.model.kinds import BID, Flag, InstrumentData, Kind, Part, SourceData, StatusData
-from engine.serve.account import Account, Made
+from engine.serve.account import Account, Made, Sent
 
 STEADY = ("trade", "aggtrade", "book")  # ids count by one
 _CHANNEL = {"trade": "trade", "aggTrade": "aggtrade", "bookTicker": "quote", "depth@100ms": "book"}
@@ -71,6 +74,7 @@ class Log:
 
     streams: dict[Stream, Evidence] = field(default_factory=lambda: defaultdict(Evidence))
     outages: list[Outage] = field(default_factory=list)
+    handovers: list[int] = field(default_factory=list)  # rows "renewed"
     malformed: Counter[bytes] = field(default_factory=Counter)
     events: Counter[str] = field(default_factory=Counter)
 
@@ -82,6 +86,7 @@ class Verdict:
     received: int = 0
     in_gap: int = 0
     in_outage: int = 0
+    at_handover: int = 0
     superseded: int = 0
     before: int = 0
     copies_missing: int = 0  # sent, as a second one, and not in the log
@@ -136,6 +141,8 @@ class _Reading:
         if data.event == "gap":
             stream = self._symbols[int(batch.instrument[n])], data.channel
             self.log.streams[stream].gaps.append((data.first, data.last))
+        elif data.event == "renewed":
+            self.log.handovers.append(self._row)
         elif data.event == "disconnected":
             self._lost.setdefault(source, (self._row, self._latest.get(source)))
         elif data.event == "subscribed" and source in self._lost:
@@ -166,7 +173,7 @@ def account_for(log: Log, venue: Account) -> Verdict:
     made: dict[str, list[Made]] = defaultdict(list)
     for message in venue.made:
         made[message.stream].append(message)
-    away = _Away(venue, log.outages)
+    away = _Away(venue, log)
     covered: dict[str, list[tuple[int, int]]] = {}  # symbol: ids of depth updates that are accounted for
     for stream in sorted(made, key=lambda name: "@depth" not in name):
         symbol, channel = stream_of(stream)
@@ -184,8 +191,10 @@ def account_for(log: Log, venue: Account) -> Verdict:
 class _Away:
     """Whether the recorder was not connected when the venue made a message, by the clock that both share."""
 
-    def __init__(self, venue: Account, outages: list[Outage]) -> None:
-        self.outages = outages
+    def __init__(self, venue: Account, log: Log) -> None:
+        outages = self.outages = log.outages
+        self.handovers = [Outage(row, row, None, 0) for row in log.handovers]
+        self._sent = {_key(sent) for sent in venue.sent}
         places = {(stream_of(m.stream), number_of(m)): n for n, m in enumerate(venue.made)}
         self._places = {id(m): n for n, m in enumerate(venue.made)}
         self._after = [-1 if o.after is None else places.get(o.after, -1) for o in outages]
@@ -196,6 +205,10 @@ class _Away:
             after < place and message.at_ns <= outage.until
             for after, outage in zip(self._after, self.outages, strict=True)
         )
+
+    def was_unsent(self, message: Made) -> bool:
+        """Whether nobody was sent it."""
+        return _key(message) not in self._sent
 
 
 _HITTING = ("gap", "garbage", "reorder", "silence")
@@ -256,6 +269,8 @@ def _growing(
             verdict.blame(f"{message}: not received, and nothing of its stream comes after it")
         elif _interrupted(numbers, at, evidence, away.outages) or (at == 0 and away.when(message)):
             verdict.in_outage += 1
+        elif away.was_unsent(message) and _interrupted(numbers, at, evidence, away.handovers):
+            verdict.at_handover += 1
         elif _key(message) not in hit:
             verdict.blame(f"{message}: was sent on a living connection, and is not in the log")
         elif at == 0:
@@ -266,7 +281,7 @@ def _growing(
             verdict.superseded += 1
 
 
-def _key(message: Made) -> tuple[str, int, int, int]:
+def _key(message: Made | Sent) -> tuple[str, int, int, int]:
     return message.stream, message.first, message.last, message.stamp
 
 
