@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _DEFAULT_PORT = 9443
 _MARKETS, _NEWS, _MESSAGES = "binance", "news", "messages"
 _WHOSE = {  # options that only some have; all others are everybody's
-    **dict.fromkeys(("log", "synthetic", "symbols", "rate", "exit_at_end"), (_MARKETS,)),
+    **dict.fromkeys(("log", "synthetic", "symbols", "rate", "exit_at_end", "fault_seed"), (_MARKETS,)),
     **dict.fromkeys(("speed", "keep_times"), (_MARKETS, _NEWS)),
     **dict.fromkeys(("headlines", "headline_every", "repeat"), (_NEWS,)),
 }
@@ -58,8 +58,13 @@ _NOT_SERVED = {
 @click.option("--keep-times", is_flag=True, help="Leave the recorded stamps as they are.")
 @click.option(
     "--fault", "faults", multiple=True, metavar="FAULT",
-    help="Misbehave: disconnect:N, silence:N (frames), html; messages and news, any number: "
-    "NAME[:DURATION][:WHEN].",
+    help="Misbehave: NAME[:AMOUNT][:WHEN], any number, also between commas. Markets: disconnect:30s or "
+    "disconnect:N (frames), gap[:N], duplicate, reorder, stall[:10s], garbage, slow[:BYTES], 429[:1s], "
+    "shutdown[:30s], silence:N, html; WHEN is 0.01, every100, every30s or first3. See docs/serving.md.",
+)  # fmt: skip
+@click.option(
+    "--fault-seed", type=click.IntRange(0), default=0, show_default=True,
+    help="The same seed and the same traffic meet the same faults of a market.",
 )  # fmt: skip
 @click.option(
     "--from", "headlines", type=click.Path(path_type=Path), metavar="LOG|CSV",
@@ -89,6 +94,7 @@ def serve(  # noqa: PLR0913  one argument per option
     speed: str,
     keep_times: bool,
     faults: tuple[str, ...],
+    fault_seed: int,
     headlines: Path | None,
     headline_every: str | None,
     repeat: bool,
@@ -115,9 +121,7 @@ def serve(  # noqa: PLR0913  one argument per option
 
         serve_messages(host=host, port=port, faults=faults, seed=seed, as_json=as_json)
         return
-    if len(faults) > 1:
-        raise UsageError(f"--fault {' --fault '.join(faults)}: a venue has one fault at a time")
-    from engine.serve.faults import parse_fault
+    from engine.serve.faults import parse_faults
     from engine.serve.server import LocalVenue
 
     source = _source(log, synthetic=synthetic, seed=seed, symbols=symbols, rate=rate)
@@ -127,9 +131,10 @@ def serve(  # noqa: PLR0913  one argument per option
         port=_DEFAULT_PORT if port is None else port,
         speed=_speed(speed),
         keep_times=keep_times,
-        fault=parse_fault(faults[0]) if faults and faults[0] else None,
+        faults=parse_faults(faults),
+        fault_seed=fault_seed,
     )
-    asyncio.run(_serve(local, venue, exit_at_end=exit_at_end, as_json=as_json))
+    asyncio.run(_serve(local, venue, faults, exit_at_end=exit_at_end, as_json=as_json))
 
 
 def _refuse_options_of_others(context: click.Context, venue: str) -> None:
@@ -174,7 +179,9 @@ def _speed(text: str) -> float:
     return speed
 
 
-async def _serve(local: LocalVenue, venue: str, *, exit_at_end: bool, as_json: bool) -> None:
+async def _serve(
+    local: LocalVenue, venue: str, faults: tuple[str, ...], *, exit_at_end: bool, as_json: bool
+) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -188,10 +195,13 @@ async def _serve(local: LocalVenue, venue: str, *, exit_at_end: bool, as_json: b
             "as": venue,
             "source": local.source.description,
             "symbols": symbols,
+            "faults": list(faults),
+            "fault_seed": local.faults.seed,
         }
+        told = f" · faults: {', '.join(faults)} (seed {local.faults.seed})" if faults else ""
         line = (
             f"{local.ws_url}  {local.http_url}  speaks {venue}"
-            f" · {local.source.description} · {', '.join(symbols)}"
+            f" · {local.source.description} · {', '.join(symbols)}{told}"
         )
         emit(result, as_json=as_json, text=line)
         stop = loop.create_task(stopped.wait())

@@ -40,9 +40,14 @@ class StreamSession:
     """One connection: its streams in the order of subscription, their form, its answers."""
 
     def __init__(self, streams: list[str], *, combined: bool, unit: str) -> None:
-        self.streams = dict.fromkeys(streams)
+        self.streams: dict[str, None] = dict.fromkeys(streams)
         self.combined = combined
         self.unit = unit
+
+    @property
+    def form(self) -> tuple[bool, str]:
+        """Clients of one form get the same bytes."""
+        return self.combined, self.unit
 
     @classmethod
     def open(cls, target: str) -> StreamSession | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import selectors
@@ -72,6 +73,26 @@ def test_a_signal_ends_it_cleanly(number: signal.Signals) -> None:
         assert process.stderr.read() == ""
 
 
+def test_faults_are_told_with_their_seed() -> None:
+    """The line and the JSON object say what is done wrong, and which seed repeats it; and it is done."""
+
+    async def listen(address: str) -> list[int]:
+        ids: list[int] = []
+        async with asyncio.timeout(PATIENCE_S), connect(f"{address}/ws/btcusdt@trade") as connection:
+            while len(ids) < 5:
+                ids.append(json.loads(await connection.recv())["t"])
+        return ids
+
+    options = ("--synthetic", "--port", "0", "--speed", "50", "--fault", "gap:every2", "--fault", "429,slow")
+    with serving(*options) as (_, line):
+        assert line.strip().endswith("· faults: gap:every2, 429,slow (seed 0)")
+    with serving(*options[:-2], "--fault-seed", "5", "--json") as (_, line):
+        told = json.loads(line)
+        assert (told["faults"], told["fault_seed"]) == (["gap:every2"], 5)
+        ids = asyncio.run(listen(told["ws"]))
+        assert [b - a for a, b in itertools.pairwise(ids)] == [2, 2, 2, 2]
+
+
 def test_a_recording_is_served_to_its_end(tmp_path: Path) -> None:
     """--json prints one object; --exit-at-end ends by itself when all has been sent."""
     path = tmp_path / "short.arrow"
@@ -102,6 +123,10 @@ ERRORS: list[tuple[list[str], int, str]] = [
     (["--synthetic", "--rate", "0"], 2, "rate 0.0"),
     (["--synthetic", "--seed", "-3"], 2, "seed -3"),
     (["--synthetic", "--fault", "fire"], 2, 'unknown fault "fire"'),
+    (["--synthetic", "--fault", "gap,stall:3"], 2, '"3" is no part of stall'),
+    (["--synthetic", "--fault", "gap", "--fault", "gap"], 2, '"gap" is named twice'),
+    (["--synthetic", "--fault-seed", "-1"], 2, "--fault-seed"),
+    (["--as", "news", "--fault-seed", "1"], 2, "was given --fault-seed"),
     (["--synthetic", "--as", "nowhere"], 2, "'nowhere' is not one of 'binance', 'messages'"),
     (["--synthetic", "--port", "99999"], 2, "99999"),
     (["--synthetic", "--host", "192.0.2.1", "--port", "0"], 4, "cannot listen on 192.0.2.1"),
