@@ -14,13 +14,13 @@ refused subscription changes nothing. Symbols that do not trade here are accepte
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
 
-from engine.serve.alpaca_keys import FREE_SYMBOLS, Keys
+from engine.serve.alpaca_keys import FREE_SYMBOLS, KEY_HEADER, SECRET_HEADER, Keys
 from engine.serve.alpaca_symbols import CRYPTO, NEWS, STOCKS, TEST, is_symbol
 from engine.serve.alpaca_wire import JSON, MSGPACK, decode
 
@@ -38,7 +38,7 @@ ERRORS = {
     410: "invalid subscribe action for this feed",
     500: "internal error",
 }
-_FEEDS = {
+FEEDS = {
     "/v2/iex": STOCKS,
     "/v2/sip": STOCKS,
     "/v2/delayed_sip": STOCKS,
@@ -56,14 +56,22 @@ CHANNELS = {
 }
 _ALL_CHANNELS = frozenset(channel for channels in CHANNELS.values() for channel in channels) | {"imbalances"}
 _LIMITED = ("trades", "quotes")
-_OAUTH = "oauth"
+
+
+class Waiting(NamedTuple):
+    """A message that waits for its client's next frame: its bytes, and what tells it apart."""
+
+    body: bytes
+    stream: str
+    id: int
+    stamp_ns: int
 
 
 class Answer(NamedTuple):
     """What one control message brings about."""
 
     reply: list[dict[str, Any]]
-    added: Sequence[str] = ()  # streams: "trades@AAPL", "trades@*"
+    added: Sequence[str] = ()  # streams: "trades@AAPL"
     removed: Sequence[str] = ()
     ends: bool = False  # the connection is over after the reply
 
@@ -85,46 +93,44 @@ def error(code: int) -> list[dict[str, Any]]:
 class AlpacaSession:
     """One connection: its feed, its encoding, whether it is authenticated, its lists.
 
+    Args:
+        path: of the feed.
+        keys: who is let in.
+        symbols: all of the feed; "*" stands for them, but for news, where it stands for itself.
+        encoding: of both directions.
+
     Attributes:
-        streams: what it listens to, by name ("trades@AAPL"; "trades@*" stands for all symbols of the feed).
+        streams: what it listens to, by name ("trades@AAPL").
+        waiting: encoded messages for its next frame; the venue's business.
     """
 
-    def __init__(self, path: str, keys: Keys, *, encoding: str = JSON) -> None:
+    def __init__(self, path: str, keys: Keys, symbols: Sequence[str] = (), *, encoding: str = JSON) -> None:
         self.path = path
-        self.kind = _FEEDS[path]
+        self.kind = FEEDS[path]
         self.encoding = encoding
         self.authenticated = False
         self.streams: dict[str, None] = {}
+        self.waiting: list[Waiting] = []
+        self.crowded: Callable[[], bool] = lambda: False  # whether its feed has all connections it may have
         self._keys = keys
-
-    @classmethod
-    def open(cls, target: str, headers: Mapping[str, str], keys: Keys) -> AlpacaSession | None:
-        """The session that a handshake asks for; None when no stream lives there."""
-        path = urlsplit(target).path.rstrip("/")
-        if path not in _FEEDS:
-            return None
-        packed = "msgpack" in headers.get("Content-Type", "").lower()
-        return cls(path, keys, encoding=MSGPACK if packed else JSON)
+        self._symbols = symbols
+        self._lists: dict[str, dict[str, None]] = {channel: {} for channel in CHANNELS[self.kind]}
 
     @property
     def form(self) -> str:
         """Clients of one encoding get the same bytes."""
         return self.encoding
 
-    def welcome(self, headers: Mapping[str, str]) -> Answer:
-        """What is said at once; headers with a key authenticate without being asked."""
-        reply = [{"T": "success", "msg": "connected"}]
-        key, secret = headers.get("APCA-API-KEY-ID", ""), headers.get("APCA-API-SECRET-KEY", "")
+    def welcome(self, headers: Mapping[str, str]) -> list[Answer]:
+        """What is said at once, frame by frame; headers (in lower case) may hold the keys."""
+        connected = Answer([{"T": "success", "msg": "connected"}])
+        key, secret = headers.get(KEY_HEADER, ""), headers.get(SECRET_HEADER, "")
         if not (key or secret):
-            return Answer(reply)
+            return [connected]
         try:
-            return Answer(reply + self._authenticate(key, secret))
+            return [connected, Answer(self._authenticate(key, secret))]
         except _Refused as refusal:
-            return Answer(reply + error(refusal.code), ends=refusal.ends)
-
-    def time_out(self) -> list[dict[str, Any]]:
-        """What is said to a connection that has not authenticated in time; nothing to one that has."""
-        return [] if self.authenticated else error(404)
+            return [connected, Answer(error(refusal.code), ends=refusal.ends)]
 
     def hear(self, message: str | bytes) -> Answer:
         """Carry out one control message."""
@@ -148,15 +154,13 @@ class AlpacaSession:
         if not self.authenticated:
             raise _Refused(401)
         named = self._named(request)
-        before = dict(self.streams)
-        if action == "subscribe":
-            self._join(named)
-        else:
-            for name in named:
-                self.streams.pop(name, None)
+        before = self.streams
+        self._lists = self._joined(named) if action == "subscribe" else self._left(named)
+        self.streams = self._expanded()
         added = [name for name in self.streams if name not in before]
         removed = [name for name in before if name not in self.streams]
-        return Answer([self._lists()], added, removed)
+        lists = {channel: list(symbols) for channel, symbols in self._lists.items()}
+        return Answer([{"T": "subscription", **lists}], added, removed)
 
     def _hear_auth(self, request: dict[str, Any]) -> list[dict[str, Any]]:
         if self.authenticated:
@@ -171,42 +175,60 @@ class AlpacaSession:
             raise _Refused(402)
         if self._keys.is_free and self.path == "/v2/sip":
             raise _Refused(409, ends=True)
+        if self._keys.is_free and self.crowded():
+            raise _Refused(406, ends=True)
         self.authenticated = True
         return [{"T": "success", "msg": "authenticated"}]
 
-    def _named(self, request: dict[str, Any]) -> dict[str, None]:
-        """The streams that a request names, what follows from them included."""
-        named: dict[str, None] = {}
+    def _named(self, request: dict[str, Any]) -> dict[str, list[str]]:
+        """The channels and symbols that a request names, with the channels that come along."""
+        named: dict[str, list[str]] = {}
         for channel, symbols in request.items():
             if channel not in _ALL_CHANNELS:
                 continue  # the action, and whatever the venue does not know
             if not isinstance(symbols, list) or not all(isinstance(symbol, str) for symbol in symbols):
                 raise _Refused(400)
-            if symbols and channel not in CHANNELS[self.kind]:
+            if symbols and channel not in self._lists:
                 raise _Refused(410)
             if not all(symbol == "*" or is_symbol(symbol) for symbol in symbols):
                 raise _Refused(400)
-            if channel in _FOLLOWING:
-                continue  # they come and go with trades
-            for channel_named in (channel, *(_FOLLOWING if self._follows(channel) else ())):
-                named.update(dict.fromkeys(f"{channel_named}@{symbol}" for symbol in symbols))
+            if symbols and channel not in _FOLLOWING:  # those come and go with trades
+                named[channel] = symbols
+        if self.kind == STOCKS and "trades" in named:
+            named |= dict.fromkeys(_FOLLOWING, named["trades"])
         return named
 
-    def _follows(self, channel: str) -> bool:
-        return channel == "trades" and self.kind == STOCKS
-
-    def _join(self, named: dict[str, None]) -> None:
-        joined = self.streams | named
-        limited = {name for name in joined if name.partition("@")[0] in _LIMITED}
+    def _joined(self, named: dict[str, list[str]]) -> dict[str, dict[str, None]]:
+        joined = {
+            channel: have | dict.fromkeys(named.get(channel, ())) for channel, have in self._lists.items()
+        }
         if self._keys.is_free and self.kind == STOCKS:
-            symbols = {name.partition("@")[2] for name in limited}
-            if "*" in symbols or len(limited) > FREE_SYMBOLS:
+            limited = [symbol for channel in _LIMITED for symbol in joined[channel]]
+            if "*" in limited or len(limited) > FREE_SYMBOLS:
                 raise _Refused(405)
-        self.streams.update(named)
+        return joined
 
-    def _lists(self) -> dict[str, Any]:
-        lists: dict[str, Any] = {"T": "subscription"}
-        for channel in CHANNELS[self.kind]:
-            prefix = channel + "@"
-            lists[channel] = [name[len(prefix) :] for name in self.streams if name.startswith(prefix)]
-        return lists
+    def _left(self, named: dict[str, list[str]]) -> dict[str, dict[str, None]]:
+        return {
+            channel: {symbol: None for symbol in have if symbol not in named.get(channel, ())}
+            for channel, have in self._lists.items()
+        }
+
+    def _expanded(self) -> dict[str, None]:
+        streams: dict[str, None] = {}
+        for channel, symbols in self._lists.items():
+            everything = "*" in symbols and self.kind != NEWS
+            names = dict.fromkeys(self._symbols) | symbols if everything else symbols
+            streams |= {f"{channel}@{symbol}": None for symbol in names if symbol != "*" or not everything}
+        return streams
+
+
+def encoding_of(headers: Mapping[str, str]) -> str:
+    """The encoding that a handshake asks for; names of headers in lower case."""
+    return MSGPACK if "msgpack" in headers.get("content-type", "").lower() else JSON
+
+
+def feed_of(target: str) -> str:
+    """The path of the feed that a request target names; "" where no stream lives."""
+    path = urlsplit(target).path.rstrip("/")
+    return path if path in FEEDS else ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 
+KEY_HEADER, SECRET_HEADER = "apca-api-key-id", "apca-api-secret-key"
 FREE, UNLIMITED = "free", "unlimited"
 PLANS = (UNLIMITED, FREE)
 FREE_SYMBOLS, FREE_CONNECTIONS = 30, 1

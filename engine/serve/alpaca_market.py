@@ -55,6 +55,7 @@ class Message(NamedTuple):
     body: dict[str, Any]
     id: int
     stamp_ns: int
+    also: tuple[str, ...] = ()  # further streams that it belongs to; nobody gets it twice
 
 
 class _Symbol:
@@ -147,7 +148,8 @@ class AlpacaMarket:
         if event.stream == NEWS_STREAM:
             article, streams = self.desk.publish(event.payload, now_ns)
             body = {"T": "n", **article}
-            out += [Message(stream, body, article["id"], article["updated_at"].ns) for stream in streams]
+            first, *others = streams
+            out.append(Message(first, body, article["id"], article["updated_at"].ns, tuple(others)))
             return out
         prefix, _, channel = event.stream.partition("@")
         symbol = self._prefixes.get(prefix)

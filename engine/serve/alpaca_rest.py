@@ -28,7 +28,7 @@ from engine.model.errors import DecimalError
 from engine.model.units import SECOND_NS, parse_time
 from engine.serve.alpaca_bars import MINUTE_NS, Timeframe, timeframe_of
 from engine.serve.alpaca_history import Key
-from engine.serve.alpaca_keys import Keys
+from engine.serve.alpaca_keys import KEY_HEADER, SECRET_HEADER, Keys
 from engine.serve.alpaca_symbols import CRYPTO, NEWS, STOCKS, is_symbol, kind_of
 from engine.serve.alpaca_wire import JSON, encode
 from engine.serve.rest import Reply
@@ -72,10 +72,10 @@ class AlpacaRest:
         self._used: dict[str, int] = {}
 
     def answer(self, method: str, target: str, headers: Mapping[str, str], now_ns: int) -> Reply:
-        """The answer to one request. `headers` must be looked up without regard to case."""
+        """The answer to one request; names of headers in lower case."""
         if now_ns // MINUTE_NS != self._minute:
             self._minute, self._used = now_ns // MINUTE_NS, {}
-        key = headers.get("APCA-API-KEY-ID", "")
+        key = headers.get(KEY_HEADER, "")
         used = self._used[key] = self._used.get(key, 0) + 1
         resets_s = (self._minute + 1) * 60
         answered = [
@@ -123,7 +123,7 @@ class AlpacaRest:
         raise _Refused("endpoint not found.", _NOT_FOUND)
 
     def _admit(self, headers: Mapping[str, str], *, needed: bool) -> None:
-        key, secret = headers.get("APCA-API-KEY-ID", ""), headers.get("APCA-API-SECRET-KEY", "")
+        key, secret = headers.get(KEY_HEADER, ""), headers.get(SECRET_HEADER, "")
         if not (key or secret) and not needed:
             return
         if not (key and secret):

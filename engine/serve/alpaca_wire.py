@@ -8,6 +8,7 @@ in the shortest of its three forms. Whatever a client sends may come in either e
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -76,6 +77,15 @@ _encoders = {
 def encode(value: Any, encoding: str) -> bytes:
     """A value with stamps in it, in one of the two encodings."""
     return _encoders[encoding](value)
+
+
+def array(items: Sequence[bytes], encoding: str) -> bytes:
+    """Encoded values as one array."""
+    if encoding == JSON:
+        return b"[%b]" % b",".join(items)
+    size = len(items)
+    head = bytes((0x90 | size,)) if size < 16 else struct.pack(">BH", 0xDC, size)
+    return head + b"".join(items)
 
 
 def decode(message: str | bytes, encoding: str) -> Any:
