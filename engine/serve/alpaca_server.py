@@ -119,7 +119,7 @@ class LocalAlpaca(StreamVenue[AlpacaSession]):
         if not streams:
             return
         self.made(streams[0], message.id, message.id, message.stamp_ns)
-        clients = {client.number: client for stream in streams for client in self.listeners(stream)}
+        clients = {client.number: client for stream in streams for client in self.listeners.of(stream)}
         ready: dict[str, Waiting] = {}
         for client in clients.values():
             encoding = client.session.encoding

@@ -102,7 +102,7 @@ ERRORS: list[tuple[list[str], int, str]] = [
     (["--synthetic", "--rate", "0"], 2, "rate 0.0"),
     (["--synthetic", "--seed", "-3"], 2, "seed -3"),
     (["--synthetic", "--fault", "fire"], 2, 'unknown fault "fire"'),
-    (["--synthetic", "--as", "nowhere"], 2, "'nowhere' is not one of 'binance', 'messages'"),
+    (["--synthetic", "--as", "nowhere"], 2, "'nowhere' is not one of 'binance', 'alpaca', 'messages'"),
     (["--synthetic", "--port", "99999"], 2, "99999"),
     (["--synthetic", "--host", "192.0.2.1", "--port", "0"], 4, "cannot listen on 192.0.2.1"),
 ]
