@@ -141,6 +141,12 @@ class AlpacaMarket:
     def apply(self, now_ns: int, event: Event) -> list[Message]:
         """One event of the source: the messages that it causes, in order, whoever wants them."""
         out: list[Message] = []
+        prefix, _, channel = event.stream.partition("@")
+        symbol = self._prefixes.get(prefix)
+        if channel == "snapshot":
+            if symbol is not None:
+                self._reset(symbol, event.payload, now_ns, out)
+            return out  # no time passes: the first books are there before it begins
         if now_ns >= self._next_ns:
             self._pass_time(now_ns, out)
         while self._due and self._due[0].at_ns <= now_ns:
@@ -151,8 +157,6 @@ class AlpacaMarket:
             first, *others = streams
             out.append(Message(first, body, article["id"], article["updated_at"].ns, tuple(others)))
             return out
-        prefix, _, channel = event.stream.partition("@")
-        symbol = self._prefixes.get(prefix)
         if symbol is None:
             return out
         if channel == "trade":
@@ -160,8 +164,6 @@ class AlpacaMarket:
         elif channel == "bookTicker":
             p = event.payload
             self._quote(symbol, (p["b"], p["B"]), (p["a"], p["A"]), now_ns, out)
-        elif channel == "snapshot":
-            self._reset(symbol, event.payload, now_ns, out)
         elif channel == "depth@100ms" and symbol.book.apply(event.payload):
             self._diff(symbol, event.payload, now_ns, out)
         return out

@@ -21,6 +21,7 @@ from engine.serve.alpaca_wire import JSON, MSGPACK, array, encode
 from engine.serve.client import POLICY_VIOLATION
 from engine.serve.packets import Packet
 from engine.serve.rest import Reply
+from engine.serve.synthetic import SNAPSHOT
 from engine.serve.venue import Dials, Heard, StreamVenue
 
 if TYPE_CHECKING:
@@ -99,8 +100,14 @@ class LocalAlpaca(StreamVenue[AlpacaSession]):
         close = (POLICY_VIOLATION, answer.reply[0]["msg"]) if answer.ends else None
         return Heard(replies, answer.added, answer.removed, close)
 
+    def takes_ahead(self, event: Event) -> bool:
+        """The first books."""
+        return event.stream.endswith(SNAPSHOT)
+
     def take(self, event: Event, shown_us: int) -> None:
         """Into the market, and whatever follows from it to those who listen, with their next frames."""
+        if self.takes_ahead(event) and not self.keep_times:
+            shown_us = self._clock() // 1_000
         for message in self.market.apply(shown_us * 1_000 + event.time_ns % 1_000, event):
             self._gather(message)
 

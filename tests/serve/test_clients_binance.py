@@ -27,6 +27,12 @@ PATIENCE_S = 15.0
 SEED = 7
 
 
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loopback is loopback, whatever this machine's environment says."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
 def run(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
     async def patiently() -> None:
         async with asyncio.timeout(PATIENCE_S):
