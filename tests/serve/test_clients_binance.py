@@ -11,11 +11,14 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from engine.serve.sample import write_sample
 from engine.serve.server import LocalVenue
+from engine.serve.source import RecordingSource
 from engine.serve.synthetic import SyntheticMarket
 
 ccxt_pro = pytest.importorskip("ccxt.pro", reason="ccxt is not installed: pip install 'engine[clients]'")
@@ -124,6 +127,23 @@ def test_ccxt_watches_every_trade() -> None:
             assert seen == sent_ids(venue, "btcusdt@trade")[: len(seen)]
             kept = {t["t"]: (t["p"], t["q"]) for t in venue.market.trades("BTCUSDT", 0)}
             assert prices == {number: kept[number] for number in seen}
+
+    run(scene)
+
+
+def test_ccxt_sees_what_a_log_holds(tmp_path: Path) -> None:
+    """A recording, served again: the ids of all its trades, and its own prices and sizes."""
+    path = tmp_path / "short.arrow"
+    write_sample(path, minutes=0.2)
+    held = [event.payload for event in RecordingSource(path).events() if event.stream == "btcusdt@trade"]
+
+    async def scene() -> None:
+        async with LocalVenue(RecordingSource(path), speed=20) as venue, ccxt_client(venue) as client:
+            seen: dict[int, tuple[str, str]] = {}
+            while len(seen) < len(held):
+                for trade in await client.watch_trades("BTC/USDT"):
+                    seen[int(trade["id"])] = (trade["info"]["p"], trade["info"]["q"])
+            assert seen == {each["t"]: (each["p"], each["q"]) for each in held}
 
     run(scene)
 
