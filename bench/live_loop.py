@@ -4,8 +4,8 @@
 
 With an address of Claude the strategy also keeps so many questions open there.
 
-Tap, log writer, runner and journal as a paper session puts them together: after every read of the socket the
-new rows are flushed to the log, the loop steps over them, and what it decided is written out, journal first.
+Intake, log writer, runner and journal as a paper session puts them together: after every read of the socket
+the new rows are flushed to the log, the loop steps over them, what it decided is written out, journal first.
 Ends when the venue closes. Prints one JSON object.
 """
 
@@ -30,8 +30,9 @@ from engine.execution.journal_kinds import JournalKind
 from engine.live.asking_client import AskingConfig
 from engine.live.asking_process import AskingProcess
 from engine.live.clock import Sequencer
+from engine.live.intake import Intake
 from engine.live.scheduling import shorten_slices
-from engine.live.tap import Tap, TapConfig
+from engine.live.tap import TapConfig
 from engine.log.journal import Journal
 from engine.log.schema import Batch, LogHeader
 from engine.log.writer import LogWriter
@@ -90,19 +91,19 @@ class LiveLoop:
         self.orders_sent = 0
         tap = TapConfig(symbols=("BTCUSDT",), channels=("trade",), url=f"ws://127.0.0.1:{port}")
         self._sequencer = Sequencer()
-        self._tap = Tap(tap, self._sequencer, self._rows, self._take)
+        self._intake = Intake((tap,), (), self._sequencer, self._rows, self._take)
 
     async def run(self) -> None:
         """Until the venue closes; the tap would come back, so its loss is the end here."""
         header = LogHeader(engine="bench", created="2024-01-01T00:00:00Z", venues=("binance",))
         with LogWriter(self._log, header) as self._writer:
-            self._rows = self._tap.rows = self._writer.rows
-            await self._tap.start()
-            running = asyncio.ensure_future(self._tap.run())
+            self._writer.rows = self._rows
+            await self._intake.start()
+            running = asyncio.ensure_future(self._intake.run())
             await self._orders.wait_closed()
             if self._edge is not None:
                 await self._edge.aclose()
-            await self._tap.stop()
+            await self._intake.stop()
             await running
             self._writer.close(reason="bench", ts=self._sequencer.stamp())
         self.runner.finish()
@@ -110,6 +111,7 @@ class LiveLoop:
     def _take(self) -> None:
         """Log, step, journal, send: in that order."""
         assert self._writer is not None
+        self._intake.judge()
         batch = self._writer.flush()
         if batch is None:
             return

@@ -32,6 +32,13 @@ _OPTIONS = [
         help="Another address for a venue, as of `engine serve`.",
     ),
     click.option(
+        "--quality",
+        default="warn",
+        show_default=True,
+        type=click.Choice(["off", "warn", "strict"]),
+        help="Flag ticks that cannot be right; strict: reject unusual ones too.",
+    ),
+    click.option(
         "--feed",
         "feeds",
         multiple=True,
@@ -66,6 +73,7 @@ def listening_of(options: dict[str, Any]) -> Listening | None:
                 raise UsageError(f"{name} is of {what}, and none is named", hint="leave it out")
         return None
     from engine.live.feeds import Listening, Wish, every_of, parse_feeds, read_feeds, urls_of
+    from engine.live.poller import EVERY_S
     from engine.live.tap import TapConfig
 
     venue = options["venue"]
@@ -73,13 +81,13 @@ def listening_of(options: dict[str, Any]) -> Listening | None:
     if named and not options["symbols"]:
         raise UsageError(f"--venue {venue}: which symbols?", hint="name --symbols, or leave --venue out")
     channels = None if options["channels"] is None else tuple(options["channels"].split(","))
-    wish = Wish(channels=channels, urls=urls_of(options["urls"], venue))
-    if options["news_every"] is not None:
-        wish = Wish(every_of(options["news_every"]), wish.channels, wish.urls)
+    every_s = EVERY_S if options["news_every"] is None else every_of(options["news_every"])
+    wish = Wish(every_s, channels, urls_of(options["urls"], venue), options["quality"])
     found = Listening()
     if options["symbols"]:
         symbols = tuple(options["symbols"].split(","))
-        found = Listening((TapConfig(symbols, venue, channels, wish.urls.get(venue, "")),))
+        url = wish.urls.get(venue, "")
+        found = Listening((TapConfig(symbols, venue, channels, url, quality=wish.quality),))
     if options["feeds_file"]:
         found = found.and_also(read_feeds(options["feeds_file"], wish))
     found = found.and_also(parse_feeds(options["feeds"], wish))

@@ -377,7 +377,7 @@ def _time(text: str, option: str) -> int | None:
 def query(words: tuple[str, ...], limit: int | None, *, as_csv: bool, as_json: bool) -> int:
     """Ask logs questions in SQL.
 
-    The views are trades, quotes, book, bars, news and messages; prices are decimals, times UTC. Several
+    The views are trades, quotes, book, bars, news, messages and rows; prices are decimals, times UTC. Several
     logs are one table with a column `file`.
 
     Example: engine log query LOG "SELECT symbol, count(*) FROM trades GROUP BY symbol"

@@ -33,7 +33,7 @@ logs_argument = click.argument("logs", nargs=-1, required=True, metavar="LOG…"
 @logs_argument
 @json_option
 def info(logs: tuple[str, ...], *, as_json: bool) -> int:
-    """What is in a log: venue, instruments, span, rows and messages per kind, gaps, size."""
+    """What is in a log: venue, instruments, span, rows per kind and per flag, gaps, size."""
     from engine.log.summary import summarise
 
     summaries = _each(logs, summarise)
@@ -181,6 +181,9 @@ def _info_text(summary: Summary) -> str:
     if summary.status:
         events = [("status", "times"), *((name, f"{n:,}") for name, n in sorted(summary.status.items()))]
         lines += ["", *_table(events, right={1})]
+    if summary.flags:
+        flags = [("flag", "rows"), *((name, f"{n:,}") for name, n in summary.flags.items())]
+        lines += ["", *_table(flags, right={1})]
     if summary.gaps:
         gaps = [("gap at", "seq", "channel", "instrument", "missing", "")]
         gaps += [

@@ -9,6 +9,7 @@ import click
 
 from engine.cli.common import emit, json_option, relative
 from engine.cli.feeds import feed_options, listening_of
+from engine.cli.options import prepare_kernels
 from engine.model.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def record(**options: Any) -> int:
         seal=not options["no_seal"],
         duration_s=seconds_of(options["duration"]) if options["duration"] else 0.0,
     )
+    if options["quality"] != "off":
+        prepare_kernels()
     recorder = Recorder(config)
     summary, sealed = _run(recorder, quiet=options["as_json"])
     result = _result(summary, sealed=sealed)
@@ -133,6 +136,9 @@ def _result(summary: Summary, *, sealed: bool) -> dict[str, Any]:
         "gaps": summary.gaps,
         "disconnects": summary.disconnects,
         "last_prices": summary.last_prices,
+        "lag_p50_ms": summary.lag_p50_ns / 1e6,
+        "lag_p99_ms": summary.lag_p99_ns / 1e6,
+        "most_waiting_bytes": summary.most_waiting_bytes,
     }
 
 
@@ -148,6 +154,10 @@ def _text(result: dict[str, Any], *, sealed: bool) -> str:
         (
             f"  trouble  {result['gaps']} gaps, {result['disconnects']} disconnects, "
             f"{silences} silences, {malformed} malformed"
+        ),
+        (
+            f"  lag      {result['lag_p50_ms']:.1f} ms p50, {result['lag_p99_ms']:.1f} ms p99 from receipt "
+            f"to file; {result['most_waiting_bytes'] / 1e3:,.0f} KB unread at most"
         ),
         *(f"  file     {path}" for path in result["files"]),
         f"  size     {result['bytes'] / 1e6:,.2f} MB{', sealed' if sealed else ', not sealed'}",

@@ -12,7 +12,7 @@ from engine.model.errors import UsageError
 _BINANCE, _ALPACA, _NEWS, _MESSAGES = "binance", "alpaca", "news", "messages"
 _MARKETS = (_BINANCE, _ALPACA)
 _WHOSE = {  # options that only some have; all others are everybody's
-    **dict.fromkeys(("log", "synthetic", "symbols", "rate", "exit_at_end", "past"), _MARKETS),
+    **dict.fromkeys(("log", "synthetic", "symbols", "rate", "exit_at_end", "past", "fault_seed"), _MARKETS),
     **dict.fromkeys(("speed", "keep_times"), (*_MARKETS, _NEWS)),
     **dict.fromkeys(("headlines", "headline_every"), (_NEWS, _ALPACA)),
     **dict.fromkeys(("plan", "check_keys"), (_ALPACA,)),
@@ -57,8 +57,13 @@ _NOT_SERVED = {
 @click.option("--keep-times", is_flag=True, help="Leave the recorded stamps as they are.")
 @click.option(
     "--fault", "faults", multiple=True, metavar="FAULT",
-    help="Misbehave: disconnect:N, silence:N (frames), html; messages and news, any number: "
-    "NAME[:DURATION][:WHEN].",
+    help="Misbehave: NAME[:AMOUNT][:WHEN], any number, also between commas. Markets: disconnect:30s or "
+    "disconnect:N (frames), gap[:N], duplicate, reorder, stall[:10s], garbage, slow[:BYTES], 429[:1s], "
+    "shutdown[:30s], silence:N, html; WHEN is 0.01, every100, every30s or first3. See docs/serving.md.",
+)  # fmt: skip
+@click.option(
+    "--fault-seed", type=click.IntRange(0), default=0, show_default=True,
+    help="The same seed and the same traffic meet the same faults of a market.",
 )  # fmt: skip
 @click.option(
     "--past", default=None, metavar="DURATION",
@@ -100,6 +105,7 @@ def serve(  # noqa: PLR0913  one argument per option
     speed: str,
     keep_times: bool,
     faults: tuple[str, ...],
+    fault_seed: int,
     past: str | None,
     plan: str,
     check_keys: bool,
@@ -144,6 +150,7 @@ def serve(  # noqa: PLR0913  one argument per option
         speed=speed,
         keep_times=keep_times,
         faults=faults,
+        fault_seed=fault_seed,
         past=past,
         plan=plan,
         check_keys=check_keys,

@@ -43,6 +43,7 @@ class MarketOptions(msgspec.Struct, frozen=True):
     speed: str
     keep_times: bool
     faults: tuple[str, ...]
+    fault_seed: int
     past: str | None
     plan: str
     check_keys: bool
@@ -69,7 +70,7 @@ def serve_market(options: MarketOptions, *, as_json: bool) -> None:
         "speed": _speed(options.speed),
         "keep_times": options.keep_times,
         "faults": parse_faults(options.faults),
-        "fault_seed": options.seed,
+        "fault_seed": options.fault_seed,
         "past_s": past_ns / 1e9,
     }
     make = _alpaca if options.venue == ALPACA else _binance
@@ -196,11 +197,15 @@ async def _serve(local: StreamVenue[Any], options: MarketOptions, *, as_json: bo
             "as": options.venue,
             "source": local.source.description,
             "symbols": symbols,
+            "faults": list(options.faults),
+            "fault_seed": local.faults.seed,
             **({"clients": clients} if clients else {}),
         }
+        faults = ", ".join(options.faults)
+        told = f" · faults: {faults} (seed {local.faults.seed})" if faults else ""
         line = (
             f"{local.ws_url}  {local.http_url}  speaks {options.venue}"
-            f" · {local.source.description} · {', '.join(symbols)}"
+            f" · {local.source.description} · {', '.join(symbols)}{told}"
         )
         emit(result, as_json=as_json, text="\n".join([line, *clients]))
         stop = loop.create_task(stopped.wait())

@@ -7,6 +7,9 @@
     BOOK of the engine itself    a book carried over from the segment before: told to the parsers
     everything else              carried over: what was imported from tables, what the engine wrote
 
+What then stands there is judged by tick quality as it was when it was recorded, if its source says so
+(engine.feed.quality); a file's flags follow from that file alone.
+
 It makes rows and remembers which came from which; it compares nothing and knows no files.
 """
 
@@ -19,6 +22,7 @@ import msgspec
 import numpy as np
 
 from engine.feed.binance import BinanceParser
+from engine.feed.quality import EVENTS, FLAGS, Quality, mode_of
 from engine.log.schema import FIXED, Batch, text_parts
 from engine.model.kinds import EndData, Flag, InstrumentData, Kind, SourceData, StatusData
 from engine.model.rows import RowBuffer
@@ -107,6 +111,8 @@ class Replay:
         self.rotated = False  # the file ends because the next one begins
         self.sources: dict[int, SourceData] = {}
         self.parsers: dict[int, BinanceParser] = {}  # by the number of the connection
+        self._quality = Quality()
+        self._judged: set[int] = set()  # numbers of the sources that it judges
         self._definitions: dict[int, InstrumentData] = {}
         self._earlier = (
             {} if before is None else {n: (before.sources[n], p) for n, p in before.parsers.items()}
@@ -131,6 +137,7 @@ class Replay:
             if not (has_wire[start] and self._feed(source, cells.wire(start), stamps[start])):
                 self._carry(cells, start, end)
                 self._learn(cells, start, kind, source)
+            self._quality.take(self.rows, new)
             spans.append(Span(begin, end, new, self.rows.count))
             start = begin = end
         return spans, begin
@@ -167,11 +174,18 @@ class Replay:
 
     def _carry(self, cells: Cells, start: int, end: int) -> None:
         self.counts["carried"] += end - start
+        before = self.rows.count
         for _, row in cells.rows(start, end):
             ts, ts_venue, source, kind, part, flags, instrument, side, price, size, number, data, wire = row
+            if source in self._judged:
+                if kind == _STATUS and _statuses.decode(data or b"{}").event in EVENTS:
+                    continue  # made again with the flags
+                flags &= ~FLAGS
             self.rows.append_fast(
                 ts, ts_venue, source, kind, part, flags, instrument, side, price, size, number, data, wire
             )
+        if self.rows.count > before:
+            self.rows.end_message()
 
     def _learn(self, cells: Cells, row: int, kind: int, source: int) -> None:
         """Take what a message without a wire tells the parsers."""
@@ -207,6 +221,8 @@ class Replay:
 
     def _define_source(self, number: int, source: SourceData) -> None:
         self.sources[number] = source
+        if mode_of(source) != "off":
+            self._judged.add(number)
         kind = PARSERS.get(source.venue)
         if kind is None or source.endpoint:
             return

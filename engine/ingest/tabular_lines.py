@@ -43,6 +43,8 @@ KEPT_FLAGS = int(
     | Flag.LOSSY
     | Flag.AGGREGATE
     | Flag.BY_ORDER
+    | Flag.UNUSUAL
+    | Flag.EXTREME
 )
 _WHOLE_NUMBER = r"^\d{1,19}$"
 _TEXTUAL = "ids are texts, for which the log has no column: they were left out"

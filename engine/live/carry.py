@@ -32,6 +32,7 @@ from engine.model.kinds import (
     Flag,
     InstrumentData,
     Kind,
+    SourceData,
     StatusData,
     encode_canonical,
 )
@@ -40,6 +41,7 @@ from engine.model.units import NULL_TIME, POWERS_OF_TEN
 
 CARRIED = "carried"
 _BOOK, _STATUS, _INSTRUMENT = int(Kind.BOOK), int(Kind.STATUS), int(Kind.INSTRUMENT)
+_SOURCE = int(Kind.SOURCE)
 _CLEAR, _SNAPSHOT, _LAST = int(Flag.CLEAR), int(Flag.SNAPSHOT), int(Flag.LAST)
 _BAD = int(Flag.MAYBE_BAD_BOOK)
 _REPEATED = int(Flag.DUPLICATE | Flag.OUT_OF_ORDER | Flag.BACKFILLED | Flag.REJECTED_TICK)
@@ -49,10 +51,13 @@ _EMPTY_LEVELS = 1_024  # removed levels that may be remembered before they are s
 class _Book:
     """Bids and asks, price to size; size 0 is a level that was removed and not yet swept out."""
 
-    __slots__ = ("good", "id", "price_decimals", "sides", "size_decimals", "sweep_at", "ts_venue")
+    __slots__ = (
+        "definition", "good", "id", "price_decimals", "sides", "size_decimals", "sweep_at", "ts_venue",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.sides: dict[int, dict[int, int]] = {BID: {}, ASK: {}}
+        self.definition: InstrumentData | None = None
         self.good = False
         self.id = 0
         self.ts_venue = NULL_TIME
@@ -78,6 +83,7 @@ class _Book:
             size_factor = POWERS_OF_TEN[definition.size_decimals - self.size_decimals]
             for side, levels in self.sides.items():
                 self.sides[side] = {p * price_factor: s * size_factor for p, s in levels.items()}
+        self.definition = definition
         self.price_decimals = definition.price_decimals
         self.size_decimals = definition.size_decimals
 
@@ -96,12 +102,18 @@ class BookCarry:
 
     def __init__(self) -> None:
         self._books: dict[int, _Book] = {}
+        self._sources: dict[int, SourceData] = {}
 
     def take(self, batch: Batch) -> None:
         """Apply a batch that has been written."""
         kind, flags = batch.kind, batch.flags
         is_book = kind == _BOOK
-        turning = (kind == _INSTRUMENT) | (kind == _STATUS) | (is_book & ((flags & (_CLEAR | _BAD)) != 0))
+        turning = (
+            (kind == _INSTRUMENT)
+            | (kind == _STATUS)
+            | (kind == _SOURCE)
+            | (is_book & ((flags & (_CLEAR | _BAD)) != 0))
+        )
         plain = is_book & ((flags & (_REPEATED | _BAD)) == 0)
         start = 0
         for row in np.flatnonzero(turning).tolist():
@@ -163,8 +175,10 @@ class BookCarry:
         elif kind == _STATUS:
             status = msgspec.json.decode(batch.data_at(row) or b"", type=StatusData)
             if status.event == "disconnected":
-                for book in self._books.values():
-                    book.good = False
+                self._lose(self._sources.get(int(batch.source[row])))
+        elif kind == _SOURCE:
+            source = msgspec.json.decode(batch.data_at(row) or b"", type=SourceData)
+            self._sources[int(batch.source[row])] = source
         elif flags & _BAD:
             self._book(number).good = False
         elif not flags & _REPEATED:
@@ -173,6 +187,13 @@ class BookCarry:
             book.good = True
             book.id = int(batch.id[row])
             book.ts_venue = int(batch.ts_venue[row])
+
+    def _lose(self, source: SourceData | None) -> None:
+        """A connection is gone, and with it the books that it brought; of an unknown one, all."""
+        for book in self._books.values():
+            what = book.definition
+            if source is None or what is None or source.brings(what.venue, what.symbol):
+                book.good = False
 
     def _book(self, number: int) -> _Book:
         book = self._books.get(number)

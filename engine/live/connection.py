@@ -47,6 +47,7 @@ FRAME_BYTES_MAX = 64 << 20  # a whole book in one frame may be several MB; the d
 _FLOWING = (State.STREAMING, State.QUIET, State.DEGRADED)
 _BEHIND = "behind"
 _REFUSED = "refused"
+_UNANSWERED = "unanswered"
 
 
 class Timeouts(msgspec.Struct, frozen=True):
@@ -62,6 +63,7 @@ class Timeouts(msgspec.Struct, frozen=True):
     overlap_s: float = 2.0  # how long a successor runs beside its predecessor
     queue_s: float = 1.0  # how often it is looked at how far behind we are
     behind_bytes: int = 1 << 20
+    refused_s: float = 30.0  # until a refused book is asked for again; doubles up to sixteen minutes
 
 
 class Hooks(msgspec.Struct, frozen=True):
@@ -112,6 +114,7 @@ class Connection:
         self._renewing: asyncio.Task[None] | None = None
         self._began_s = 0.0
         self._troubles: dict[str, str] = {}  # what is wrong with the stream, by what it concerns
+        self._refused: dict[tuple[str, tuple[str, ...]], int] = {}  # channel and symbols: how often
         self._said = ""
         self._leaving: tuple[Event, str] | None = None  # why we close the socket ourselves
         self._closing: asyncio.Task[None] | None = None
@@ -159,8 +162,29 @@ class Connection:
                 self._leave(Event.LOST, notice.detail)
             else:
                 self._hint = notice.hint or self._hint
+                self._note_answer(notice)
                 life.say(life.dialogue.heard(notice))
         self._advance(life)
+
+    def _note_answer(self, notice: Notice) -> None:
+        """Remember what was refused until it is confirmed; a socket may live on without a book."""
+        answered = (notice.channel, notice.symbols)
+        if notice.event == "rejected" and notice.channel:
+            attempt = self._refused.get(answered, 0) + 1
+            self._refused[answered] = attempt
+            if notice.channel == "book" and not notice.fatal:
+                wait_s = self._timeouts.refused_s * 2.0 ** min(attempt - 1, 5)
+                asyncio.get_running_loop().call_later(wait_s, self._ask_refused, answered, self._life)
+        elif notice.event == "subscribed":
+            for channel, symbols in list(self._refused):
+                if channel == notice.channel and set(symbols) <= set(notice.symbols):
+                    del self._refused[channel, symbols]
+        words = [f"{' '.join(symbols)} {channel}".strip() for channel, symbols in self._refused]
+        self._troubles[_REFUSED] = f"refused: {', '.join(words)}" if words else ""
+
+    def _ask_refused(self, what: tuple[str, tuple[str, ...]], life: Life | None) -> None:
+        if life is self._life and what in self._refused:
+            self.ask_again(what[1])
 
     def ask_again(self, symbols: Iterable[str]) -> None:
         """Have the venue send these symbols' books anew, where the stream brings them."""
@@ -183,6 +207,7 @@ class Connection:
         """One life of the stream: from opened until it is interrupted, over handovers."""
         self._leaving, self._life = None, life
         self._troubles.clear()
+        self._refused.clear()
         self._retry_after_s = 0.0
         self._began_s = self._now_s()
         locked = life.dialogue.phase is Phase.AUTHENTICATING
@@ -234,7 +259,11 @@ class Connection:
             (life, holder), self._next = self._next, None
             predecessor, self._life = self._life, life
             self._began_s = self._now_s()
-            self._troubles.pop(_REFUSED, None)
+            self._refused.clear()
+            self._troubles = {
+                _UNANSWERED: life.dialogue.unanswered(),
+                _BEHIND: self._troubles.get(_BEHIND, ""),
+            }
             self._tell(
                 Event.RENEWED, f"{words}; {len(holder.frames):,} frames of the new connection were held"
             )
@@ -262,7 +291,7 @@ class Connection:
             self._tell(Event.SUBSCRIBED, self._target.subscribed)
             self.opened.set()
         if phase is Phase.STREAMING:
-            self._troubles[_REFUSED] = life.dialogue.unanswered()
+            self._troubles[_UNANSWERED] = life.dialogue.unanswered()
         self._settle()
 
     def _settle(self) -> None:

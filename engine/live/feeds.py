@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from engine.feed.quality import DEFAULT_MODE
 from engine.live.address import Address
 from engine.live.poller import EVERY_S, PollConfig
 from engine.live.tap import TapConfig
@@ -35,6 +36,7 @@ class Wish(msgspec.Struct, frozen=True):
     news_every_s: float = EVERY_S
     channels: tuple[str, ...] | None = None  # of venues; None: each its usual ones
     urls: Mapping[str, str] = {}  # venue to another address
+    quality: str = DEFAULT_MODE
 
 
 class Listening(msgspec.Struct, frozen=True):
@@ -138,7 +140,7 @@ def _entry(entry: _Entry, wish: Wish) -> Listening:
 def _one(name: str, rest: str, wish: Wish) -> Listening:
     if is_venue(name):
         symbols = tuple(rest.split(","))
-        tap = TapConfig(symbols=symbols, venue=name, channels=wish.channels, url=wish.urls.get(name, ""))
+        tap = TapConfig(symbols, name, wish.channels, wish.urls.get(name, ""), quality=wish.quality)
         return Listening(taps=(tap,))
     if not EVERY_MIN_S <= wish.news_every_s <= EVERY_MAX_S:
         raise UsageError(f"--news-every {wish.news_every_s:g}s: 100ms to 24h", hint="--news-every 5s")

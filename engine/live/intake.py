@@ -23,6 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.feed.news_json import REMEMBERED
+from engine.feed.quality import Quality, prepare
 from engine.live.clock import Sequencer
 from engine.live.poller import PollConfig, Poller
 from engine.live.previous import headlines_of
@@ -53,6 +54,7 @@ class Intake:
             raise UsageError("there is nothing to listen to", hint="name --symbols, a --feed, or both")
         self.opening: tuple[StatusData, ...] = ()  # rows to write between the header and the first contact
         self._turn = Turn(rows, sequencer, on_rows)
+        self._quality = Quality()
         self._taps = [Tap(tap, self._turn, chance=chance) for tap in taps]
         self._feeds = [Poller(feed, sequencer, rows, self._turn.now, chance=chance) for feed in feeds]
         _nothing_twice(self._taps)
@@ -93,6 +95,8 @@ class Intake:
     async def start(self) -> None:
         """Reach everybody, write the header's rows, begin. Raises VenueError and UsageError."""
         try:
+            if any(tap.judged for tap in self._taps):
+                prepare()
             for feed in self._feeds:
                 await feed.contact()
             for tap in self._taps:
@@ -145,6 +149,10 @@ class Intake:
         await self._close()
         self._turn.now()
 
+    def judge(self) -> None:
+        """Flag what cannot be right among the rows that are about to be written; once for each of them."""
+        self._quality.take(self._turn.rows)
+
     def status(self, data: StatusData) -> None:
         """Append a STATUS row of the engine's own."""
         self._turn.status(data)
@@ -161,7 +169,7 @@ class Intake:
         for tap in self._taps:
             tap.number(source, instrument, alone=venues[tap.name] == 1)
             source += len(tap.sources)
-            instrument += len(tap.symbols)
+            instrument += tap.instrument_count
         return source
 
     async def _close(self) -> None:

@@ -34,6 +34,7 @@ from engine import __version__
 from engine.live.carry import BookCarry
 from engine.live.clock import Sequencer
 from engine.live.intake import Intake
+from engine.live.lags import Lags
 from engine.live.poller import PollConfig
 from engine.live.previous import Segment, last_segment
 from engine.live.tally import Tally
@@ -81,6 +82,9 @@ class Summary(msgspec.Struct, frozen=True):
     gaps: int
     disconnects: int
     last_prices: dict[str, str]
+    lag_p50_ns: int  # from a row's receipt until it is with the operating system, for each flush its oldest
+    lag_p99_ns: int
+    most_waiting_bytes: int  # received and unread, the most that was seen at a second's turn
 
 
 class Recorder:
@@ -97,6 +101,7 @@ class Recorder:
         self.config = config
         self.rotation = Rotation.parse(config.rotate)
         self.tally = Tally()
+        self.lags = Lags()
         self.files: list[Path] = []
         self._disk = disk or _disk
         self._rows = RowBuffer()
@@ -172,6 +177,9 @@ class Recorder:
             gaps=self.tally.events["gap"],
             disconnects=self.tally.disconnects,
             last_prices=self.tally.last_prices,
+            lag_p50_ns=self.lags.quantile(0.50),
+            lag_p99_ns=self.lags.quantile(0.99),
+            most_waiting_bytes=self.intake.most_waiting_bytes,
         )
 
     async def sealed(self) -> bool:
@@ -244,8 +252,10 @@ class Recorder:
             self._flush_timer.cancel()
             self._flush_timer = None
         assert self._writer is not None
+        self.intake.judge()
         batch = self._writer.flush()
         if batch is not None:
+            self.lags.take(self._sequencer.now() - int(batch.ts[0]))
             self.tally.take(batch)
             self._carry.take(batch)
 

@@ -108,6 +108,7 @@ class Session:
         self._on_decided = on_decided
         self._answerer = None if answerer is None else answerer(self._answered)
         self._asked: dict[int, int] = {}  # by ticket: when, ns
+        self._intake: Intake | None = None  # None: a log is followed, and its rows were judged there
         self._rows = RowBuffer()
         self._writer: LogWriter | None = None
         self._numbering = Numbering(str(self.log_path), self.runner.define)
@@ -189,6 +190,7 @@ class Session:
 
     async def _run_intake(self) -> None:
         intake = Intake(self.config.taps, self.config.feeds, self.sequencer, self._rows, self._turn)
+        self._intake = intake
         starting = asyncio.ensure_future(intake.start())
         stopping = asyncio.ensure_future(self._stopping.wait())
         await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -290,6 +292,8 @@ class Session:
         if writer is None or self._failure is not None:
             return
         try:
+            if self._intake is not None:
+                self._intake.judge()
             batch = writer.flush()
             if batch is None:
                 return

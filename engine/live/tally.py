@@ -14,7 +14,7 @@ from engine.model.rows import kind_name
 from engine.model.units import trim_decimal
 
 _TRADE, _STATUS, _INSTRUMENT = int(Kind.TRADE), int(Kind.STATUS), int(Kind.INSTRUMENT)
-_LAST = int(Flag.LAST)
+_LAST, _REJECTED = int(Flag.LAST), int(Flag.REJECTED_TICK)
 
 
 class Tally:
@@ -65,7 +65,7 @@ class Tally:
             self.disconnects += status.event == "disconnected" and not own
 
     def _prices(self, batch: Batch) -> None:
-        trades = np.flatnonzero(batch.kind == _TRADE)
+        trades = np.flatnonzero((batch.kind == _TRADE) & (batch.flags & _REJECTED == 0))
         # The last trade of each instrument: the first one of the reversed order.
         numbers, at = np.unique(batch.instrument[trades[::-1]], return_index=True)
         for number, place in zip(numbers.tolist(), at.tolist(), strict=True):

@@ -23,6 +23,7 @@ from collections.abc import Callable
 import msgspec
 
 from engine.feed.parser import Notice, Parser
+from engine.feed.quality import DEFAULT_MODE, MODES, checked_mode, with_mode
 from engine.live.adapter import Definitions, Line
 from engine.live.books import Books, Snapshots
 from engine.live.connection import Connection, Hooks, Target, Timeouts
@@ -42,6 +43,7 @@ class TapConfig(msgspec.Struct, frozen=True):
     channels: tuple[str, ...] | None = None  # None: the venue's usual ones
     url: str = ""  # another address for all of the venue's
     snapshot_levels: int = 1_000
+    quality: str = DEFAULT_MODE  # what becomes of ticks that cannot be right: engine.feed.quality
     timeouts: Timeouts = Timeouts()
     back_off: BackOff = BackOff()
 
@@ -64,6 +66,7 @@ class Tap:
         self.name = self.adapter.name
         self.symbols = checked_symbols(self.adapter, config.symbols)
         self.channels = checked_channels(self.adapter, config.channels)
+        checked_mode(config.quality)
         self.sources: list[SourceData] = []
         self.definition_source = 0  # the number of the answer that the definitions came in; 0: of none
         self._config = config
@@ -89,6 +92,16 @@ class Tap:
         return {
             symbol: numbered for wire in self._wires for symbol, numbered in wire.parser.instruments.items()
         }
+
+    @property
+    def judged(self) -> bool:
+        """Whether its ticks are looked at."""
+        return self._config.quality != MODES[0]
+
+    @property
+    def instrument_count(self) -> int:
+        """How many numbers the instruments take."""
+        return len(self._definitions.instruments)
 
     @property
     def frames(self) -> int:
@@ -126,7 +139,8 @@ class Tap:
         lines = self.adapter.lines(self.symbols, self.channels)
         for source, line in enumerate(lines, start=first_source):
             part = line.symbols if len(lines) > 1 or not alone else ()
-            self.sources.append(SourceData(name=self.name, venue=self.name, url=line.url, symbols=part))
+            data = SourceData(name=self.name, venue=self.name, url=line.url, symbols=part)
+            self.sources.append(with_mode(data, self._config.quality))
             instruments = {
                 symbol: (numbers[symbol], definition)
                 for symbol, definition in defined.items()

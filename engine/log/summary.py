@@ -80,6 +80,7 @@ class Summary(msgspec.Struct):
     instruments: list[InstrumentSummary] = []
     sources: dict[int, str] = {}
     status: dict[str, int] = {}  # STATUS rows by event
+    flags: dict[str, int] = {}  # rows by flag, LAST aside; those that no row has are left out
     gaps: list[Gap] = []
     gap_count: int = 0
     ended: str | None = None  # the END row's reason; None: the file was not ended on purpose
@@ -124,6 +125,7 @@ class _Counts:
         self._versions: dict[int, int] = {}
         self._rows_of: npt.NDArray[np.int64] = np.zeros(1, dtype=np.int64)
         self._kinds: dict[int, KindCount] = {}
+        self._flags: dict[Flag, int] = {}
         self._first: int | None = None
         self._last = 0
 
@@ -133,6 +135,7 @@ class _Counts:
         summary.ended = None
         ends = (batch.flags & np.uint16(Flag.LAST)) != 0
         summary.messages += int(ends.sum())
+        self._count_flags(batch.flags)
         number = np.cumsum(ends) - ends  # of the message that a row belongs to, within the batch
         for code in np.flatnonzero(np.bincount(batch.kind, minlength=256)).tolist():
             of_kind = number[batch.kind == code]
@@ -146,6 +149,13 @@ class _Counts:
         self._rows_of = rows_of
         for row in np.flatnonzero(np.isin(batch.kind, _EXPLAINING)).tolist():
             self._row(batch, row, int(batch.kind[row]))
+
+    def _count_flags(self, flags: npt.NDArray[np.uint16]) -> None:
+        there = int(np.bitwise_or.reduce(flags))
+        for flag in Flag:
+            if there & flag and flag is not Flag.LAST:
+                count = int(np.count_nonzero(flags & np.uint16(flag)))
+                self._flags[flag] = self._flags.get(flag, 0) + count
 
     def _row(self, batch: Batch, row: int, kind: int) -> None:
         summary = self.summary
@@ -178,6 +188,7 @@ class _Counts:
     def finish(self) -> None:
         summary = self.summary
         summary.kinds = {kind_name(code): self._kinds[code] for code in sorted(self._kinds)}
+        summary.flags = {flag.name or "": self._flags[flag] for flag in Flag if flag in self._flags}
         summary.sources = {number: data.name for number, data in sorted(self.definitions.sources.items())}
         summary.instruments = [
             self._instrument(number, data) for number, data in sorted(self.definitions.instruments.items())

@@ -37,8 +37,8 @@ BY_ORDER = int(Flag.BY_ORDER)
 OUT_OF_ORDER = int(Flag.OUT_OF_ORDER)
 # Rows with one of these neither match nor are delivered ...
 IGNORED = int(Flag.DUPLICATE | Flag.BACKFILLED | Flag.REJECTED_TICK)
-# ... and with one of these never match.
-NEVER_MATCH = IGNORED | OUT_OF_ORDER
+# ... and with one of these never match. A trade that corrects an earlier one is none that happens now.
+NEVER_MATCH = IGNORED | OUT_OF_ORDER | REVISED
 # Rows that the fast path leaves to the general one.
 NOT_PLAIN = int(
     NEVER_MATCH | Flag.CLEAR | Flag.SNAPSHOT | Flag.MAYBE_BAD_BOOK | Flag.AGGREGATE | Flag.BY_ORDER

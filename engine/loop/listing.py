@@ -74,7 +74,7 @@ def list_message(s: Any, first_row: int, end: int, count: int) -> int:
             instrument = instruments[numbers[j]]
             if (
                 (instrument.want >> H_TRADE) & 1
-                and not flags[j] & IGNORED
+                and not flags[j] & (IGNORED | REVISED)
                 and not (flags[j] & AGGREGATE and instrument.has_trades)
             ):
                 handler = H_TRADE

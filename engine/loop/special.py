@@ -197,7 +197,9 @@ class SpecialRows:
             for who in self._registry.instruments:
                 if self._memory.of_instrument(who.index, "match_on") != MATCH_BOOK:
                     continue  # a quote or a trade is a whole picture: the next one needs no snapshot
-                if who == instrument or (instrument is None and source and source.venue == who.venue):
+                if who == instrument or (
+                    instrument is None and source and source.brings(who.venue, who.symbol)
+                ):
                     # A venue with a clock of its own hears of it in its own stream of rows.
                     self._memory.doubt_book(who.index, at_venue=self._config.clock != "venue")
         if data.event in _HALTING_EVENTS and not self._context.stopped:

@@ -64,7 +64,8 @@ class VenueClock:
         self._venues: list[_Venue] = []
         self.streams = np.zeros(0, STREAM)
         self._groups = np.zeros(0, np.int64)  # of each instrument
-        self._sources: dict[tuple[int, int], str] = {}  # venues of the sources of each file
+        self._symbols: list[str] = []  # likewise
+        self._sources: dict[tuple[int, int], SourceData] = {}  # the sources of each file
         self._reach_ns = max(config.lookahead_ns, config.latency.feed_ns)  # no row is older when received
         self.ahead = 0  # rows stamped after their receipt
         self.behind = 0  # rows stamped before the look-ahead
@@ -104,6 +105,7 @@ class VenueClock:
             # It knows of no rows yet, and all that have come so far are another's.
             self.streams[group]["known_until"] = self.streams[0]["known_until"]
         self._groups = np.append(self._groups, group)
+        self._symbols.append(instrument.symbol)
 
     def take(self, batch: Batch, file: int) -> None:
         """Rows have come: keep them for the venues they are of."""
@@ -139,7 +141,7 @@ class VenueClock:
             run = venue.given - int(stream["rows"]) + row
             time = int(venue.columns[-1][row - 1]) if row else venue.before
             venues[venue.name] = {"ahead": run - venue.told, "time": time}
-        sources = [[file, source, name] for (file, source), name in sorted(self._sources.items())]
+        sources = [[*place, msgspec.to_builtins(data)] for place, data in sorted(self._sources.items())]
         ahead = self.ahead - sum(mark[1] for mark in self._marks)
         behind = self.behind - sum(mark[2] for mark in self._marks)
         return {"venues": venues, "sources": sources, "stamps": [ahead, behind]}
@@ -151,8 +153,8 @@ class VenueClock:
             if place is not None:
                 venue.skip = place["ahead"]
                 venue.before = stream["last_time"] = place["time"]
-        for file, source, name in kept["sources"]:
-            self._sources[file, source] = name
+        for file, source, data in kept["sources"]:
+            self._sources[file, source] = msgspec.convert(data, SourceData)
         self.ahead, self.behind = kept["stamps"]
 
     def _doubts(self, batch: Batch, file: int) -> list[tuple[int, int]]:
@@ -162,7 +164,7 @@ class VenueClock:
             text, source = batch.data_at(row) or b"{}", (file, int(batch.source[row]))
             try:
                 if batch.kind[row] == Kind.SOURCE:
-                    self._sources[source] = msgspec.json.decode(text, type=SourceData).venue
+                    self._sources[source] = msgspec.json.decode(text, type=SourceData)
                     continue
                 data = msgspec.json.decode(text, type=StatusData)
             except msgspec.DecodeError:
@@ -174,9 +176,10 @@ class VenueClock:
             if index < len(self._groups):
                 found.append((row, index))
                 continue
-            for number, venue in enumerate(self._venues):
-                if venue.name == self._sources.get(source):
-                    found += [(row, int(i)) for i in np.flatnonzero(self._groups == number)]
+            lost = self._sources.get(source)
+            for index, group in enumerate(self._groups.tolist()):
+                if lost is not None and lost.brings(self._venues[group].name, self._symbols[index]):
+                    found.append((row, index))
         return found
 
     def feed(self, number: int, last_ts: int) -> bool:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _ROOT = Path(__file__).resolve().parent.parent
 _KERNEL_FOLDERS = ("model", "market", "execution", "loop")
-_KERNEL_FILES = ("risk.py", "log/checksum.py", "strategy/compiled/operations.py")
+_KERNEL_FILES = ("risk.py", "feed/ticks.py", "log/checksum.py", "strategy/compiled/operations.py")
 BUILDING = "ENGINE_BUILDS_KERNELS"  # set in the processes that build
 _BUILDER = "engine.model.building"
 _MOST_BUILDERS = 4

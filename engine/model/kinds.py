@@ -56,6 +56,8 @@ class Flag(IntFlag):
     LOSSY = 1 << 11  # the source may have merged updates
     AGGREGATE = 1 << 12  # several trades of one taker at one price, as the venue reports them
     BY_ORDER = 1 << 13  # of a BOOK row: `id` is one order of the venue's, `size` what is left of it
+    UNUSUAL = 1 << 14  # a tick at least 2.5 standard deviations from the mean of those before it
+    EXTREME = 1 << 15  # ... at least 4; such a tick is UNUSUAL, too
 
 
 class Part(IntEnum):
@@ -116,6 +118,10 @@ class SourceData(Data, frozen=True):
     symbols: tuple[str, ...] = ()  # of a connection that brings only these of its venue's; (): all
     detail: dict[str, str] = {}
 
+    def brings(self, venue: str, symbol: str) -> bool:
+        """Whether an instrument is one of those that this connection is for."""
+        return venue == self.venue and (not self.symbols or symbol in self.symbols)
+
 
 class StatusData(Data, frozen=True):
     """STATUS: something happened to a connection, a book or the clock. See STATUS_EVENTS."""
@@ -150,6 +156,8 @@ STATUS_EVENTS = (
     "clock_offset",
     "disk_low",
     "rejected",  # the venue refused a request
+    "rejected_tick",  # the tick before it in its message is implausible; `detail` says why
+    "rebased",  # so many rejected ticks agreed that they are the market now; `first`, `last`: which
     "session",
 )
 

@@ -1,7 +1,7 @@
 """SQL over logs: DuckDB reads views of them, lazily, and only the columns that a query touches.
 
-Each view (trades, quotes, book, bars, news, messages) is handed to DuckDB as a pyarrow dataset of our own:
-DuckDB asks it for the columns and the filters of its plan, and gets a stream of record batches, so that
+Each view (trades, quotes, book, bars, news, messages, rows) is handed to DuckDB as a pyarrow dataset of our
+own: DuckDB asks it for the columns and the filters of its plan, and gets a stream of record batches, so that
 memory does not grow with the log. Sealed or not makes no difference; an unsealed log ends at its last good
 batch. Several logs are one table, with a column `file`.
 
@@ -34,7 +34,7 @@ from engine.log.reader import LogReader
 from engine.log.schema import TIMESTAMP
 from engine.model.errors import EngineError, UsageError
 
-QUERY_VIEWS = ("trades", "quotes", "book", "bars", "news", "messages")
+QUERY_VIEWS = ("trades", "quotes", "book", "bars", "news", "messages", "rows")
 _BATCH_ROWS = 65_536
 _STAMP = pa.timestamp("ns")
 _SHOWN_CHARACTERS = 60

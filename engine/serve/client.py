@@ -104,6 +104,11 @@ class Client(Generic[S]):
         """Bytes that the client has not read yet, as far as this side knows; not what a fault keeps back."""
         return self.connection.transport.get_write_buffer_size()
 
+    @property
+    def behind(self) -> int:
+        """Bytes that have not left this side, whoever keeps them back."""
+        return self.backlog + self._pending_bytes
+
     def begin(self, announce: Callable[[], None], grace_s: float) -> None:
         """Start the faults that go by time. `announce` says that the venue ends, `grace_s` before it does."""
 
@@ -194,9 +199,8 @@ class Client(Generic[S]):
                 self._start(self._drip(self._faults.slow.count))
             else:
                 self._write_all()
-        behind = self.backlog + self._pending_bytes
-        if behind > self._queue_bytes:
-            self.cut(f"slow consumer: {behind} bytes behind")
+        if self.behind > self._queue_bytes:
+            self.cut(f"slow consumer: {self.behind} bytes behind")
         elif _is_reached(self._faults.disconnect, self.frames_sent):
             self._disconnect()
         elif _is_reached(self._faults.shutdown, self.frames_sent):
@@ -276,11 +280,14 @@ class Client(Generic[S]):
 
     def _write_all(self) -> None:
         self.connection.transport.write(b"".join([packet.frame for packet, _ in self._pending]))
-        if self._account is not None:
-            for _, messages in self._pending:
-                self._account.sent.extend(messages)
+        for _, messages in self._pending:
+            self._note_sent(messages)
         self._pending.clear()
         self._pending_bytes = 0
+
+    def _note_sent(self, messages: Sequence[Sent]) -> None:
+        if self._account is not None:
+            self._account.sent.extend(messages)
 
     async def _drip(self, rate: int) -> None:
         """Send what is pending piece by piece, at most `rate` bytes a second; all at once when calm."""
@@ -288,18 +295,19 @@ class Client(Generic[S]):
         try:
             while self._pending and self._goes_on():
                 packet, messages = self._pending[0]
-                for piece in packet.fragments():
+                pieces = packet.fragments()
+                for left, piece in zip(range(len(pieces) - 1, -1, -1), pieces, strict=True):
                     self.connection.transport.write(piece)
+                    if not left:
+                        self._pending.popleft()
+                        self._pending_bytes -= len(packet.frame)
+                        self._note_sent(messages)
                     ahead_s += len(piece) / rate
                     if ahead_s > _NAP_S and not self._calm:
                         await asyncio.sleep(ahead_s)
                         ahead_s = 0.0
                     if not self._goes_on():
                         return
-                self._pending.popleft()
-                self._pending_bytes -= len(packet.frame)
-                if self._account is not None:
-                    self._account.sent.extend(messages)
                 if self._stalled:
                     return
         finally:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from engine.log.schema import Batch
 from engine.model.kinds import BID, BarData, Flag, InstrumentData, Kind, Part
@@ -84,13 +85,18 @@ class RebuiltStreams:
         """The events of rows start..stop, one whole message."""
         kind = int(batch.kind[start])
         data = self._instruments.get(int(batch.instrument[start]))
-        if data is None or int(batch.flags[start]) & _UNUSABLE:
+        # Some ticks of a message may be rejected, each with a STATUS row behind it.
+        same, usable = batch.kind[start:stop] == kind, batch.flags[start:stop] & _UNUSABLE == 0
+        rows = (start + np.flatnonzero(same & usable)).tolist()
+        if data is None or not rows:
             return
         if kind == Kind.TRADE:
-            for row in range(start, stop):
+            for row in rows:
                 yield self._trade(batch, row, data)
         elif kind == Kind.QUOTE:
-            yield from self._quote(batch, start, stop, data)
+            yield from self._quote(batch, rows, data)
+        elif not usable[0]:
+            return
         elif kind == Kind.BOOK:
             yield self._book(batch, start, stop, data)
         elif kind == Kind.BAR:
@@ -116,9 +122,10 @@ class RebuiltStreams:
         }
         return Event(int(batch.ts[row]), f"{data.symbol.lower()}@{payload['e']}", payload)
 
-    def _quote(self, batch: Batch, start: int, stop: int, data: InstrumentData) -> Iterator[Event]:
+    def _quote(self, batch: Batch, rows: list[int], data: InstrumentData) -> Iterator[Event]:
+        start = rows[0]
         number = int(batch.instrument[start])
-        for row in range(start, stop):
+        for row in rows:
             self._quotes[number, int(batch.side[row])] = [
                 decimal_text(int(batch.price[row]), data.price_decimals),
                 decimal_text(int(batch.size[row]), data.size_decimals),

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from engine.cli.main import main
-from engine.model.kinds import Kind, StatusData
-from tests.helpers.logs import engine_row, make_log, market, read_rows, trade
+from engine.model.kinds import Flag, Kind, StatusData
+from tests.helpers.logs import Message, Row, at, engine_row, make_log, market, read_rows, trade
 
 GAP = engine_row(100, Kind.STATUS, StatusData("gap", "trade", first=5, last=9))
 
@@ -67,6 +67,29 @@ def test_info_counts_rows_and_messages(folder: Path, capsys: pytest.CaptureFixtu
         assert (log["gap_count"], log["gaps"][0]["first"], log["ended"]) == (1, 5, "end of test data")
     assert [log["sealed"] for log in logs] == [False, True]
     assert logs[0]["chain"] == logs[1]["chain"]
+
+
+def test_info_counts_flags(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rows by flag, over all batches; LAST aside, and what no row has."""
+    odd = [Flag.REJECTED_TICK | Flag.UNUSUAL | Flag.EXTREME, Flag.UNUSUAL, Flag.DUPLICATE, Flag.OUT_OF_ORDER]
+    make_log(
+        folder / "a.arrow",
+        [
+            Message(at(n), (Row(Kind.TRADE, instrument=1, price=1, size=1, flags=int(flags)),))
+            for n, flags in enumerate([*odd, Flag(0), *odd], 1)
+        ],
+    )
+    code, out, _ = _run(capsys, "info", "a.arrow", "--json")
+    counts = {"DUPLICATE": 2, "OUT_OF_ORDER": 2, "REJECTED_TICK": 2, "UNUSUAL": 4, "EXTREME": 2}
+    assert (code, msgspec.json.decode(out)["flags"]) == (0, counts)
+    _, out, _ = _run(capsys, "info", "a.arrow")
+    lines = [line.split() for line in out.splitlines()]
+    assert [["flag", "rows"], *([name, str(n)] for name, n in counts.items())] == [
+        line for line in lines if line and line[0] in {"flag", *counts}
+    ]
+    make_log(folder / "b.arrow", [trade(1)])
+    _, out, _ = _run(capsys, "info", "b.arrow")
+    assert "flag " not in out
 
 
 def test_info_of_a_torn_log_says_where_it_ends(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

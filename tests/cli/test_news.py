@@ -183,7 +183,10 @@ def test_a_key_is_nowhere(tmp_path: Path) -> None:
 
 RECORD = [
     ((), "there is nothing to record"),
-    (("--url", "ws://127.0.0.1:1", "--feed", "news:http://127.0.0.1:1/"), "--url is a venue's address"),
+    (
+        ("--url", "ws://127.0.0.1:1", "--feed", "news:http://127.0.0.1:1/"),
+        "--url is an address of binance, which is not listened to",
+    ),
     (("--feed", "prices:http://h/"), 'there is no feed "prices"'),
     (("--feed", "https://user:hunter2@h/"), 'there is no feed "https"'),
     (("--feed", "news"), "--feed news: from where?"),

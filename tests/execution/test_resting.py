@@ -144,7 +144,9 @@ def test_a_trade_that_the_book_already_shows_moves_no_front(*, late_by: int, fil
     assert play(through, {1: buy()}) == ["3 fill #1 4@99 through"]
 
 
-@pytest.mark.parametrize("flag", [Flag.DUPLICATE, Flag.OUT_OF_ORDER, Flag.BACKFILLED, Flag.REJECTED_TICK])
+@pytest.mark.parametrize(
+    "flag", [Flag.DUPLICATE, Flag.OUT_OF_ORDER, Flag.BACKFILLED, Flag.REJECTED_TICK, Flag.REVISED]
+)
 def test_flagged_rows_never_match(flag: Flag) -> None:
     """Neither a trade through us, nor a depth update that would cross us, nor one that moves the front."""
     market = [

@@ -92,7 +92,7 @@ def test_what_triggers_at_once_takes_at_once_or_is_rejected() -> None:
 
 def test_trades_that_never_match_trigger_nothing() -> None:
     """Late, repeated, rejected: the last price stays what it was."""
-    for flag in (Flag.OUT_OF_ORDER, Flag.DUPLICATE, Flag.REJECTED_TICK, Flag.BACKFILLED):
+    for flag in (Flag.OUT_OF_ORDER, Flag.DUPLICATE, Flag.REJECTED_TICK, Flag.BACKFILLED, Flag.REVISED):
         assert (
             play([BOOK, trades(0, (1, 100, 1)), trades(2, (1, 104, 1), flags=flag)], {1: stop(3, 103)}) == []
         )

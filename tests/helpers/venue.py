@@ -36,6 +36,8 @@ class FakeVenue:
         self.refuse_depth: list[int] = []  # statuses for the next depth requests
         self.html = False  # REST answers are HTML pages
         self.answers_pings = True
+        self.mute = False  # subscribing messages are not answered
+        self.in_order: list[ServerConnection] = []  # everybody who ever connected
         self._clients: set[ServerConnection] = set()
         self._changed = asyncio.Condition()
         self._asked = asyncio.Event()
@@ -179,11 +181,14 @@ class FakeVenue:
             client.transport.pause_reading()
         async with self._changed:
             self._clients.add(client)
+            self.in_order.append(client)
             self.connects += 1
             self._changed.notify_all()
         try:
             async for message in client:
                 request = json.loads(message)
+                if self.mute:
+                    continue
                 await client.send(json.dumps({"result": None, "id": request["id"]}))
         except ConnectionClosed:
             pass

@@ -68,6 +68,8 @@ DOUBTS = (
     Flag.OUT_OF_ORDER,
     Flag.BACKFILLED,
     Flag.REJECTED_TICK,
+    Flag.REJECTED_TICK | Flag.UNUSUAL | Flag.EXTREME,
+    Flag.UNUSUAL,
     Flag.LOSSY,
     Flag.REVISED | Flag.AGGREGATE,
 )

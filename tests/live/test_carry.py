@@ -10,19 +10,21 @@ from hypothesis import strategies as st
 
 from engine.live.carry import BookCarry
 from engine.log.schema import batch_of_buffer
-from engine.model.kinds import ASK, BID, Flag, InstrumentData, Kind, StatusData, encode_canonical
+from engine.model.kinds import ASK, BID, Flag, InstrumentData, Kind, SourceData, StatusData, encode_canonical
 from engine.model.rows import RowBuffer
 from tests.helpers.rows import Row, books_of, rows_of_buffer
 
 SNAPSHOT = int(Flag.CLEAR | Flag.SNAPSHOT)
 
 
-def definition(price_decimals: int = 2, version: int = 1) -> bytes:
+def definition(
+    price_decimals: int = 2, version: int = 1, symbol: str = "BTCUSDT", venue: str = "binance"
+) -> bytes:
     return encode_canonical(
         InstrumentData(
-            key="BTCUSDT.binance",
-            symbol="BTCUSDT",
-            venue="binance",
+            key=f"{symbol}.{venue}",
+            symbol=symbol,
+            venue=venue,
             price_decimals=price_decimals,
             size_decimals=5,
             price_increment="0.01",
@@ -32,9 +34,9 @@ def definition(price_decimals: int = 2, version: int = 1) -> bytes:
     )
 
 
-def disconnected(rows: RowBuffer, ts: int) -> None:
+def disconnected(rows: RowBuffer, ts: int, source: int = 0) -> None:
     data = encode_canonical(StatusData(event="disconnected"))
-    rows.append(ts, Kind.STATUS, flags=int(Flag.LAST), data=data)
+    rows.append(ts, Kind.STATUS, source=source, flags=int(Flag.LAST), data=data)
 
 
 def carried(*buffers: RowBuffer) -> list[Row]:
@@ -171,3 +173,27 @@ def test_removed_levels_are_forgotten(levels: int) -> None:
     book = carry._books[1]
     assert len(book.sides[BID]) < 1_100
     assert book.levels() == [(BID, levels - 1, 1)]
+
+
+def test_a_lost_connection_takes_its_own_books_only() -> None:
+    """Two connections of one venue and one of another: what the lost one brought is not carried."""
+    rows = RowBuffer()
+    sources = (
+        SourceData("binance", "binance", symbols=("BTCUSDT",)),
+        SourceData("binance", "binance", symbols=("ETHUSDT",)),
+        SourceData("kraken", "kraken"),
+    )
+    for number, source in enumerate(sources, start=1):
+        rows.append(number, Kind.SOURCE, source=number, flags=int(Flag.LAST), data=encode_canonical(source))
+    for number, (symbol, venue) in enumerate(
+        [("BTCUSDT", "binance"), ("ETHUSDT", "binance"), ("BTC/USD", "kraken")], start=1
+    ):
+        data = definition(symbol=symbol, venue=venue)
+        rows.append(3 + number, Kind.INSTRUMENT, instrument=number, flags=int(Flag.LAST), data=data)
+        book_message(rows, 10 + number, SNAPSHOT, (BID, 100, 5), number=number)
+    disconnected(rows, 20, source=2)
+    assert {row.instrument for row in carried(rows)} == {1, 3}
+    disconnected(rows, 21, source=3)
+    assert {row.instrument for row in carried(rows)} == {1}
+    disconnected(rows, 22)
+    assert carried(rows) == []

@@ -127,6 +127,69 @@ def test_a_venue_and_two_feeds_in_one_log(tmp_path: Path) -> None:
         assert reader.header.venues == ("binance",)
 
 
+def test_venues_beside_each_other_in_one_log(tmp_path: Path) -> None:
+    """Each has its numbers, books and troubles; when one is cut off, the other's book stays in step."""
+
+    async def run() -> tuple[list[Row], Summary]:
+        com, us = FakeVenue(("BTCUSDT", "ETHUSDT"), seed=3), FakeVenue(("BTCUSDT",), seed=4)
+        async with com.running(), us.running(), asyncio.timeout(LIMIT_S):
+            taps = (
+                TapConfig(("BTCUSDT",), "binance", ("trade", "book"), com.url, back_off=QUICK),
+                TapConfig(("BTCUSDT",), "binanceus", ("trade", "book"), us.url, back_off=QUICK),
+                TapConfig(("ETHUSDT",), "binance", ("trade", "book"), com.url, back_off=QUICK),
+            )
+            recorder = Recorder(RecorderConfig(folder=tmp_path, taps=taps, flush_ms=1.0, seal=False))
+            recording = asyncio.ensure_future(recorder.record())
+            await com.connected(2)
+            await us.connected()
+            books = [tap.instruments["BTCUSDT"] for tap in recorder.intake._taps[:2]]
+            assert [number for number, _ in books] == [1, 2]
+            for venue in (com, us):
+                for symbol in venue.symbols:
+                    await venue.send(venue.depth(symbol), venue.trade(symbol))
+            taps_now = recorder.intake._taps
+            await until(lambda: all(tap.synchronised(tap.symbols[0]) for tap in taps_now))
+            await us.drop()
+            await us.connected(2)
+            await us.send(us.depth("BTCUSDT"))
+            await until(lambda: recorder.tally.events["synchronised"] == 4)
+            recorder.stop("SIGINT")
+            summary = await recording
+        return read(Path(summary.files[0])), summary
+
+    rows, summary = asyncio.run(run())
+    sources = [
+        (row.source, row.data["name"], row.data.get("symbols")) for row in rows if row.kind is Kind.SOURCE
+    ]
+    assert sources == [
+        (1, "binance", ["BTCUSDT"]),
+        (2, "binance-rest", None),
+        (3, "binance-rest", None),
+        (4, "binanceus", None),
+        (5, "binanceus-rest", None),
+        (6, "binanceus-rest", None),
+        (7, "binance", ["ETHUSDT"]),
+        (8, "binance-rest", None),
+        (9, "binance-rest", None),
+    ]
+    keys = {row.instrument: row.data["key"] for row in rows if row.kind is Kind.INSTRUMENT}
+    assert keys == {1: "BTCUSDT.binance", 2: "BTCUSDT.binanceus", 3: "ETHUSDT.binance"}
+    assert [row.source for row in rows if row.event == "disconnected"] == [4, 1, 4, 7]
+    assert (summary.disconnects, summary.kinds["trade"]) == (1, 3)
+    for kind in (Kind.TRADE, Kind.BOOK):
+        lines = {(row.instrument, row.source) for row in rows if row.kind is kind}
+        assert lines <= {(1, 1), (1, 3), (2, 4), (2, 6), (3, 7), (3, 9)}
+    with LogReader(Path(summary.files[0])) as reader:
+        assert reader.header.venues == ("binance", "binanceus")
+
+
+def test_nothing_is_listened_to_twice() -> None:
+    """One symbol of one venue, named twice."""
+    taps = (TapConfig(("BTCUSDT", "ETHUSDT")), TapConfig(("ethusdt",)))
+    with pytest.raises(UsageError, match="binance:ETHUSDT is named twice"):
+        Intake(taps, (), Sequencer(), RowBuffer(), lambda: None)
+
+
 def test_each_segment_names_all_sources(tmp_path: Path) -> None:
     """After a rotation the feed's SOURCE row stands in the next file, and no headline comes twice."""
     endpoint = Endpoint(*(shows(*range(number, 0, -1)) for number in range(1, 40)))

@@ -344,7 +344,7 @@ def test_only_ones_own_segments_are_continued(tmp_path: Path) -> None:
         True,
         False,
     )
-    assert last_segment(tmp_path / "absent", "binance") is None
+    assert last_segment(tmp_path / "absent", ("binance",)) is None
 
 
 def test_low_space_is_a_row_and_the_last_of_it_ends_the_recording(tmp_path: Path) -> None:

@@ -287,7 +287,7 @@ def test_rows_behind_a_headline_in_one_message_are_delivered() -> None:
 
 
 def test_only_out_of_order_rows_reach_the_strategy_and_they_say_so() -> None:
-    """Of the four flags that never match, the others are kept from it."""
+    """Of the flags that never match, the others are kept from it; a correction is no new trade."""
 
     class Listener(Strategy):
         """Notes prices and lateness."""
@@ -300,12 +300,13 @@ def test_only_out_of_order_rows_reach_the_strategy_and_they_say_so() -> None:
             """Note it."""
             self.seen.append((trade.price, trade.late))
 
-    flags = (0, Flag.OUT_OF_ORDER, Flag.DUPLICATE, Flag.BACKFILLED, Flag.REJECTED_TICK, Flag.IMPORTED)
+    odd = (Flag.OUT_OF_ORDER, Flag.DUPLICATE, Flag.BACKFILLED, Flag.REJECTED_TICK, Flag.REVISED)
+    flags = (0, *odd, Flag.IMPORTED)
     messages = [trades(1 + i, (1, 100 + i, 1), flags=flag) for i, flag in enumerate(flags)]
     listener = Listener()
     outcome = run_engine(messages, listener, settings(), [TRADES])
-    assert listener.seen == [(100, False), (101, True), (105, False)]
-    assert outcome.runner.memory.last_price(0) == 105
+    assert listener.seen == [(100, False), (101, True), (106, False)]
+    assert outcome.runner.memory.last_price(0) == 106
 
 
 def test_quote_of_the_quote_stream_goes_before_the_book() -> None:

@@ -36,7 +36,7 @@ from tests.reference.venue import Venue
 from tests.reference.venue_times import VenueStep, VenueTimes, doubts, steps
 
 _NOT_DELIVERED = Flag.DUPLICATE | Flag.BACKFILLED | Flag.REJECTED_TICK
-_NEVER_MATCH = _NOT_DELIVERED | Flag.OUT_OF_ORDER
+_NEVER_MATCH = _NOT_DELIVERED | Flag.OUT_OF_ORDER | Flag.REVISED
 
 
 @dataclass
@@ -356,6 +356,8 @@ class Twin(Sending):
             )
             return
         if kind not in (Kind.TRADE, Kind.QUOTE, Kind.BOOK, Kind.BAR) or last.flags & _NOT_DELIVERED:
+            return
+        if kind == Kind.TRADE and last.flags & Flag.REVISED:
             return
         who = self.instruments[self._file_numbers[first.instrument]]
         told = event_of(kind, who, rows, ts)

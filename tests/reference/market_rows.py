@@ -10,7 +10,7 @@ from tests.helpers.logs import Row
 from tests.reference.book import Market
 from tests.reference.order_book import OrderedMarket
 
-NEVER_MATCH = Flag.DUPLICATE | Flag.BACKFILLED | Flag.REJECTED_TICK | Flag.OUT_OF_ORDER
+NEVER_MATCH = Flag.DUPLICATE | Flag.BACKFILLED | Flag.REJECTED_TICK | Flag.OUT_OF_ORDER | Flag.REVISED
 
 
 def apply_depth(row: Row, market: Market) -> bool:

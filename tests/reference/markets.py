@@ -28,7 +28,7 @@ from tests.helpers.logs import BTC, START, Message, Row
 TICK = 50  # mantissa: 0.50
 LOT = 100  # mantissa: 0.00100
 MID = 10_000  # mantissa: 100.00
-ODD_FLAGS = (Flag.DUPLICATE, Flag.OUT_OF_ORDER, Flag.BACKFILLED, Flag.REJECTED_TICK)
+ODD_FLAGS = (Flag.DUPLICATE, Flag.OUT_OF_ORDER, Flag.BACKFILLED, Flag.REJECTED_TICK, Flag.REVISED)
 
 
 def instrument(name: str, *channels: str, quote: str = "USDT", venue: str = "binance") -> InstrumentData:

@@ -19,9 +19,9 @@ from engine.ingest.tabular_units import UnitsWanted
 from engine.log.reader import JOIN_ROWS, LogReader
 from engine.log.schema import Batch
 from engine.model.errors import DamagedLog, EngineError, UsageError
-from engine.model.kinds import ASK, BID
+from engine.model.kinds import ASK, BID, Flag, Kind, StatusData, encode_canonical
 from engine.report.query import QUERY_VIEWS, Query, as_table
-from tests.helpers.logs import book, make_log, market, news, quote, trade
+from tests.helpers.logs import Message, Row, at, book, make_log, market, news, quote, trade
 
 Opened = list[tuple[str, ...]]
 
@@ -83,10 +83,10 @@ def test_times_are_utc_and_keep_their_nanoseconds(tmp_path: Path) -> None:
 
 
 def test_every_view_answers(log: Path) -> None:
-    """Each view has lines of its own kind; messages has all."""
+    """Each view has lines of its own kind; messages and rows have all."""
     with recorded(log) as (query, _):
         counts = {view: len(query.run(f"FROM {view}").rows) for view in QUERY_VIEWS}
-    assert counts == {"trades": 2, "quotes": 1, "book": 2, "bars": 0, "news": 1, "messages": 9}
+    assert counts == {"trades": 2, "quotes": 1, "book": 2, "bars": 0, "news": 1, "messages": 9, "rows": 11}
 
 
 def test_messages_show_what_was_received(log: Path) -> None:
@@ -266,3 +266,14 @@ def test_csv_is_streamed_with_exact_values(log: Path) -> None:
             "ETHUSDT,0.25000,2024-06-01 00:00:03.995000000",
         ]
         assert query.write_csv("SELECT seq FROM messages", io.StringIO(), limit=4) == 4
+
+
+def test_rejected_ticks_are_found_by_their_flag_and_their_reason(tmp_path: Path) -> None:
+    """By bit 10 among the trades, and word for word among the rows."""
+    reason = StatusData("rejected_tick", "trade", "price 0 is not positive")
+    bad = Row(Kind.TRADE, instrument=1, side=1, price=0, size=1, id=7, flags=int(Flag.REJECTED_TICK))
+    why = Row(Kind.STATUS, instrument=1, id=7, data=encode_canonical(reason))
+    log = make_log(tmp_path / "a.arrow", [trade(1), Message(at(2), (bad, why)), trade(3)])
+    assert ask("SELECT id FROM trades WHERE flags & 1024 != 0", log) == [[7]]
+    reasons = "SELECT symbol, id, data->>'detail' FROM rows WHERE kind = 'STATUS'"
+    assert ask(reasons, log) == [["BTCUSDT", 7, "price 0 is not positive"]]

@@ -345,17 +345,6 @@ def test_a_venue_that_answers_html() -> None:
     run(scene)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "nonsense", "disconnect", "disconnect:", "disconnect:0", "html:1", "silence:-1"]
-)
-def test_unknown_faults_are_named(text: str) -> None:
-    """A fault that does not exist is refused, with those that do."""
-    with pytest.raises(UsageError) as caught:
-        parse_fault(text)
-    assert f'"{text}"' in caught.value.message
-    assert "disconnect:N" in caught.value.hint
-
-
 def test_http_answers_carry_weight_and_close() -> None:
     """Over the network: JSON, the weight header, and errors with their status."""
 

@@ -241,6 +241,37 @@ def test_trades_and_quotes_are_rebuilt_from_rows(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_rejected_ticks_are_not_sent(tmp_path: Path) -> None:
+    """Nor the reasons behind them; the good ones of the same message are."""
+    rejected = int(Flag.REJECTED_TICK)
+    why = {"kind": Kind.STATUS, "data": b'{"event":"rejected_tick"}'}
+    events = tabular(
+        tmp_path / "t.arrow",
+        [
+            [
+                {"kind": Kind.TRADE, "price": 1, "size": 1, "id": 1, "flags": rejected},
+                why,
+                {"kind": Kind.TRADE, "price": 2, "size": 1, "id": 2},
+                {"kind": Kind.TRADE, "price": 3, "size": 1, "id": 3, "flags": rejected},
+                why,
+            ],
+            [
+                {"kind": Kind.QUOTE, "side": BID, "price": 9, "size": 1, "id": 4, "flags": rejected},
+                {"kind": Kind.QUOTE, "side": ASK, "price": 8, "size": 1, "id": 4, "flags": rejected},
+                why,
+            ],
+            [
+                {"kind": Kind.QUOTE, "side": BID, "price": 7, "size": 1, "id": 5},
+                {"kind": Kind.QUOTE, "side": ASK, "price": 8, "size": 1, "id": 5},
+            ],
+        ],
+    )
+    assert [(event.stream, event.payload.get("t", event.payload.get("u"))) for event in events] == [
+        ("xusdt@trade", 2),
+        ("xusdt@bookTicker", 5),
+    ]
+
+
 def test_a_second_snapshot_becomes_the_diff_that_leads_to_it(tmp_path: Path) -> None:
     """Books without ids: they count on, and what a later snapshot lacks is deleted for the client."""
     clear = int(Flag.CLEAR | Flag.SNAPSHOT)
