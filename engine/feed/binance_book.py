@@ -16,6 +16,9 @@ missing, and it is taken here.
     collecting      collecting        collecting             synchronised      lost
     lost            collecting, wants (gap named from the last id before)      lost
 
+A snapshot may be ahead of the stream (id > seen). The updates up to it are repeats when they come, and are
+named as missing when they never do; gaps are counted from what was received.
+
 This class decides and remembers; it makes no rows. `judge*` change nothing, so that a message which turns
 out to be malformed leaves no trace.
 """
@@ -68,7 +71,9 @@ class BookSync:
         gap = None
         if self.seen >= 0 and update.first > self.seen + 1:
             gap = (self.seen + 1, update.first - 1)
-        return (0 if self.synchronised and gap is None else MAYBE_BAD_BOOK), gap
+        if self.synchronised and gap is None:
+            return (DUPLICATE if update.last <= self.id else 0), None
+        return MAYBE_BAD_BOOK, gap
 
     def take(self, update: DepthUpdate, *, gap: bool) -> str:
         """The update's rows are written. The reason why a snapshot is wanted now, or ""."""
@@ -76,7 +81,7 @@ class BookSync:
             return ""
         self.seen = update.last
         if self.synchronised and not gap:
-            self.id = update.last
+            self.id = max(self.id, update.last)
             return ""
         if gap:  # what was kept cannot be joined to this one
             self.kept.clear()
@@ -111,7 +116,8 @@ class BookSync:
         if flags & MAYBE_BAD_BOOK:
             return self.missed("stale")
         self.id = max(snapshot.id, self.seen)
-        self.seen = self.id
+        if self.seen < 0:
+            self.seen = self.id
         self.synchronised = True
         self.kept.clear()
         self.asked = False

@@ -170,7 +170,7 @@ class SymbolRows:
         """BOOK rows of a depth update; before them a STATUS row when updates are missing."""
         book = self.book
         flags, gap = 0, None
-        if not book.synchronised or message.last <= book.id or message.first > book.id + 1:
+        if not book.synchronised or message.last <= book.id or message.first > book.seen + 1:
             flags, gap = book.judge(message)
         start = rows.count
         wire: bytes | None = frame

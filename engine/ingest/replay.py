@@ -24,6 +24,8 @@ import numpy as np
 
 from engine.feed.binance import BinanceParser
 from engine.feed.ccxt_rows import CcxtParser
+from engine.feed.coinbase import CoinbaseParser
+from engine.feed.kraken import KrakenParser
 from engine.feed.parser import Parser
 from engine.feed.quality import EVENTS, FLAGS, Quality, mode_of
 from engine.log.schema import FIXED, Batch, text_parts
@@ -33,6 +35,8 @@ from engine.model.rows import RowBuffer
 PARSERS: dict[str, Callable[[Mapping[str, tuple[int, InstrumentData]], int], Parser]] = {
     "binance": BinanceParser,
     "ccxt": CcxtParser,  # and whichever venue it brought
+    "kraken": KrakenParser,
+    "coinbase": CoinbaseParser,
 }
 CONTENT = (*FIXED, "data", "wire")  # what a row consists of, apart from its place
 _LAST, _CLEAR = int(Flag.LAST), int(Flag.CLEAR)
@@ -142,7 +146,7 @@ class Replay:
                 continue
             if not (has_wire[start] and self._feed(source, cells.wire(start), stamps[start])):
                 self._carry(cells, start, end)
-                self._learn(cells, start, kind, source)
+                self._learn(cells, start, end, kind, source)
             self._quality.take(self.rows, new)
             spans.append(Span(begin, end, new, self.rows.count))
             start = begin = end
@@ -193,7 +197,7 @@ class Replay:
         if self.rows.count > before:
             self.rows.end_message()
 
-    def _learn(self, cells: Cells, row: int, kind: int, source: int) -> None:
+    def _learn(self, cells: Cells, row: int, end: int, kind: int, source: int) -> None:
         """Take what a message without a wire tells the parsers."""
         instrument = int(cells.batch.instrument[row])
         if kind == _SOURCE:
@@ -203,14 +207,14 @@ class Replay:
         elif kind == _STATUS and _statuses.decode(cells.data(row)).event == "disconnected":
             self._disconnect(instrument, source)
         elif kind == _BOOK and source == 0 and cells.batch.flags[row] & _CLEAR:
-            self._carry_book(instrument, int(cells.batch.id[row]))
+            self._carry_book(instrument, cells.batch, row, end)
         elif kind == _END:
             self.rotated = _ends.decode(cells.data(row)).reason == "rotation"
 
     def _define(self, instrument: int, definition: InstrumentData) -> None:
         self._definitions[instrument] = definition
         for number, parser in self.parsers.items():
-            if self.sources[number].venue == definition.venue:
+            if self.sources[number].brings(definition.venue, definition.symbol):
                 parser.define(instrument, definition)
 
     def _disconnect(self, instrument: int, source: int) -> None:
@@ -219,11 +223,18 @@ class Replay:
             if source in (0, number):
                 parser.connection_lost("" if definition is None else definition.symbol)
 
-    def _carry_book(self, instrument: int, last: int) -> None:
+    def _carry_book(self, instrument: int, batch: Batch, row: int, end: int) -> None:
         definition = self._definitions.get(instrument)
-        for parser in self.parsers.values():
-            if definition is not None and definition.symbol in parser.instruments:
-                parser.carry_book(definition.symbol, last)
+        last = int(batch.id[row])
+        for number, parser in self.parsers.items():
+            if definition is None or not self.sources[number].brings(definition.venue, definition.symbol):
+                continue
+            parser.carry_book(definition.symbol, last)
+            if isinstance(parser, KrakenParser):
+                columns = (batch.side, batch.price, batch.size)
+                levels = zip(*(column[row:end].tolist() for column in columns), strict=True)
+                stamp, ts = int(batch.ts_venue[row]), int(batch.ts[row])
+                parser.carry_levels(definition.symbol, last, levels, stamp, ts)
 
     def _define_source(self, number: int, source: SourceData) -> None:
         self.sources[number] = source
@@ -238,5 +249,5 @@ class Replay:
             return
         self.parsers[number] = kind({}, number)
         for instrument, definition in self._definitions.items():
-            if definition.venue == source.venue:
+            if source.brings(definition.venue, definition.symbol):
                 self.parsers[number].define(instrument, definition)

@@ -420,6 +420,8 @@ class Session:
             self.runner.flush_journal()
             # A strategy that failed on the END row, or in on_stop: the log has its end already.
             if self._failure is not None and not isinstance(self._failure, OSError) and writer.seq == rows:
+                if self._intake is not None:
+                    self._intake.judge()
                 writer.close(reason="error", ts=self.sequencer.last + 2)
         except EngineError as error:
             self._failure = self._failure or error

@@ -12,6 +12,8 @@ from engine.model.errors import UsageError
 _MAKERS = {
     "binance": ("binance", "binance"),
     "binanceus": ("binance", "binanceus"),
+    "kraken": ("kraken", "KrakenAdapter"),
+    "coinbase": ("coinbase", "CoinbaseAdapter"),
 }
 VENUES = tuple(_MAKERS)
 

@@ -249,6 +249,43 @@ def test_a_loss_leaves_trades_in_sequence() -> None:
     assert status.data == {"event": "gap", "channel": "trade", "first": 6, "last": 8}
 
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_updates_that_only_a_snapshot_ahead_of_the_stream_holds_are_named(*, lost: bool) -> None:
+    """The snapshot holds up to 20, received was up to 12: if 13 to 17 never come, a gap row says so."""
+    target = parser()
+    feed(target, depth(8, 12))
+    feed_depth(target, snapshot(20))
+    assert target.synchronised("BTCUSDT")
+    wanted(target)
+    if lost:
+        target.connection_lost()
+    rows = feed(target, depth(18, 22))
+    assert rows[0].data == gap(13, 17)
+    assert rows[-1].flags == BAD | LAST
+    assert wanted(target) == ["gap"]
+
+
+def test_updates_that_a_snapshot_ahead_of_the_stream_holds_are_repeats() -> None:
+    """When they do come: flagged while they are in it wholly, applied where they go beyond it; no gap."""
+    target = parser()
+    feed(target, depth(8, 12))
+    feed_depth(target, snapshot(20))
+    wanted(target)
+    flags = [row.flags for row in feed(target, depth(13, 15), depth(16, 20), depth(21, 23), depth(24, 24))]
+    assert flags == [DUPLICATE | LAST, DUPLICATE | LAST, LAST, LAST]
+    assert feed(target, depth(26, 26))[0].data == gap(25, 25)
+
+
+def test_an_update_across_the_end_of_a_snapshot_is_applied() -> None:
+    """It begins inside the snapshot and ends beyond it."""
+    target = parser()
+    feed(target, depth(8, 12))
+    feed_depth(target, snapshot(20))
+    wanted(target)
+    assert [row.flags for row in feed(target, depth(13, 25), depth(26, 27))] == [LAST, LAST]
+    assert wanted(target) == []
+
+
 def test_a_carried_book_goes_on() -> None:
     """A book known up to an update from an earlier file needs no snapshot."""
     target = parser()
