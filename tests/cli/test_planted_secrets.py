@@ -12,16 +12,18 @@ from urllib.parse import quote
 
 import pytest
 
+from engine.log.journal import read_journal
 from engine.log.reader import LogReader
 from engine.model.kinds import Kind
 from tests.helpers import keyrings
-from tests.helpers.command import call
+from tests.helpers.command import call, local_venue, warm
 from tests.helpers.rows import rows_of_batch
 
 OF_ENVIRONMENT = "PLANTED-ENVIRONMENT-KEY-4711"
 OF_FILE = "planted/file+secret=0815"
 OF_KEYRING = "CG-planted-keyring-1234"
 OF_ADDRESS = "planted-address-token-5678"
+BUSY = ("--strategy", str(Path(__file__).parents[1] / "helpers" / "strategies" / "busy.py"))
 SECRETS = (OF_ENVIRONMENT, OF_FILE, OF_KEYRING, OF_ADDRESS)
 GOOD = {
     "/v1beta1/news": '{"news":[{"id":1,"headline":"H"}],"next_page_token":null}',
@@ -116,7 +118,9 @@ def left_behind(folder: Path) -> list[tuple[str, list[str]]]:
     found = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".env"):
         text = path.read_bytes().decode("latin-1")
-        if path.suffix == ".arrow":
+        if path.name == "journal.arrow":
+            text += repr(read_journal(path).to_pylist())
+        elif path.suffix == ".arrow" and path.name != "snapshots.arrow":
             with LogReader(path) as reader:
                 rows = [row for batch in reader.batches() for row in rows_of_batch(batch)]
             assert {Kind.NEWS, Kind.MARK, Kind.MALFORMED, Kind.STATUS} <= {row.kind for row in rows}
@@ -137,6 +141,20 @@ def test_a_recording_keeps_no_secret(parrot: str, tmp_path: Path) -> None:
     files = left_behind(tmp_path)
     assert files
     assert [file for file in files if file[1]] == []
+
+
+def test_a_session_keeps_no_secret(parrot: str, tmp_path: Path) -> None:
+    """Nor do its log, its journal, run.json and all else that a run leaves, after headlines were heard."""
+    warm()
+    with local_venue(tmp_path) as venue:
+        live = ("live", "--paper", "--symbols", "BTCUSDT", "--url", venue, *BUSY, *feeds(parrot))
+        done = call(*live, "--for", "4s", "--json", cwd=tmp_path)
+    assert done.code == 0, done
+    assert Parrot.heard == set(SECRETS)
+    assert shown(done.out + done.err) == []
+    files = dict(left_behind(tmp_path / "runs"))
+    assert {"log.arrow", "journal.arrow", "run.json", "summary.json"} <= set(files)
+    assert not any(files.values()), files
 
 
 def test_a_command_that_fails_repeats_no_secret(
