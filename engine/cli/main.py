@@ -98,11 +98,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _words(error: EngineError | OSError) -> str:
-    if isinstance(error, EngineError):
-        return str(error)
-    # The last resort: whoever opens a file says more than this.
-    where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror or error}"
+    text = str(error)
+    if not isinstance(error, EngineError):
+        # The last resort: whoever opens a file says more than this.
+        where = f"{error.filename}: " if error.filename else ""
+        text = f"{where}{error.strerror or error}"
+    redact = sys.modules.get("engine.live.redact")  # whoever found a credential has imported it
+    return text if redact is None else str(redact.KNOWN.text(text))
 
 
 def run() -> None:

@@ -22,7 +22,9 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from engine.feed.alpaca import AlpacaParser
 from engine.feed.binance import BinanceParser
+from engine.feed.ccxt_rows import CcxtParser
 from engine.feed.coinbase import CoinbaseParser
 from engine.feed.kraken import KrakenParser
 from engine.feed.parser import Parser
@@ -32,9 +34,13 @@ from engine.model.kinds import EndData, Flag, InstrumentData, Kind, SourceData, 
 from engine.model.rows import RowBuffer
 
 PARSERS: dict[str, Callable[[Mapping[str, tuple[int, InstrumentData]], int], Parser]] = {
-    "binance": BinanceParser,
+    **dict.fromkeys(("binance", "binanceus"), BinanceParser),
+    **dict.fromkeys(
+        ("alpaca", "alpaca-sip", "alpaca-crypto", "alpaca-news", "alpaca-test"), AlpacaParser
+    ),
     "kraken": KrakenParser,
     "coinbase": CoinbaseParser,
+    "ccxt": CcxtParser,  # and whichever venue it brought
 }
 CONTENT = (*FIXED, "data", "wire")  # what a row consists of, apart from its place
 _LAST, _CLEAR = int(Flag.LAST), int(Flag.CLEAR)
@@ -238,7 +244,7 @@ class Replay:
         self.sources[number] = source
         if mode_of(source) != "off":
             self._judged.add(number)
-        kind = PARSERS.get(source.venue)
+        kind = PARSERS.get(source.venue.partition(":")[0])
         if kind is None or source.endpoint:
             return
         earlier = self._earlier.get(number)

@@ -19,8 +19,8 @@ VENUES = tuple(_MAKERS)
 
 
 def is_venue(name: str) -> bool:
-    """Whether a name is a venue's."""
-    return name in _MAKERS
+    """Whether a name is a venue's; of those that come by ccxt nobody knows before it is asked."""
+    return name in _MAKERS or name.startswith("ccxt:")
 
 
 def adapter_of(name: str, url: str = "") -> Adapter:
