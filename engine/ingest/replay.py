@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from engine.feed.alpaca import AlpacaParser
 from engine.feed.binance import BinanceParser
 from engine.feed.coinbase import CoinbaseParser
 from engine.feed.kraken import KrakenParser
@@ -35,6 +36,11 @@ PARSERS: dict[str, Callable[[Mapping[str, tuple[int, InstrumentData]], int], Par
     "binance": BinanceParser,
     "kraken": KrakenParser,
     "coinbase": CoinbaseParser,
+    "alpaca": AlpacaParser,
+    "alpaca-sip": AlpacaParser,
+    "alpaca-crypto": AlpacaParser,
+    "alpaca-news": AlpacaParser,
+    "alpaca-test": AlpacaParser,
 }
 CONTENT = (*FIXED, "data", "wire")  # what a row consists of, apart from its place
 _LAST, _CLEAR = int(Flag.LAST), int(Flag.CLEAR)
