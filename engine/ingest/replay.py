@@ -35,9 +35,7 @@ from engine.model.rows import RowBuffer
 
 PARSERS: dict[str, Callable[[Mapping[str, tuple[int, InstrumentData]], int], Parser]] = {
     **dict.fromkeys(("binance", "binanceus"), BinanceParser),
-    **dict.fromkeys(
-        ("alpaca", "alpaca-sip", "alpaca-crypto", "alpaca-news", "alpaca-test"), AlpacaParser
-    ),
+    **dict.fromkeys(("alpaca", "alpaca-sip", "alpaca-crypto", "alpaca-news", "alpaca-test"), AlpacaParser),
     "kraken": KrakenParser,
     "coinbase": CoinbaseParser,
     "ccxt": CcxtParser,  # and whichever venue it brought
