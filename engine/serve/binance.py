@@ -40,9 +40,14 @@ class StreamSession:
     """One connection: its streams in the order of subscription, their form, its answers."""
 
     def __init__(self, streams: list[str], *, combined: bool, unit: str) -> None:
-        self.streams = dict.fromkeys(streams)
+        self.streams: dict[str, None] = dict.fromkeys(streams)
         self.combined = combined
         self.unit = unit
+
+    @property
+    def form(self) -> tuple[bool, str]:
+        """Clients of one form get the same bytes."""
+        return self.combined, self.unit
 
     @classmethod
     def open(cls, target: str) -> StreamSession | None:
@@ -205,8 +210,9 @@ def _to_milliseconds(payload: dict[str, Any]) -> dict[str, Any]:
         return payload
     moved = dict(payload)
     moved["E"] //= 1_000
-    if "T" in moved:
-        moved["T"] //= 1_000
+    for name in ("T", "O", "C"):
+        if name in moved:
+            moved[name] //= 1_000
     if "k" in moved:
         moved["k"] = dict(moved["k"], t=moved["k"]["t"] // 1_000, T=moved["k"]["T"] // 1_000)
     return moved

@@ -23,8 +23,10 @@ import click
 import msgspec
 
 from engine.model.errors import UsageError
-from engine.serve.binance import MILLISECOND, wrap
-from engine.serve.client import Client, Sent, text_frame
+from engine.serve.account import Sent
+from engine.serve.binance import MILLISECOND, StreamSession, wrap
+from engine.serve.client import Client
+from engine.serve.packets import text_frame
 from engine.serve.server import MAX_SPEED, LocalVenue
 from engine.serve.synthetic import Event, SyntheticMarket
 
@@ -113,20 +115,20 @@ class FloodVenue(LocalVenue):
         self._spin = spin
 
     async def _run_fast(self) -> None:
-        clients = list(self._streams.get(self._stream, {}).values())
+        clients = list(self.listeners.of(self._stream))
         if self.rate:
             await self._paced(clients)
         else:
             await self._flood(clients)
 
-    async def _flood(self, clients: list[Client]) -> None:
+    async def _flood(self, clients: list[Client[StreamSession]]) -> None:
         for start in range(0, self.count, _CHUNK):
             stop = min(start + _CHUNK, self.count)
             stamp_us = time.time_ns() // 1_000
             self._send(clients, start, [stamp_us] * (stop - start), exact=False)
             await self._wait_for_readers()
 
-    async def _paced(self, clients: list[Client]) -> None:
+    async def _paced(self, clients: list[Client[StreamSession]]) -> None:
         self.first_due_ns = time.time_ns() + _LEAD_NS
         period_ns = 1e9 / self.rate
         done = 0
@@ -142,7 +144,9 @@ class FloodVenue(LocalVenue):
             # A timer of the event loop is late by up to a millisecond: the last stretch is spun.
             await asyncio.sleep(0 if exact else max(0.0, (wait_ns - self._spin * _SPIN_NS) / 1e9))
 
-    def _send(self, clients: list[Client], start: int, stamps_us: list[int], *, exact: bool) -> None:
+    def _send(
+        self, clients: list[Client[StreamSession]], start: int, stamps_us: list[int], *, exact: bool
+    ) -> None:
         name = self._symbol.encode()
         for client in clients:
             session = client.session
@@ -152,9 +156,9 @@ class FloodVenue(LocalVenue):
                 payloads = [wrap(self._stream, payload) for payload in payloads]
             heads = {len(p): text_frame(p)[: -len(p)] for p in {len(p): p for p in payloads}.values()}
             client.write(b"".join([heads[len(p)] + p for p in payloads]), len(payloads))
-            if self.account:
+            if self.account is not None:
                 ids = range(FIRST_ID + start, FIRST_ID + start + len(payloads))
-                self.sent.extend(Sent(client.number, self._stream, i, i) for i in ids)
+                self.account.sent.extend(Sent(client.number, self._stream, i, i) for i in ids)
 
 
 @click.command()

@@ -2,8 +2,8 @@
 
 A source (recording, synthetic market) gives trades, best prices and depth diffs. From these the venue
 keeps each symbol's book, its last trades and its candles, and derives what a client may subscribe to
-besides: aggregate trades, klines, the slow (1000 ms) diffs, partial books. A stream that the source has
-itself is passed on as it is and never derived a second time.
+besides: aggregate trades, klines, 24-hour tickers, the slow (1000 ms) diffs, partial books. A stream that
+the source has itself is passed on as it is and never derived a second time.
 
 Pure: time comes in with each event (microseconds, as shown to clients), nothing is sent from here. Price
 and size stay the venue's own texts; a book is a dict of them, sorted when somebody asks.
@@ -21,6 +21,7 @@ from engine.serve.candles import (
     interval_start,
     kline_payload,
 )
+from engine.serve.tickers import best_of, day_statistics, ticker_payload
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
@@ -32,7 +33,7 @@ Message = tuple[str, dict[str, Any]]  # stream name, payload
 _SECOND_US = 1_000_000
 _SLOW_KLINE_SECONDS = 2
 _PARTIAL = (5, 10, 20)
-_TRADES_KEPT = 1_000
+_TRADES_KEPT = 20_000  # what REST can page back through
 
 
 class Book:
@@ -96,6 +97,13 @@ class _Symbol:
         self.aggregate_id = 0
         self.slow: dict[str, Any] | None = None
         self.pushed: dict[str, tuple[int, int]] = {}  # interval: (candle's start, changes when pushed)
+        self.tickers: dict[str, int] = {}  # stream: changes when pushed
+
+    def statistics(self, now_us: int) -> dict[str, Any]:
+        """The last 24 hours."""
+        size = self.trades[-1]["q"] if self.trades else ""
+        best = best_of(self.quote, self.book.top(1))
+        return day_statistics(self.name, self.candles.candles("1m"), now_us, size, best)
 
 
 class VenueMarket:
@@ -148,12 +156,16 @@ class VenueMarket:
         return book.top(limit)
 
     def trades(self, symbol: str, limit: int) -> list[dict[str, Any]]:
-        """The last trades' payloads, oldest first."""
+        """The last trades' payloads, oldest first; all that are kept for a limit of 0."""
         return list(self._symbols[symbol.lower()].trades)[-limit:]
 
     def aggregates(self, symbol: str) -> list[dict[str, Any]]:
         """The last aggregate trades' payloads, oldest first."""
         return list(self._symbols[symbol.lower()].aggregates)
+
+    def statistics(self, symbol: str, now_us: int) -> dict[str, Any]:
+        """The symbol's last 24 hours, as REST tells them."""
+        return self._symbols[symbol.lower()].statistics(now_us)
 
     def candles(self, symbol: str) -> CandleSeries:
         """The symbol's candles."""
@@ -171,6 +183,7 @@ class VenueMarket:
             _partial_books(symbol, "", wanted, messages)
             if symbol.makes_klines:
                 _push_klines(symbol, now_us, seconds, wanted, messages)
+            _push_tickers(symbol, now_us, wanted, messages)
         return messages
 
 
@@ -276,6 +289,15 @@ def _push_klines(
                 messages.append((stream, payload))
             pushed_changes = symbol.candles.changes
         symbol.pushed[interval] = (start, pushed_changes)
+
+
+def _push_tickers(symbol: _Symbol, now_us: int, wanted: Container[str], messages: list[Message]) -> None:
+    """What has traded since the last push, in the form that somebody listens to."""
+    for suffix, mini in (("@ticker", False), ("@miniTicker", True)):
+        stream = symbol.prefix + suffix
+        if stream in wanted and symbol.tickers.get(stream, 0) != symbol.candles.changes:
+            symbol.tickers[stream] = symbol.candles.changes
+            messages.append((stream, ticker_payload(symbol.statistics(now_us), mini=mini)))
 
 
 def _wanted_intervals(symbol: _Symbol, wanted: Container[str]) -> Iterable[str]:

@@ -15,10 +15,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from engine.model.errors import UsageError, VenueError
-from engine.serve.client import ids_of, text_frame
 from engine.serve.faults import Fault, parse_fault
 from engine.serve.market import Book
-from engine.serve.server import MAX_SPEED, LocalVenue
+from engine.serve.packets import text_frame
+from engine.serve.server import MAX_SPEED, LocalVenue, ids_of
 from engine.serve.synthetic import Event, SyntheticMarket
 
 PATIENCE_S = 15.0
@@ -299,8 +299,8 @@ def test_a_disconnect_fault_sends_so_many_frames_and_hangs_up() -> None:
     """After N data frames the connection ends without a close frame; the venue's list has those N."""
 
     async def scene() -> None:
-        fault = Fault("disconnect", 25)
-        async with LocalVenue(SyntheticMarket(7), speed=50, fault=fault, account=True) as venue:
+        faults = [Fault("disconnect", 25)]
+        async with LocalVenue(SyntheticMarket(7), speed=50, faults=faults, account=True) as venue:
             for number in (1, 2):
                 async with client(venue, "/ws/btcusdt@bookTicker") as connection:
                     frames = await read_all(connection)
@@ -317,9 +317,9 @@ def test_a_silence_fault_keeps_the_connection_open() -> None:
     """After N data frames nothing more is sent, while control messages are still answered."""
 
     async def scene() -> None:
-        fault = Fault("silence", 5)
+        faults = [Fault("silence", 5)]
         async with (
-            LocalVenue(Script(first_events(500)), speed=MAX_SPEED, fault=fault, account=True) as venue,
+            LocalVenue(Script(first_events(500)), speed=MAX_SPEED, faults=faults, account=True) as venue,
             client(venue, "/ws/btcusdt@bookTicker") as connection,
         ):
             await read(connection, 5)
@@ -335,7 +335,7 @@ def test_a_venue_that_answers_html() -> None:
     """REST and handshakes get a web page."""
 
     async def scene() -> None:
-        async with LocalVenue(SyntheticMarket(7), fault=parse_fault("html")) as venue:
+        async with LocalVenue(SyntheticMarket(7), faults=[parse_fault("html")]) as venue:
             reply = await get(venue, "/api/v3/exchangeInfo")
             assert reply.headers["content-type"].startswith("text/html")
             assert "<html>" in reply.text
