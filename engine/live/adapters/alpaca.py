@@ -129,7 +129,7 @@ class Alpaca:
         self._given_keys()
         if self.name == "alpaca-news":
             return Definitions({})
-        return Definitions({symbol: self._definition(symbol, tuple(channels)) for symbol in symbols})
+        return Definitions({symbol: self.definition(symbol, tuple(channels)) for symbol in symbols})
 
     def parser(self, instruments: Instruments, source: int, channels: Sequence[str]) -> AlpacaParser:
         """One for a line."""
@@ -153,7 +153,8 @@ class Alpaca:
             )
         return self._keys
 
-    def _definition(self, symbol: str, channels: tuple[str, ...]) -> InstrumentData:
+    def definition(self, symbol: str, channels: tuple[str, ...]) -> InstrumentData:
+        """What is known of a symbol beforehand."""
         stream = self._stream
         base, _, quote = symbol.partition("/") if stream.symbol is _PAIR else (symbol, "", "USD")
         return InstrumentData(
