@@ -24,6 +24,7 @@ from engine.feed.alpaca_dialogue import ALL, AlpacaDialogue, Secret
 from engine.feed.alpaca_messages import LIST_OF_CHANNEL
 from engine.feed.dialogue import Dialogue
 from engine.live.adapter import Definitions, Get, Instruments, Line, at
+from engine.live.credentials import required
 from engine.model.errors import UsageError
 from engine.model.kinds import InstrumentData
 
@@ -147,10 +148,7 @@ class Alpaca:
 
     def _given_keys(self) -> Keys:
         if self._keys is None:
-            raise UsageError(
-                f"{self.name} wants API keys, and there are none",
-                hint=f"set {KEY} and {SECRET} in the environment, in a .env file or in the keyring",
-            )
+            self._keys = Keys(required(KEY, self.name), required(SECRET, self.name))
         return self._keys
 
     def definition(self, symbol: str, channels: tuple[str, ...]) -> InstrumentData:
