@@ -19,6 +19,7 @@ MEASUREMENTS = (
     "python_strategy",
     "memory",
     "record_rate",
+    "venues",
     "tick_to_order",
     "peers",
     "market_making",

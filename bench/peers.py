@@ -26,7 +26,14 @@ from bench.common import CACHE, ROOT, alternate, arguments, backtest, machine, m
 from bench.logs import log_of
 from bench.workloads import workload
 
-PEERS = {"nautilus_trader": "1.221.0", "hftbacktest": "2.4.4", "backtesting": "0.6.6", "vectorbt": "1.2.0"}
+PEERS = {
+    "nautilus_trader": "1.221.0",
+    "hftbacktest": "2.4.4",
+    "backtesting": "0.6.6",
+    "vectorbt": "1.2.0",
+    "ccxt": "4.5.90",
+    "cryptofeed": "2.4.1",
+}
 READS_PARQUET = {"backtesting": "pyarrow==26.0.1", "vectorbt": "pyarrow==26.0.1"}  # what is installed beside
 SCRIPTS = {"nautilus_trader": "with_nautilus.py", "hftbacktest": "with_hftbacktest.py"}
 EVENTS = {"w1": 2_000_000, "w2": 3_000_000, "w3": 5_418_607}

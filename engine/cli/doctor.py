@@ -1,7 +1,7 @@
 """`engine doctor`: what this machine is, for a person who wonders why something is slow, or differs.
 
 It looks and reports; it changes nothing, asks no server and prints no secret: of credentials only their
-names and whether they are set. Home directories are shown as ~, so that the text can be posted.
+names and where they are set. Home directories are shown as ~, so that the text can be posted.
 """
 
 from __future__ import annotations
@@ -20,17 +20,10 @@ import click
 
 from engine import __version__
 from engine.cli.common import emit, json_option
-from engine.model.errors import UsageError
+from engine.model.errors import EngineError, UsageError
 
 PACKAGES = ("numpy", "numba", "llvmlite", "pyarrow", "polars", "duckdb", "msgspec", "websockets")
-EXTRAS = ("anthropic", "exchange_calendars", "uvloop")
-CREDENTIALS = (
-    "BINANCE_API_KEY",
-    "BINANCE_API_SECRET",
-    "APCA_API_KEY_ID",
-    "APCA_API_SECRET_KEY",
-    "ANTHROPIC_API_KEY",
-)
+EXTRAS = ("anthropic", "ccxt", "exchange_calendars", "keyring", "uvloop")
 DISK_WARNING = 0.10  # of the file system, as the recorder warns
 _PIN = re.compile(r"^([A-Za-z0-9_.-]+)==([^\s;]+)$")
 
@@ -60,9 +53,10 @@ def examine(folder: Path) -> dict[str, Any]:
         "decoded": _decoded(),
         "disk": _disk(folder),
         "clock": _clock(),
-        "credentials": _credentials(folder),
     }
+    report["credentials"], troubles = _credentials(folder)
     report["problems"], report["warnings"] = _judge(report)
+    report["warnings"] += troubles
     return report
 
 
@@ -222,20 +216,24 @@ def _smallest_step(read: Any) -> int:
     return min(steps, default=0)
 
 
-def _credentials(folder: Path) -> dict[str, str | None]:
-    """Where each is set ("environment", ".env"), None where it is not. Values are never kept."""
-    names_in_file: set[str] = set()
-    try:
-        for line in (folder / ".env").read_text(encoding="utf-8", errors="replace").splitlines():
-            name, equals, value = line.removeprefix("export ").partition("=")
-            if equals and value.strip():
-                names_in_file.add(name.strip())
-    except OSError:
-        pass  # no .env is the usual case
-    return {
-        name: "environment" if os.environ.get(name) else ".env" if name in names_in_file else None
-        for name in CREDENTIALS
-    }
+def _credentials(folder: Path) -> tuple[dict[str, str | None], list[str]]:
+    """Where each is set ("environment", ".env", "keyring"), None where it is not; and what is wrong there."""
+    from engine.live.credentials import NAMES, Credentials, exposed_text
+
+    credentials = Credentials(folder=folder)
+    places: dict[str, str | None] = {}
+    troubles: list[str] = []
+    for name in (name for names in NAMES.values() for name in names):
+        try:
+            found = credentials.look(name)
+        except EngineError as error:
+            places[name] = None
+            troubles.append(error.message)
+        else:
+            places[name] = None if found is None else found.place
+    if credentials.path is not None and credentials.exposed():
+        troubles.append(exposed_text(credentials.path))
+    return places, list(dict.fromkeys(troubles))
 
 
 def _judge(report: dict[str, Any]) -> tuple[list[str], list[str]]:

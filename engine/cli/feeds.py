@@ -43,7 +43,7 @@ _OPTIONS = [
         "feeds",
         multiple=True,
         metavar="NAME:REST",
-        help="Listen to this as well: binance:BTCUSDT,ETHUSDT, or news:URL; as often as you like.",
+        help="Listen to this as well: binance:BTCUSDT,ETHUSDT, rss:URL, … (docs/feeds.md); repeatable.",
     ),
     click.option(
         "--feeds",
@@ -72,9 +72,8 @@ def listening_of(options: dict[str, Any]) -> Listening | None:
                 what = "a news feed" if name == "--news-every" else "a venue"
                 raise UsageError(f"{name} is of {what}, and none is named", hint="leave it out")
         return None
-    from engine.live.feeds import Listening, Wish, every_of, parse_feeds, read_feeds, urls_of
+    from engine.live.feeds import Listening, Wish, every_of, of_venue, parse_feeds, read_feeds, urls_of
     from engine.live.poller import EVERY_S
-    from engine.live.tap import TapConfig
 
     venue = options["venue"]
     named = click.get_current_context().get_parameter_source("venue") is ParameterSource.COMMANDLINE
@@ -85,9 +84,7 @@ def listening_of(options: dict[str, Any]) -> Listening | None:
     wish = Wish(every_s, channels, urls_of(options["urls"], venue), options["quality"])
     found = Listening()
     if options["symbols"]:
-        symbols = tuple(options["symbols"].split(","))
-        url = wish.urls.get(venue, "")
-        found = Listening((TapConfig(symbols, venue, channels, url, quality=wish.quality),))
+        found = of_venue(venue, options["symbols"].split(","), wish)
     if options["feeds_file"]:
         found = found.and_also(read_feeds(options["feeds_file"], wish))
     found = found.and_also(parse_feeds(options["feeds"], wish))
@@ -97,11 +94,10 @@ def listening_of(options: dict[str, Any]) -> Listening | None:
 
 def _check(options: dict[str, Any], found: Listening, urls: dict[str, str] | Any) -> None:
     """Nothing that is said goes to nobody."""
-    venues = {tap.venue for tap in found.taps}
     for name in urls:
-        if name not in venues:
+        if name not in found.venues:
             raise UsageError(f"--url is an address of {name}, which is not listened to", hint="leave it out")
-    if options["channels"] is not None and not found.taps:
+    if options["channels"] is not None and not found.venues:
         raise UsageError("--channels is of a venue, and none is named", hint="leave it out")
-    if options["news_every"] is not None and not found.feeds:
+    if options["news_every"] is not None and not found.polled:
         raise UsageError("--news-every is of a news feed", hint="add --feed news:URL")

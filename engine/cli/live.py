@@ -56,7 +56,7 @@ def live(**options: Any) -> None:
             "--feed and --tail: a followed log brings its own feeds",
             hint="name --feed where it is recorded: engine record --feed …",
         )
-    if not options["tail"] and (listening is None or not listening.taps):
+    if not options["tail"] and (listening is None or not listening.venues):
         raise UsageError("name --symbols to listen to, or a log to --tail", hint="one of the two")
     duration_s = seconds_of(options["duration"]) if options["duration"] else 0.0
     config = run_config(options, with_commands=True)

@@ -19,6 +19,7 @@ from engine.model.errors import EngineError
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "demo": ("engine.cli.demo", "demo", "The whole path, offline, in a minute or two."),
     "record": ("engine.cli.record", "record", "Record a venue's market data into a log."),
+    "fetch": ("engine.cli.fetch", "fetch", "Fetch a venue's history into logs; it can be resumed."),
     "backtest": ("engine.cli.backtest", "backtest", "Run a strategy over recorded logs."),
     "enrich": ("engine.cli.enrich", "enrich", "Buy the answers that a backtest would miss, at half price."),
     "live": ("engine.cli.live", "live", "Run a strategy on live data (--paper: simulated venue)."),
@@ -98,11 +99,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _words(error: EngineError | OSError) -> str:
-    if isinstance(error, EngineError):
-        return str(error)
-    # The last resort: whoever opens a file says more than this.
-    where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror or error}"
+    text = str(error)
+    if not isinstance(error, EngineError):
+        # The last resort: whoever opens a file says more than this.
+        where = f"{error.filename}: " if error.filename else ""
+        text = f"{where}{error.strerror or error}"
+    redact = sys.modules.get("engine.live.redact")  # whoever found a credential has imported it
+    return text if redact is None else str(redact.KNOWN.text(text))
 
 
 def run() -> None:

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from engine.cli.common import emit, json_option, note, relative, warn
+from engine.cli.common import json_option
 from engine.model.errors import UsageError
 
-if TYPE_CHECKING:
-    from engine.serve.server import LocalVenue
-    from engine.serve.source import Source
-
-_DEFAULT_PORT = 9443
-_MARKETS, _NEWS, _MESSAGES = "binance", "news", "messages"
+_BINANCE, _ALPACA, _NEWS, _MESSAGES = "binance", "alpaca", "news", "messages"
+_MARKETS = (_BINANCE, _ALPACA)
 _WHOSE = {  # options that only some have; all others are everybody's
-    **dict.fromkeys(("log", "synthetic", "symbols", "rate", "exit_at_end", "fault_seed"), (_MARKETS,)),
-    **dict.fromkeys(("speed", "keep_times"), (_MARKETS, _NEWS)),
-    **dict.fromkeys(("headlines", "headline_every", "repeat"), (_NEWS,)),
+    **dict.fromkeys(("log", "synthetic", "symbols", "rate", "exit_at_end", "past", "fault_seed"), _MARKETS),
+    **dict.fromkeys(("speed", "keep_times"), (*_MARKETS, _NEWS)),
+    **dict.fromkeys(("headlines", "headline_every"), (_NEWS, _ALPACA)),
+    **dict.fromkeys(("plan", "check_keys"), (_ALPACA,)),
+    "repeat": (_NEWS,),
 }
 _SHOWN = {"log": "LOG", "headlines": "--from"}
 _NOT_SERVED = {
-    _MARKETS: ("it serves no headlines", "add --as news"),
+    _BINANCE: ("it serves no headlines and no accounts", "add --as news for headlines, --as alpaca for both"),
+    _ALPACA: ("its headlines come once", "add --as news for headlines that repeat"),
     _MESSAGES: ("it serves no market", "it takes --host, --port, --fault, --seed and --json"),
     _NEWS: (
         "it serves no market",
@@ -37,12 +33,15 @@ _NOT_SERVED = {
 @click.command()
 @click.argument("log", required=False, type=click.Path(path_type=Path))
 @click.option(
-    "--as", "venue", type=click.Choice([_MARKETS, _MESSAGES, _NEWS]), default="binance", show_default=True,
-    help="Whose protocol to speak.",
+    "--as", "venue", type=click.Choice([_BINANCE, _ALPACA, _MESSAGES, _NEWS]), default=_BINANCE,
+    show_default=True, help="Whose protocol to speak.",
 )  # fmt: skip
 @click.option("--synthetic", is_flag=True, help="Serve an invented market instead of a recording.")
 @click.option("--seed", type=int, default=7, show_default=True, help="Of the synthetic market, or of faults.")
-@click.option("--symbols", default="BTCUSDT,ETHUSDT", show_default=True, help="Of the synthetic market.")
+@click.option(
+    "--symbols", default=None,
+    help="Of the synthetic market.  [default: BTCUSDT,ETHUSDT; alpaca: AAPL,MSFT,SPY,BTC/USD,ETH/USD]",
+)  # fmt: skip
 @click.option(
     "--rate", type=float, default=1.0, show_default=True,
     help="Activity of the synthetic market; 1 is about 50 messages a second and symbol.",
@@ -50,7 +49,7 @@ _NOT_SERVED = {
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
 @click.option(
     "--port", type=click.IntRange(0, 65_535), default=None,
-    help="0 takes a free one.  [default: 9443, messages: 9444, news: 9445]",
+    help="0 takes a free one.  [default: 9443, messages: 9444, news: 9445, alpaca: 9446]",
 )  # fmt: skip
 @click.option(
     "--speed", default="1", show_default=True, help="Times the recorded pace, or max: as clients read."
@@ -67,14 +66,26 @@ _NOT_SERVED = {
     help="The same seed and the same traffic meet the same faults of a market.",
 )  # fmt: skip
 @click.option(
+    "--past", default=None, metavar="DURATION",
+    help="So much of the market is history when it opens, for REST.  [default: 0s, alpaca: 2m]",
+)  # fmt: skip
+@click.option(
+    "--plan", type=click.Choice(["unlimited", "free"]), default="unlimited", show_default=True,
+    help="Alpaca: what every account may: free has one connection, 30 symbols and no SIP.",
+)  # fmt: skip
+@click.option(
+    "--check-keys", is_flag=True,
+    help="Alpaca: let in only who has APCA_API_KEY_ID and APCA_API_SECRET_KEY of this environment.",
+)  # fmt: skip
+@click.option(
     "--from", "headlines", type=click.Path(path_type=Path), metavar="LOG|CSV",
-    help="News: whose headlines to serve  [default: the invented ones that come with the engine].",
+    help="News, alpaca: whose headlines to serve  [default: the invented ones that come with the engine].",
 )  # fmt: skip
 @click.option(
     "--headline-every",
     default=None,
     metavar="DURATION",
-    help="News: one each so often, not in their own pace.",
+    help="News, alpaca: one each so often, not in their own pace.",
 )
 @click.option("--repeat", is_flag=True, help="News: begin again, under new addresses, when all are out.")
 @click.option("--exit-at-end", is_flag=True, help="End when the recording has been sent.")
@@ -87,7 +98,7 @@ def serve(  # noqa: PLR0913  one argument per option
     venue: str,
     synthetic: bool,
     seed: int,
-    symbols: str,
+    symbols: str | None,
     rate: float,
     host: str,
     port: int | None,
@@ -95,6 +106,9 @@ def serve(  # noqa: PLR0913  one argument per option
     keep_times: bool,
     faults: tuple[str, ...],
     fault_seed: int,
+    past: str | None,
+    plan: str,
+    check_keys: bool,
     headlines: Path | None,
     headline_every: str | None,
     repeat: bool,
@@ -104,6 +118,7 @@ def serve(  # noqa: PLR0913  one argument per option
     """Be a venue on this machine: streams and REST, for any client that takes another address.
 
     LOG is a recording; --synthetic invents a market instead. Time runs from the first subscription on.
+    With --as alpaca it has stocks, coins and headlines, behind any key and secret.
     With --as messages it is a Messages API instead, which answers by a fixed word list: no market, no key.
     With --as news it is an endpoint that shows headlines, one after the other, to whoever polls.
     """
@@ -121,20 +136,29 @@ def serve(  # noqa: PLR0913  one argument per option
 
         serve_messages(host=host, port=port, faults=faults, seed=seed, as_json=as_json)
         return
-    from engine.serve.faults import parse_faults
-    from engine.serve.server import LocalVenue
+    from engine.cli.serve_market import MarketOptions, serve_market
 
-    source = _source(log, synthetic=synthetic, seed=seed, symbols=symbols, rate=rate)
-    local = LocalVenue(
-        source,
+    market = MarketOptions(
+        venue=venue,
+        log=log,
+        synthetic=synthetic,
+        seed=seed,
+        symbols=symbols,
+        rate=rate,
         host=host,
-        port=_DEFAULT_PORT if port is None else port,
-        speed=_speed(speed),
+        port=port,
+        speed=speed,
         keep_times=keep_times,
-        faults=parse_faults(faults),
+        faults=faults,
         fault_seed=fault_seed,
+        past=past,
+        plan=plan,
+        check_keys=check_keys,
+        headlines=headlines,
+        headline_every=headline_every,
+        exit_at_end=exit_at_end,
     )
-    asyncio.run(_serve(local, venue, faults, exit_at_end=exit_at_end, as_json=as_json))
+    serve_market(market, as_json=as_json)
 
 
 def _refuse_options_of_others(context: click.Context, venue: str) -> None:
@@ -145,73 +169,3 @@ def _refuse_options_of_others(context: click.Context, venue: str) -> None:
             shown = _SHOWN.get(name) or "--" + name.replace("_", "-")
             words, hint = _NOT_SERVED[venue]
             raise UsageError(f"engine serve --as {venue} was given {shown}: {words}", hint=hint)
-
-
-def _source(log: Path | None, *, synthetic: bool, seed: int, symbols: str, rate: float) -> Source:
-    from engine.serve.source import RecordingSource
-    from engine.serve.synthetic import SyntheticMarket
-
-    if synthetic == (log is not None):
-        both = "a recording and --synthetic" if synthetic else "neither a recording nor --synthetic"
-        raise UsageError(
-            f"engine serve was given {both}", hint="engine serve LOG, or engine serve --synthetic"
-        )
-    if log is None:
-        names = [name.strip() for name in symbols.split(",") if name.strip()]
-        return SyntheticMarket(seed, names, rate=rate)
-    recording = RecordingSource(log)
-    if recording.tail:
-        warn(f"{relative(log)}: {recording.tail}")
-    return recording
-
-
-def _speed(text: str) -> float:
-    from engine.serve.server import MAX_SPEED
-
-    if text == "max":
-        return MAX_SPEED
-    try:
-        speed = float(text)
-    except ValueError:
-        speed = 0.0
-    if not 0 < speed < float("inf"):
-        raise UsageError(f"--speed {text} is neither a positive number nor max")
-    return speed
-
-
-async def _serve(
-    local: LocalVenue, venue: str, faults: tuple[str, ...], *, exit_at_end: bool, as_json: bool
-) -> None:
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
-    async with local:
-        symbols = [data.symbol for data in local.source.instruments]
-        result = {
-            "ws": local.ws_url,
-            "http": local.http_url,
-            "port": local.port,
-            "as": venue,
-            "source": local.source.description,
-            "symbols": symbols,
-            "faults": list(faults),
-            "fault_seed": local.faults.seed,
-        }
-        told = f" · faults: {', '.join(faults)} (seed {local.faults.seed})" if faults else ""
-        line = (
-            f"{local.ws_url}  {local.http_url}  speaks {venue}"
-            f" · {local.source.description} · {', '.join(symbols)}{told}"
-        )
-        emit(result, as_json=as_json, text=line)
-        stop = loop.create_task(stopped.wait())
-        end = loop.create_task(local.wait_ended())
-        await asyncio.wait((stop, end), return_when=asyncio.FIRST_COMPLETED)
-        if end.done():
-            end.result()  # a damaged recording is raised here
-            if not exit_at_end:
-                note("everything has been sent; Ctrl-C ends the venue")
-                await stop
-        end.cancel()
-        stop.cancel()
-        local.announce_shutdown()

@@ -34,7 +34,6 @@ def serve_news(options: NewsOptions, *, as_json: bool) -> None:
     Raises UsageError for what cannot be, InputError for headlines that cannot be read, VenueError where it
     cannot listen.
     """
-    from engine.config import parse_duration
     from engine.model.errors import UsageError
     from engine.serve.news import LocalNews
     from engine.serve.news_faults import parse_news_faults
@@ -43,9 +42,7 @@ def serve_news(options: NewsOptions, *, as_json: bool) -> None:
 
     every_ns = 0
     if options.every is not None:
-        every_ns = parse_duration(options.every, "--headline-every")
-        if not _EVERY_MIN_NS <= every_ns <= _EVERY_MAX_NS:
-            raise UsageError(f"--headline-every {options.every}: 10ms to 24h", hint="write 5s")
+        every_ns = headline_every(options.every)
         if options.speed != "1":
             raise UsageError("--headline-every and --speed: one pace, not two", hint="leave one of them out")
     faults, edits = parse_news_faults(options.faults)
@@ -80,6 +77,17 @@ def serve_news(options: NewsOptions, *, as_json: bool) -> None:
         emit(result, as_json=as_json, text=text)
 
     serve_until_signal(news, say)
+
+
+def headline_every(text: str) -> int:
+    """Nanoseconds between two headlines. Raises UsageError."""
+    from engine.config import parse_duration
+    from engine.model.errors import UsageError
+
+    every_ns = parse_duration(text, "--headline-every")
+    if not _EVERY_MIN_NS <= every_ns <= _EVERY_MAX_NS:
+        raise UsageError(f"--headline-every {text}: 10ms to 24h", hint="write 5s")
+    return every_ns
 
 
 def _speed(text: str) -> float:

@@ -16,18 +16,30 @@ It makes rows and remembers which came from which; it compares nothing and knows
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
+from engine.feed.alpaca import AlpacaParser
 from engine.feed.binance import BinanceParser
+from engine.feed.ccxt_rows import CcxtParser
+from engine.feed.coinbase import CoinbaseParser
+from engine.feed.kraken import KrakenParser
+from engine.feed.parser import Parser
 from engine.feed.quality import EVENTS, FLAGS, Quality, mode_of
 from engine.log.schema import FIXED, Batch, text_parts
 from engine.model.kinds import EndData, Flag, InstrumentData, Kind, SourceData, StatusData
 from engine.model.rows import RowBuffer
 
-PARSERS = {"binance": BinanceParser}
+PARSERS: dict[str, Callable[[Mapping[str, tuple[int, InstrumentData]], int], Parser]] = {
+    **dict.fromkeys(("binance", "binanceus"), BinanceParser),
+    **dict.fromkeys(("alpaca", "alpaca-sip", "alpaca-crypto", "alpaca-news", "alpaca-test"), AlpacaParser),
+    "kraken": KrakenParser,
+    "coinbase": CoinbaseParser,
+    "ccxt": CcxtParser,  # and whichever venue it brought
+}
 CONTENT = (*FIXED, "data", "wire")  # what a row consists of, apart from its place
 _LAST, _CLEAR = int(Flag.LAST), int(Flag.CLEAR)
 _BOOK, _END, _INSTRUMENT, _SOURCE, _STATUS = (
@@ -110,7 +122,7 @@ class Replay:
         self.counts: Counter[str] = Counter()
         self.rotated = False  # the file ends because the next one begins
         self.sources: dict[int, SourceData] = {}
-        self.parsers: dict[int, BinanceParser] = {}  # by the number of the connection
+        self.parsers: dict[int, Parser] = {}  # by the number of the connection
         self._quality = Quality()
         self._judged: set[int] = set()  # numbers of the sources that it judges
         self._definitions: dict[int, InstrumentData] = {}
@@ -136,7 +148,7 @@ class Replay:
                 continue
             if not (has_wire[start] and self._feed(source, cells.wire(start), stamps[start])):
                 self._carry(cells, start, end)
-                self._learn(cells, start, kind, source)
+                self._learn(cells, start, end, kind, source)
             self._quality.take(self.rows, new)
             spans.append(Span(begin, end, new, self.rows.count))
             start = begin = end
@@ -164,7 +176,7 @@ class Replay:
         self.counts["unparsed"] += 1
         return False
 
-    def _answered(self, source: SourceData) -> BinanceParser | None:
+    def _answered(self, source: SourceData) -> Parser | None:
         """The parser that a REST answer was for: one that waits for it, else the venue's first."""
         of_venue = [p for number, p in self.parsers.items() if self.sources[number].venue == source.venue]
         waiting = (
@@ -187,7 +199,7 @@ class Replay:
         if self.rows.count > before:
             self.rows.end_message()
 
-    def _learn(self, cells: Cells, row: int, kind: int, source: int) -> None:
+    def _learn(self, cells: Cells, row: int, end: int, kind: int, source: int) -> None:
         """Take what a message without a wire tells the parsers."""
         instrument = int(cells.batch.instrument[row])
         if kind == _SOURCE:
@@ -197,14 +209,14 @@ class Replay:
         elif kind == _STATUS and _statuses.decode(cells.data(row)).event == "disconnected":
             self._disconnect(instrument, source)
         elif kind == _BOOK and source == 0 and cells.batch.flags[row] & _CLEAR:
-            self._carry_book(instrument, int(cells.batch.id[row]))
+            self._carry_book(instrument, cells.batch, row, end)
         elif kind == _END:
             self.rotated = _ends.decode(cells.data(row)).reason == "rotation"
 
     def _define(self, instrument: int, definition: InstrumentData) -> None:
         self._definitions[instrument] = definition
         for number, parser in self.parsers.items():
-            if self.sources[number].venue == definition.venue:
+            if self.sources[number].brings(definition.venue, definition.symbol):
                 parser.define(instrument, definition)
 
     def _disconnect(self, instrument: int, source: int) -> None:
@@ -213,17 +225,24 @@ class Replay:
             if source in (0, number):
                 parser.connection_lost("" if definition is None else definition.symbol)
 
-    def _carry_book(self, instrument: int, last: int) -> None:
+    def _carry_book(self, instrument: int, batch: Batch, row: int, end: int) -> None:
         definition = self._definitions.get(instrument)
-        for parser in self.parsers.values():
-            if definition is not None and definition.symbol in parser.instruments:
-                parser.carry_book(definition.symbol, last)
+        last = int(batch.id[row])
+        for number, parser in self.parsers.items():
+            if definition is None or not self.sources[number].brings(definition.venue, definition.symbol):
+                continue
+            parser.carry_book(definition.symbol, last)
+            if isinstance(parser, KrakenParser):
+                columns = (batch.side, batch.price, batch.size)
+                levels = zip(*(column[row:end].tolist() for column in columns), strict=True)
+                stamp, ts = int(batch.ts_venue[row]), int(batch.ts[row])
+                parser.carry_levels(definition.symbol, last, levels, stamp, ts)
 
     def _define_source(self, number: int, source: SourceData) -> None:
         self.sources[number] = source
         if mode_of(source) != "off":
             self._judged.add(number)
-        kind = PARSERS.get(source.venue)
+        kind = PARSERS.get(source.venue.partition(":")[0])
         if kind is None or source.endpoint:
             return
         earlier = self._earlier.get(number)
@@ -232,5 +251,5 @@ class Replay:
             return
         self.parsers[number] = kind({}, number)
         for instrument, definition in self._definitions.items():
-            if definition.venue == source.venue:
+            if source.brings(definition.venue, definition.symbol):
                 self.parsers[number].define(instrument, definition)

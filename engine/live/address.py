@@ -3,7 +3,8 @@
 Vendors take keys in the query (`?token=…`), and an address is shown in many places: in STATUS and SOURCE
 rows, in errors, on the terminal. So the address knows how it may be shown: values of parameters that are
 named like a key are replaced, in the address and in any text that somebody else made of it. What hides must
-err on the safe side: `session=` and `sig=` are hidden too.
+err on the safe side: `session=` and `sig=` are hidden too. Short values are hidden in the address, but not
+looked for in other texts (engine.live.redact).
 
 A user and a password in an address are refused, because they would be sent with everything; a key is not sent
 unencrypted to another machine.
@@ -14,18 +15,16 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote_plus, urlsplit, urlunsplit
 
+from engine.live.redact import HIDDEN, KNOWN, Redactor
 from engine.live.refusal import is_loopback
 from engine.model.errors import UsageError
 
-HIDDEN = "***"
 LENGTH_MAX = 4_096
 _LIKE_A_KEY = re.compile(
     r"(?:.*(?:key|token|secret|signature|password|passwd|pwd|jwt|bearer|credentials?|authorization)"
     r"|pass|auth|sig|sid|session|session_?id)",
     re.IGNORECASE,
 )
-_TEXT_CHARACTERS = 6  # shorter values are hidden in the address, but not looked for in other texts
-_BODY_CHARACTERS = 16  # nor shorter ones than this in answers: `key=bitcoin` must not black out the news
 
 
 class Address:
@@ -47,7 +46,7 @@ class Address:
                 f"{name} at {host} has a user or a password in it",
                 hint="leave it out: the address is written into logs",
             )
-        self._secrets = _secrets_of(parts.query)
+        self._secrets = Redactor(*_secrets_of(parts.query))
         self.shown = urlunsplit(parts._replace(query=_hidden(parts.query), fragment=""))
         if parts.scheme not in {"http", "https"} or not host:
             raise UsageError(f'{name} "{self.shown}" is no address', hint=hint)
@@ -74,19 +73,18 @@ class Address:
     def __hash__(self) -> int:
         return hash(self.url)
 
+    def with_query(self, query: str) -> str:
+        """The address for the client, with this beside its own query."""
+        mark = "" if not query else "&" if "?" in self.url else "?"
+        return f"{self.url}{mark}{query}"
+
     def clean(self, text: str) -> str:
         """A text that somebody made knowing the address, without its secrets."""
-        text = text.replace(self.url, self.shown)
-        for secret in self._secrets:
-            text = text.replace(secret, HIDDEN)
-        return text
+        return KNOWN.text(self._secrets.text(text.replace(self.url, self.shown)))
 
     def clean_bytes(self, body: bytes) -> bytes:
         """The same for what a server answered: some repeat the key that they were given."""
-        for secret in self._secrets:
-            if len(secret) >= _BODY_CHARACTERS:
-                body = body.replace(secret.encode(), HIDDEN.encode())
-        return body
+        return KNOWN.body(self._secrets.body(body))
 
     def allows(self, other: str) -> bool:
         """Whether a redirect to another address stays on this host, and as encrypted as it was."""
@@ -111,9 +109,5 @@ def _hidden(query: str) -> str:
 
 
 def _secrets_of(query: str) -> tuple[str, ...]:
-    """Values to look for in other texts, as written and decoded, longest first."""
-    found = set()
-    for name, value in _pairs(query):
-        if _LIKE_A_KEY.fullmatch(unquote_plus(name)):
-            found |= {text for text in (value, unquote_plus(value)) if len(text) >= _TEXT_CHARACTERS}
-    return tuple(sorted(found, key=lambda text: (-len(text), text)))
+    """Values of what is named like a key, as they are written."""
+    return tuple(value for name, value in _pairs(query) if _LIKE_A_KEY.fullmatch(unquote_plus(name)))

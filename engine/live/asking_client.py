@@ -4,9 +4,10 @@ The library makes one attempt and nothing else: it neither retries (every attemp
 calls) nor reads the answer (its raw bytes are kept). It is an extra, and importing it takes most of a second:
 it is imported in a thread when the first question is asked, or ahead of that by `open`.
 
-The key comes from the environment or the configuration, and goes to the configured address alone: redirects
-are not followed, and only this machine may be talked to without encryption. A local server needs no key, and
-is never behind a proxy. No text that leaves this module has the key in it.
+The key comes from the configuration, or from where credentials stand (engine.live.credentials), and goes to
+the configured address alone: redirects are not followed, and only this machine may be talked to without
+encryption. A local server needs no key, and is never behind a proxy. No text that leaves this module has the
+key in it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ import msgspec
 
 from engine.answers.breaker import BreakerSettings
 from engine.answers.retry import BackOff, Failure, retry_after_ns
+from engine.live.credentials import Secret, required
+from engine.live.redact import HIDDEN, KNOWN
 from engine.live.refusal import is_loopback
 from engine.model.errors import UsageError
 from engine.model.units import SECOND_NS
@@ -35,35 +38,15 @@ LOCAL_KEY = "local"  # for this machine's own server, which asks for none
 MAX_CONCURRENCY = 256
 MAX_ATTEMPTS = 20
 _SHOWN = 300  # characters of the API's words that an error repeats
-_HIDDEN = "***"
 # What looks like a key or a header that carries one, whoever's it is.
 _KEY_LIKE = re.compile(r"sk-[A-Za-z0-9_-]{8,}|(?<=Bearer )[^\s'\"]+")
-
-
-class Secret:
-    """A text that shows itself to nobody: not in repr, not in an f-string, not in a file of settings."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        """The text itself."""
-        return self._text
-
-    def __repr__(self) -> str:
-        return _HIDDEN
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        raise TypeError("a secret is not written down")
 
 
 class AskingConfig(msgspec.Struct, frozen=True):
     """How Claude is asked, and for how much."""
 
     base_url: str = ""  # "": the environment's, or Anthropic's
-    api_key: Secret | None = None  # None: the environment's
+    api_key: Secret | None = None  # None: from where credentials stand
     concurrency: int = 8  # calls under way at once
     limit_s: float = 30.0  # from the question to the end of all patience
     connect_s: float = 5.0
@@ -117,22 +100,14 @@ def _check_address(base_url: str) -> None:
         raise UsageError(f"{base_url}: a key must not travel without encryption", hint="write https://…")
 
 
-def key_for(config: AskingConfig, environment: Mapping[str, str] = os.environ) -> Secret:
-    """The key to ask with. Raises UsageError where one is needed and there is none."""
+def key_for(config: AskingConfig, environment: Mapping[str, str] | None = None) -> Secret:
+    """The key to ask with. Raises what `required` raises where one is needed."""
     if config.api_key is not None:
         return config.api_key
     if is_loopback(config.base_url):
         # The real key is nothing that a local server should ever see.
         return Secret(LOCAL_KEY)
-    key = environment.get(KEY_VARIABLE, "").strip()
-    if not key:
-        raise UsageError(
-            f"asking Claude needs a key, and {KEY_VARIABLE} is not set",
-            hint=f"export {KEY_VARIABLE}=…, or ask a local server: engine serve --as messages",
-        )
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise UsageError(f"{KEY_VARIABLE} has characters that no key has", hint="copy it again, in one line")
-    return Secret(key)
+    return required(KEY_VARIABLE, "asking Claude", environment=environment)
 
 
 def check_package() -> None:
@@ -216,12 +191,11 @@ class Caller:
             return Called(self._unreached(error))
         headers = response.headers
         request_id = self.scrub(headers.get("request-id", ""))
-        return Called(None, self._scrubbed(content), request_id, _lower(headers))
+        return Called(None, KNOWN.body(content), request_id, _lower(headers))
 
     def scrub(self, text: str) -> str:
         """A text without the key, or what looks like one."""
-        secret = self._secret()
-        return _KEY_LIKE.sub(_HIDDEN, text.replace(secret, _HIDDEN) if secret else text)
+        return _KEY_LIKE.sub(HIDDEN, KNOWN.text(text))
 
     async def close(self) -> None:
         """Close the connections that were kept open."""
@@ -242,7 +216,7 @@ class Caller:
             error_code=code,
             retry_after_ns=retry_after_ns(headers),
         )
-        body = self._scrubbed(error.response.content)
+        body = KNOWN.body(error.response.content)
         return Called(failure, body or None, self.scrub(error.request_id or ""), headers)
 
     def _unreached(self, error: Any) -> Failure:
@@ -261,16 +235,6 @@ class Caller:
             httpx2.InvalidURL,
         )
         return Failure(error=self.scrub(words)[:_SHOWN], sent=not isinstance(cause, never_sent))
-
-    def _scrubbed(self, body: bytes) -> bytes:
-        """A body without the key: nobody should send it back, and nobody may make us log it."""
-        secret = self._secret()
-        return body.replace(secret.encode(), _HIDDEN.encode()) if secret else body
-
-    def _secret(self) -> str:
-        """The key as it must not appear; "" for the local one, which is an ordinary word."""
-        text = self._key.reveal() if self._key is not None else ""
-        return "" if text == LOCAL_KEY else text
 
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:

@@ -48,7 +48,7 @@ class AskingProcess:
         """
         config = check_asking(config)
         check_package()
-        key_for(config)
+        key = key_for(config)
         self.failure: Exception | None = None  # of the asker or of `deliver`; `aclose` raises it
         self._deliver = deliver
         self._open: dict[int, Ask] = {}
@@ -69,8 +69,7 @@ class AskingProcess:
                 process_group=0,  # the keyboard's signals are the session's, also while Python starts there
             )
         ours.setblocking(False)
-        secret = config.api_key.reveal() if config.api_key is not None else ""
-        self._write(frame(Begin(msgspec.structs.replace(config, api_key=None), secret)))
+        self._write(frame(Begin(msgspec.structs.replace(config, api_key=None), key.reveal())))
 
     @property
     def pid(self) -> int:

@@ -22,10 +22,10 @@ MOST_BYTES = 256 << 20  # more than any question or answer has: the stream is ou
 
 
 class Begin(msgspec.Struct, tag=True):
-    """How to ask. `key` is the configuration's own; "": the environment's."""
+    """How to ask, and with which key."""
 
     config: AskingConfig
-    key: str = ""
+    key: str
 
 
 class Ask(msgspec.Struct, tag=True):

@@ -20,8 +20,8 @@ import msgspec
 
 from engine.answers.requests import request_from
 from engine.live.asking import Edge
-from engine.live.asking_client import Secret
 from engine.live.asking_wire import Answered, Ask, Begin, Closed, Frames, Ready, frame, of_session
+from engine.live.credentials import Secret
 from engine.live.scheduling import shorten_slices
 from engine.live.spending import spending_of
 from engine.model.errors import EngineError, InternalError
@@ -60,9 +60,7 @@ class Worker:
         """Do what the session says; False when it wants no more."""
         message = of_session(body)
         if isinstance(message, Begin):
-            config = message.config
-            if message.key:
-                config = msgspec.structs.replace(config, api_key=Secret(message.key))
+            config = msgspec.structs.replace(message.config, api_key=Secret(message.key))
             self._edge = Edge(config, self._deliver, spending=spending_of(config))
             self._edge.open()
             shorten_slices()

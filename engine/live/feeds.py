@@ -1,33 +1,33 @@
 """What can be listened to, by name: venues, and feeds beside them. `--feed NAME:REST`, or a TOML file.
 
-The name says who reads the rest: of a venue it is a list of symbols, of any other feed what its line in
-`FEEDS` says. Something that is named is only read here, not reached.
+The name says who reads the rest: of a venue it is a list of symbols, of what is polled, what its line in
+engine.live.polled_feeds says. Something that is named is only read here, not reached.
 
     --feed binance:BTCUSDT,ETHUSDT        [[feed]]
     --feed kraken:BTC/USD                 name = "binance"
     --feed news:https://…                 symbols = ["BTCUSDT", "ETHUSDT"]
                                           channels = ["trade", "book"]     # else what --channels says
-                                          url = "ws://127.0.0.1:8080"      # else what --url says
+    --feed ccxt:okx:BTC/USDT              url = "ws://127.0.0.1:8080"      # else what --url says
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from engine.feed.quality import DEFAULT_MODE
-from engine.live.address import Address
+from engine.live.ccxt_feed import CHANNELS, CcxtConfig
+from engine.live.ccxt_library import PREFIX
+from engine.live.polled_feeds import POLLED, check_every, poll_config
+from engine.live.polled_feeds import every_of as polled_every_of
 from engine.live.poller import EVERY_S, PollConfig
 from engine.live.tap import TapConfig
 from engine.live.venues import VENUES, is_venue
 from engine.model.errors import InputError, UsageError
-from engine.model.units import MILLISECOND_NS, SECOND_NS
-
-EVERY_MIN_S, EVERY_MAX_S = 0.1, 86_400.0
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -43,20 +43,22 @@ class Listening(msgspec.Struct, frozen=True):
     """Everything that is to be listened to."""
 
     taps: tuple[TapConfig, ...] = ()
-    feeds: tuple[PollConfig, ...] = ()
+    feeds: tuple[PollConfig | CcxtConfig, ...] = ()
+
+    @property
+    def venues(self) -> tuple[str, ...]:
+        """Names of all venues, those that come by a library included."""
+        library = (feed.name for feed in self.feeds if isinstance(feed, CcxtConfig))
+        return (*(tap.venue for tap in self.taps), *library)
+
+    @property
+    def polled(self) -> tuple[PollConfig, ...]:
+        """Those that are asked again and again."""
+        return tuple(feed for feed in self.feeds if isinstance(feed, PollConfig))
 
     def and_also(self, other: Listening) -> Listening:
         """Both."""
         return Listening(self.taps + other.taps, self.feeds + other.feeds)
-
-
-def _news(rest: str, wish: Wish) -> PollConfig:
-    return PollConfig(Address(rest, "--feed news"), name="news", every_s=wish.news_every_s)
-
-
-FEEDS: dict[str, tuple[str, Callable[[str, Wish], PollConfig]]] = {
-    "news": ("news:URL", _news),
-}
 
 
 class _Entry(msgspec.Struct, forbid_unknown_fields=True):
@@ -89,7 +91,7 @@ def parse_feeds(texts: Sequence[str], wish: Wish | None = None) -> Listening:
         if not colon or not rest.strip():
             if is_venue(name):
                 raise UsageError(f"--feed {name}: which symbols?", hint=f"write {name}:SYMBOL,SYMBOL")
-            raise UsageError(f"--feed {name}: from where?", hint=f"write {FEEDS[name][0]}")
+            raise UsageError(f"--feed {name}: from where?", hint=f"write {POLLED[name].form}")
         found = found.and_also(_one(name, rest.strip(), wish))
     return _checked(found)
 
@@ -122,8 +124,6 @@ def _entry(entry: _Entry, wish: Wish) -> Listening:
     changes: dict[str, Any] = {}
     if entry.channels is not None:
         changes["channels"] = entry.channels
-    if entry.every:
-        changes["news_every_s"] = every_of(entry.every, "every")
     if is_venue(entry.name):
         if entry.url:
             changes["urls"] = {**wish.urls, entry.name: entry.url}
@@ -131,32 +131,54 @@ def _entry(entry: _Entry, wish: Wish) -> Listening:
         if not rest:
             raise UsageError(f"{entry.name}: which symbols?", hint='symbols = ["…", "…"]')
     else:
-        rest = entry.url or ",".join(entry.symbols)
-        if not rest:
-            raise UsageError(f"{entry.name}: from where?", hint='url = "https://…"')
-    return _one(entry.name, rest, msgspec.structs.replace(wish, **changes))
+        rest = _rest_of(entry)
+    return _one(entry.name, rest, msgspec.structs.replace(wish, **changes), entry.every)
 
 
-def _one(name: str, rest: str, wish: Wish) -> Listening:
+def _rest_of(entry: _Entry) -> str:
+    """What stands behind the name on a command line."""
+    symbols = ",".join(entry.symbols)
+    if symbols and entry.url and "url" in POLLED[entry.name].options:
+        return f"{symbols}#url={entry.url}"
+    rest = symbols or entry.url
+    if not rest:
+        raise UsageError(f"{entry.name}: from where?", hint='url = "https://…"')
+    return rest
+
+
+def of_venue(name: str, symbols: Sequence[str], wish: Wish) -> Listening:
+    """A venue's symbols; what cannot be is found when it is made."""
+    url, wanted = wish.urls.get(name, ""), tuple(symbols)
+    if not name.startswith(PREFIX):
+        return Listening(taps=(TapConfig(wanted, name, wish.channels, url, quality=wish.quality),))
+    channels = CHANNELS if wish.channels is None else wish.channels
+    venue = name.removeprefix(PREFIX)
+    return Listening(feeds=(CcxtConfig(venue, wanted, channels, url, quality=wish.quality),))
+
+
+def _one(name: str, rest: str, wish: Wish, every: str = "") -> Listening:
+    """`every`: an interval that was said beside the rest; the options of the rest count before it."""
     if is_venue(name):
-        symbols = tuple(rest.split(","))
-        tap = TapConfig(symbols, name, wish.channels, wish.urls.get(name, ""), quality=wish.quality)
-        return Listening(taps=(tap,))
-    if not EVERY_MIN_S <= wish.news_every_s <= EVERY_MAX_S:
-        raise UsageError(f"--news-every {wish.news_every_s:g}s: 100ms to 24h", hint="--news-every 5s")
-    return Listening(feeds=(FEEDS[name][1](rest, wish),))
+        return of_venue(name, rest.split(","), wish)
+    if name == "news" and not every:
+        check_every(wish.news_every_s, "--news-every")
+        every = f"{round(wish.news_every_s * 1_000)}ms"
+    return Listening(feeds=(poll_config(name, rest, {"every": every} if every else {}),))
 
 
 def _check_name(name: str) -> None:
-    if name not in FEEDS and not is_venue(name):
-        forms = ", ".join([*(f"{venue}:SYMBOLS" for venue in VENUES), *(form for form, _ in FEEDS.values())])
-        raise UsageError(f'--feed: there is no feed "{name}"', hint=f"write one of {forms}")
+    if name not in POLLED and not is_venue(name):
+        forms = [f"{venue}:SYMBOLS" for venue in VENUES] + [polled.form for polled in POLLED.values()]
+        raise UsageError(
+            f'--feed: there is no feed "{name}"',
+            hint=f"write one of {', '.join(forms)}, or {PREFIX}VENUE:SYMBOLS",
+        )
 
 
 def _checked(found: Listening) -> Listening:
     """Nothing twice; what venues share is looked at when they are made."""
-    for number, feed in enumerate(found.feeds):
-        if any(feed.address == other.address for other in found.feeds[:number]):
+    for number, feed in enumerate(found.polled):
+        if any(feed.address == other.address for other in found.polled[:number]):
             raise UsageError(f"--feed {feed.name}:{feed.address.shown} is named twice", hint="once is enough")
     return found
 
@@ -179,7 +201,5 @@ def urls_of(texts: Sequence[str], venue: str) -> dict[str, str]:
 
 
 def every_of(text: str, option: str = "--news-every") -> float:
-    """Seconds of "5s"; UsageError for what is no duration."""
-    from engine.config import parse_duration
-
-    return parse_duration(text, option) // MILLISECOND_NS * MILLISECOND_NS / SECOND_NS
+    """Seconds of "5s"; UsageError for what is no duration, or none that one can poll at."""
+    return polled_every_of(text, option)

@@ -2,7 +2,8 @@
 
     Tap (a venue) ──────────┐
     Tap (another one) ──────┼──► RowBuffer ──turn──► recorder or session
-    Poller (a feed) ────────┘
+    Poller (a feed) ────────┤
+    CcxtFeed (by ccxt) ─────┘
 
 The recorder and the paper session stand behind one, and need not know what is in it. Times come from one
 sequencer, so rows of all sources stand in the order in which they were received. Numbers of sources and
@@ -24,6 +25,7 @@ from pathlib import Path
 
 from engine.feed.news_json import REMEMBERED
 from engine.feed.quality import Quality, prepare
+from engine.live.ccxt_feed import CcxtConfig, CcxtFeed
 from engine.live.clock import Sequencer
 from engine.live.poller import PollConfig, Poller
 from engine.live.previous import headlines_of
@@ -42,7 +44,7 @@ class Intake:
     def __init__(
         self,
         taps: tuple[TapConfig, ...],
-        feeds: tuple[PollConfig, ...],
+        feeds: tuple[PollConfig | CcxtConfig, ...],
         sequencer: Sequencer,
         rows: RowBuffer,
         on_rows: Callable[[], None],
@@ -56,19 +58,26 @@ class Intake:
         self._turn = Turn(rows, sequencer, on_rows)
         self._quality = Quality()
         self._taps = [Tap(tap, self._turn, chance=chance) for tap in taps]
-        self._feeds = [Poller(feed, sequencer, rows, self._turn.now, chance=chance) for feed in feeds]
-        _nothing_twice(self._taps)
+        self._feeds: list[Poller | CcxtFeed] = [
+            CcxtFeed(feed, sequencer, rows, self._turn.now, chance=chance)
+            if isinstance(feed, CcxtConfig)
+            else Poller(feed, sequencer, rows, self._turn.now, chance=chance)
+            for feed in feeds
+        ]
+        libraries = [feed for feed in self._feeds if isinstance(feed, CcxtFeed)]
+        _nothing_twice([*self._taps, *libraries])
 
     @property
     def names(self) -> tuple[str, ...]:
         """What the log's header calls its venues: of a log without one, the first feed."""
-        names = tuple(dict.fromkeys(tap.name for tap in self._taps))
-        return names or (self._feeds[0].config.name,)
+        libraries = (feed.name for feed in self._feeds if isinstance(feed, CcxtFeed))
+        names = tuple(dict.fromkeys((*(tap.name for tap in self._taps), *libraries)))
+        return names or (self._feeds[0].name,)
 
     @property
     def frames(self) -> int:
         """Frames received so far; of a feed, answers with a body."""
-        return sum(tap.frames for tap in self._taps) + sum(feed.answers for feed in self._feeds)
+        return sum(tap.frames for tap in self._taps) + sum(feed.frames for feed in self._feeds)
 
     @property
     def most_waiting_bytes(self) -> int:
@@ -78,12 +87,13 @@ class Intake:
     @property
     def instruments(self) -> dict[int, InstrumentData]:
         """Every instrument's definition as it is now, by number."""
-        found = dict(numbered for tap in self._taps for numbered in tap.instruments.values())
+        parts: list[Tap | Poller | CcxtFeed] = [*self._taps, *self._feeds]
+        found = dict(numbered for part in parts for numbered in part.instruments.values())
         return dict(sorted(found.items()))
 
     def synchronised(self, symbol: str) -> bool:
         """Whether the symbol's book is in step with its venue's."""
-        return any(tap.synchronised(symbol) for tap in self._taps)
+        return any(part.synchronised(symbol) for part in (*self._taps, *self._feeds))
 
     def remember(self, path: Path) -> None:
         """Know the headlines of the segment that is continued, so that none is written twice."""
@@ -95,13 +105,13 @@ class Intake:
     async def start(self) -> None:
         """Reach everybody, write the header's rows, begin. Raises VenueError and UsageError."""
         try:
-            if any(tap.judged for tap in self._taps):
+            if any(part.judged for part in (*self._taps, *self._feeds)):
                 prepare()
             for feed in self._feeds:
                 await feed.contact()
             for tap in self._taps:
                 await tap.contact()
-            first = self._number()
+            self._number()
             self.header()
             for status in self.opening:
                 self._turn.status(status, source=1)
@@ -112,15 +122,16 @@ class Intake:
         except BaseException:
             await self._close()
             raise
-        for number, feed in enumerate(self._feeds, start=first):
-            feed.begin(number)
+        for feed in self._feeds:
+            feed.begin()
         self._turn.now()
 
     def header(self) -> None:
         """Append the SOURCE and INSTRUMENT rows that a file begins with, as they are now."""
         stamp, rows = self._turn.sequencer.stamp, self._turn.rows
         sources = [source for tap in self._taps for source in tap.sources]
-        for number, source in enumerate((*sources, *(feed.source for feed in self._feeds)), start=1):
+        sources += [source for feed in self._feeds for source in feed.sources]
+        for number, source in enumerate(sources, start=1):
             rows.append(stamp(), Kind.SOURCE, source=number, flags=_LAST, data=encode_canonical(source))
         for tap in self._taps:
             for number, definition in sorted(tap.instruments.values()):
@@ -132,10 +143,12 @@ class Intake:
                     flags=_LAST,
                     data=encode_canonical(definition),
                 )
+        for feed in self._feeds:
+            feed.define()
 
     async def run(self) -> None:
         """Take in until `stop`; raises whatever ended a part otherwise, when the others have ended too."""
-        parts: list[Tap | Poller] = [*self._taps, *self._feeds]
+        parts: list[Tap | Poller | CcxtFeed] = [*self._taps, *self._feeds]
         running = [asyncio.ensure_future(part.run()) for part in parts]
         await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
         # Only a stop ends a part, or an error of the engine's own: then nobody goes on alone.
@@ -162,15 +175,18 @@ class Intake:
         """Write a STATUS row if the system clock has gone away, or come back."""
         self._turn.note_clock()
 
-    def _number(self) -> int:
-        """Give every tap its numbers; the first that is free for a feed's source."""
+    def _number(self) -> None:
+        """Give every part its numbers."""
         source = instrument = 1
         venues = Counter(tap.name for tap in self._taps)
         for tap in self._taps:
             tap.number(source, instrument, alone=venues[tap.name] == 1)
             source += len(tap.sources)
             instrument += tap.instrument_count
-        return source
+        for feed in self._feeds:
+            feed.number(source, instrument)
+            source += len(feed.sources)
+            instrument += len(feed.instruments)
 
     async def _close(self) -> None:
         for feed in self._feeds:
@@ -179,9 +195,9 @@ class Intake:
             await tap.stop()
 
 
-def _nothing_twice(taps: list[Tap]) -> None:
+def _nothing_twice(venues: list[Tap | CcxtFeed]) -> None:
     seen: set[tuple[str, str]] = set()
-    for tap in taps:
+    for tap in venues:
         for symbol in tap.symbols:
             if (tap.name, symbol) in seen:
                 raise UsageError(f"{tap.name}:{symbol} is named twice", hint="once is enough")

@@ -6,7 +6,9 @@ and never more than `most_bytes` of it: it is read piece by piece and given up b
 asked for, so that a small answer cannot become a large one.
 
 A redirect is followed only where it stays on the host (see Address.allows): an answer of another host, or one
-that came without encryption, is not what the user named.
+that came without encryption, is not what the user named. With credentials in the headers none is followed.
+
+Validators belong to one address and query: what is asked with another query is asked for whole.
 
 Everything else is a `Refused`, in words in which nothing secret stands.
 """
@@ -16,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
@@ -24,6 +26,7 @@ from urllib.parse import urljoin
 import msgspec
 
 from engine.live.address import Address
+from engine.live.credentials import Secret
 from engine.live.refusal import hint_of_status
 from engine.live.rest import Refused
 
@@ -44,6 +47,7 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes | None
     etag: str = ""
     modified: str = ""
+    url: str = ""  # that it is an answer of
 
 
 class Conditional:
@@ -55,18 +59,22 @@ class Conditional:
         *,
         timeout_s: float,
         most_bytes: int,
+        accept: str = "application/json",
+        headers: Mapping[str, Secret] | None = None,
         wall_s: Callable[[], float] = time.time,
     ) -> None:
-        """`timeout_s` is for a whole answer, redirects included."""
+        """`timeout_s` is for a whole answer, redirects included; `headers` are the credentials, if any."""
         self.address = address
         self._timeout_s = timeout_s
         self._most_bytes = most_bytes
+        self._accept = accept
+        self._secret = dict(headers or {})
         self._wall_s = wall_s
         self._kept = Answer(None)
         self._client: httpx2.AsyncClient | None = None
 
-    async def ask(self) -> Answer:
-        """One request. Raises Refused."""
+    async def ask(self, query: str = "") -> Answer:
+        """One request, with this query beside the address's own. Raises Refused."""
         import httpx2
 
         shown = self.address.shown
@@ -76,7 +84,7 @@ class Conditional:
             )
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._follow(self._client)
+                return await self._follow(self._client, self.address.with_query(query))
         except (TimeoutError, httpx2.TimeoutException):
             raise Refused(f"{shown} did not answer within {self._timeout_s:g} s", hint=_CHECK_HINT) from None
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
@@ -93,14 +101,14 @@ class Conditional:
         if client is not None:
             await client.aclose()
 
-    async def _follow(self, client: httpx2.AsyncClient) -> Answer:
-        url = self.address.url
+    async def _follow(self, client: httpx2.AsyncClient, first: str) -> Answer:
+        url = first
         for _ in range(REDIRECTS_MAX + 1):
-            async with client.stream("GET", url, headers=self._headers()) as response:
+            async with client.stream("GET", url, headers=self._headers(first)) as response:
                 if response.status_code not in _REDIRECTS:
-                    return await self._answer(response)
+                    return await self._answer(response, first)
                 target = urljoin(url, response.headers.get("Location", ""))
-            if not self.address.allows(target):
+            if self._secret or not self.address.allows(target):
                 where = self.address.clean(target.partition("?")[0]) or "nowhere"
                 raise Refused(
                     f"{self.address.shown} redirects to {where}, which is not followed",
@@ -110,17 +118,18 @@ class Conditional:
             url = target
         raise Refused(f"{self.address.shown} redirects more than {REDIRECTS_MAX} times", hint=_CHECK_HINT)
 
-    def _headers(self) -> dict[str, str]:
-        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
-        if self._kept.etag:
+    def _headers(self, url: str) -> dict[str, str]:
+        headers = {"Accept": self._accept, "Accept-Encoding": "identity"}
+        headers |= {name: secret.reveal() for name, secret in self._secret.items()}
+        if self._kept.url == url and self._kept.etag:
             headers["If-None-Match"] = self._kept.etag
-        if self._kept.modified:
+        if self._kept.url == url and self._kept.modified:
             headers["If-Modified-Since"] = self._kept.modified
         return headers
 
-    async def _answer(self, response: httpx2.Response) -> Answer:
+    async def _answer(self, response: httpx2.Response, url: str) -> Answer:
         status, shown = response.status_code, self.address.shown
-        if status == 304 and (self._kept.etag or self._kept.modified):
+        if status == 304 and self._kept.url == url and (self._kept.etag or self._kept.modified):
             return Answer(None)
         if status != 200:
             page = " with an HTML page" if "html" in response.headers.get("Content-Type", "") else ""
@@ -136,13 +145,14 @@ class Conditional:
             if len(body) > self._most_bytes:
                 raise Refused(
                     f"{shown} answered more than {self._most_bytes:,} bytes, which is not read",
-                    hint="ask for fewer headlines, if the address can say how many",
+                    hint="ask for less, if the address can say how much",
                     status=status,
                 )
         return Answer(
             self.address.clean_bytes(bytes(body)),
             _sendable(response.headers.get("ETag", "")),
             _sendable(response.headers.get("Last-Modified", "")),
+            url,
         )
 
     def _retry_after_s(self, text: str | None) -> float:

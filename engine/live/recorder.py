@@ -32,6 +32,7 @@ import msgspec
 
 from engine import __version__
 from engine.live.carry import BookCarry
+from engine.live.ccxt_feed import CcxtConfig
 from engine.live.clock import Sequencer
 from engine.live.intake import Intake
 from engine.live.lags import Lags
@@ -59,7 +60,7 @@ class RecorderConfig(msgspec.Struct, frozen=True):
 
     folder: Path
     taps: tuple[TapConfig, ...] = ()  # venues' streams
-    feeds: tuple[PollConfig, ...] = ()  # beside them, or alone
+    feeds: tuple[PollConfig | CcxtConfig, ...] = ()  # beside them, or alone
     rotate: str = "daily"
     flush_ms: float = 20.0  # 0: after every turn of the event loop
     fsync: bool = False

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from engine.live.redact import KNOWN
 from engine.live.refusal import REACH_HINT, hint_of_status, is_loopback, retry_after_of
 from engine.model.errors import VenueError
 
@@ -27,7 +28,7 @@ class Refused(VenueError):
     def __init__(
         self, message: str, *, hint: str = "", status: int = 0, code: int = 0, retry_after_s: float = 0.0
     ) -> None:
-        super().__init__(message, hint=hint)
+        super().__init__(KNOWN.text(message), hint=hint)
         self.status = status
         self.code = code  # the venue's own, -1121 for an unknown symbol
         self.retry_after_s = retry_after_s
@@ -62,7 +63,7 @@ class Rest:
             ) from None
         weight = response.headers.get("X-MBX-USED-WEIGHT-1M", "")
         self.weight_used = int(weight) if weight.isdecimal() else 0
-        body = response.content
+        body = KNOWN.body(response.content)
         kind = response.headers.get("Content-Type", "")
         if "html" in kind or body.lstrip()[:1] == b"<":
             raise Refused(

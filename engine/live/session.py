@@ -29,6 +29,7 @@ import numpy as np
 from engine import __version__
 from engine.answers.requests import Request
 from engine.config import RunConfig
+from engine.live.ccxt_feed import CcxtConfig
 from engine.live.clock import OffsetLevel, Sequencer
 from engine.live.intake import Intake
 from engine.live.poller import PollConfig
@@ -62,7 +63,7 @@ class SessionConfig(msgspec.Struct, frozen=True):
     run: RunConfig
     taps: tuple[TapConfig, ...] = ()
     tail: Path | None = None
-    feeds: tuple[PollConfig, ...] = ()
+    feeds: tuple[PollConfig | CcxtConfig, ...] = ()
     duration_s: float = 0.0
     fsync: bool = False
 
@@ -419,6 +420,8 @@ class Session:
             self.runner.flush_journal()
             # A strategy that failed on the END row, or in on_stop: the log has its end already.
             if self._failure is not None and not isinstance(self._failure, OSError) and writer.seq == rows:
+                if self._intake is not None:
+                    self._intake.judge()
                 writer.close(reason="error", ts=self.sequencer.last + 2)
         except EngineError as error:
             self._failure = self._failure or error

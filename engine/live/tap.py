@@ -28,6 +28,7 @@ from engine.live.adapter import Definitions, Line
 from engine.live.books import Books, Snapshots
 from engine.live.connection import Connection, Hooks, Target, Timeouts
 from engine.live.machine import BackOff, Machine
+from engine.live.redact import KNOWN
 from engine.live.rest import Rest
 from engine.live.turn import Turn
 from engine.live.venues import adapter_of, checked_channels, checked_symbols
@@ -239,8 +240,11 @@ class Tap:
         turn, snapshots, parser = self._turn, self._snapshots, books.parser
         feed, stamp, rows = parser.feed, turn.sequencer.stamp, turn.rows
         wants, notices, waiting = parser.wants, parser.notices, books.waiting
+        guarded, clean = bool(KNOWN), KNOWN.body  # a venue may repeat the key that it was given
 
         def take(frame: bytes) -> None:
+            if guarded:
+                frame = clean(frame)
             feed(frame, stamp(), rows)
             if wants:
                 snapshots.wanted(books)

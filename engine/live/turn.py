@@ -9,7 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import msgspec
+
 from engine.live.clock import Sequencer
+from engine.live.redact import KNOWN
 from engine.model.kinds import Flag, Kind, StatusData, encode_canonical
 from engine.model.rows import RowBuffer
 
@@ -41,7 +44,9 @@ class Turn:
             self._on_rows()
 
     def status(self, data: StatusData, *, source: int = 0, instrument: int = 0) -> None:
-        """Append a STATUS row."""
+        """Append a STATUS row; a venue's words in it may repeat a key that it was given."""
+        if KNOWN and data.detail:
+            data = msgspec.structs.replace(data, detail=KNOWN.text(data.detail))
         self.rows.append(
             self.sequencer.stamp(),
             Kind.STATUS,

@@ -12,13 +12,15 @@ from engine.model.errors import UsageError
 _MAKERS = {
     "binance": ("binance", "binance"),
     "binanceus": ("binance", "binanceus"),
+    "kraken": ("kraken", "KrakenAdapter"),
+    "coinbase": ("coinbase", "CoinbaseAdapter"),
 }
 VENUES = tuple(_MAKERS)
 
 
 def is_venue(name: str) -> bool:
-    """Whether a name is a venue's."""
-    return name in _MAKERS
+    """Whether a name is a venue's; of those that come by ccxt nobody knows before it is asked."""
+    return name in _MAKERS or name.startswith("ccxt:")
 
 
 def adapter_of(name: str, url: str = "") -> Adapter:

@@ -166,7 +166,7 @@ class SpecialRows:
         )
 
     def _news(self, row: int, text: bytes) -> None:
-        if self._on_news is None or self._context.stopped:
+        if self._on_news is None or self._context.stopped or int(self._batch.flags[row]) & IGNORED:
             return
         data = msgspec.json.decode(text, type=NewsData)
         index = int(self._batch.instrument[row])

@@ -243,6 +243,18 @@ class BarData(Data, frozen=True):
     close_time: int = 0
 
 
+class TradeData(Data, frozen=True):
+    """TRADE: on a row flagged REVISED, what became of the trade whose `id` the row has.
+
+    The row's price and size are those that hold now; a cancelled trade has size 0.
+    """
+
+    note: str = ""  # "corrected", "cancelled"
+    was_price: str = ""  # decimal texts, as the venue gave them before
+    was_size: str = ""
+    new_id: int = 0  # under which the venue goes on with the trade, if it is another
+
+
 class BookData(Data, frozen=True):
     """BOOK: on the first row of a message that carries no levels, why there are none."""
 
@@ -289,6 +301,7 @@ class EndData(Data, frozen=True):
 
 
 DATA_OF_KIND: dict[Kind, type[Data]] = {
+    Kind.TRADE: TradeData,
     Kind.BAR: BarData,
     Kind.BOOK: BookData,
     Kind.FUNDING: FundingData,

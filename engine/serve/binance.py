@@ -210,8 +210,9 @@ def _to_milliseconds(payload: dict[str, Any]) -> dict[str, Any]:
         return payload
     moved = dict(payload)
     moved["E"] //= 1_000
-    if "T" in moved:
-        moved["T"] //= 1_000
+    for name in ("T", "O", "C"):
+        if name in moved:
+            moved[name] //= 1_000
     if "k" in moved:
         moved["k"] = dict(moved["k"], t=moved["k"]["t"] // 1_000, T=moved["k"]["T"] // 1_000)
     return moved

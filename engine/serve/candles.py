@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -41,7 +42,7 @@ INTERVAL_SECONDS = {
 }
 _FIRST_MONDAY = 4 * _DAY  # 1970-01-05
 _DECIMALS = 8
-_KEPT = {"1s": 1_000, "1m": 1_500}
+_KEPT = {"1s": 1_000, "1m": 10_080}
 
 
 def interval_start(seconds: int, interval: str) -> int:
@@ -118,7 +119,7 @@ def _quote_text(value: int) -> str:
 
 
 class CandleSeries:
-    """The candles of one symbol; the oldest are forgotten (1,000 seconds, 1,500 minutes are kept)."""
+    """The candles of one symbol; the oldest are forgotten (1,000 seconds and a week of minutes are kept)."""
 
     def __init__(self) -> None:
         self._kept = {name: deque[Candle](maxlen=size) for name, size in _KEPT.items()}
@@ -146,7 +147,8 @@ class CandleSeries:
         """The candle that began at `start`, or None when nothing traded or it is forgotten."""
         base = "1s" if interval == "1s" else "1m"
         end = interval_end(start, interval)
-        members = [c for c in reversed(self._kept[base]) if start <= c.start < end]
+        recent = takewhile(lambda candle: candle.start >= start, reversed(self._kept[base]))
+        members = [candle for candle in recent if candle.start < end]
         merged = _merge(reversed(members), interval)
         return merged[0] if merged else None
 

@@ -2,8 +2,8 @@
 
 A source (recording, synthetic market) gives trades, best prices and depth diffs. From these the venue
 keeps each symbol's book, its last trades and its candles, and derives what a client may subscribe to
-besides: aggregate trades, klines, the slow (1000 ms) diffs, partial books. A stream that the source has
-itself is passed on as it is and never derived a second time.
+besides: aggregate trades, klines, 24-hour tickers, the slow (1000 ms) diffs, partial books. A stream that
+the source has itself is passed on as it is and never derived a second time.
 
 Pure: time comes in with each event (microseconds, as shown to clients), nothing is sent from here. Price
 and size stay the venue's own texts; a book is a dict of them, sorted when somebody asks.
@@ -21,6 +21,7 @@ from engine.serve.candles import (
     interval_start,
     kline_payload,
 )
+from engine.serve.tickers import best_of, day_statistics, ticker_payload
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
@@ -32,7 +33,7 @@ Message = tuple[str, dict[str, Any]]  # stream name, payload
 _SECOND_US = 1_000_000
 _SLOW_KLINE_SECONDS = 2
 _PARTIAL = (5, 10, 20)
-_TRADES_KEPT = 1_000
+_TRADES_KEPT = 20_000  # what REST can page back through
 
 
 class Book:
@@ -82,32 +83,49 @@ def _price_of(level: tuple[str, str]) -> Decimal:
 class _Symbol:
     """Everything kept of one symbol."""
 
-    def __init__(self, data: InstrumentData, *, own_klines: bool) -> None:
+    def __init__(self, data: InstrumentData, *, own_klines: bool, trades_kept: int | None) -> None:
         self.name = data.symbol
         self.prefix = data.symbol.lower()
         self.has_aggregates = "aggtrade" in data.channels
         self.makes_klines = "trade" in data.channels and (own_klines or "bar" not in data.channels)
         self.book = Book()
         self.quote: dict[str, Any] | None = None
-        self.trades: deque[dict[str, Any]] = deque(maxlen=_TRADES_KEPT)
-        self.aggregates: deque[dict[str, Any]] = deque(maxlen=_TRADES_KEPT)
+        self.trades: deque[dict[str, Any]] = deque(maxlen=trades_kept)
+        self.aggregates: deque[dict[str, Any]] = deque(maxlen=trades_kept)
         self.candles = CandleSeries()
         self.aggregate: dict[str, Any] | None = None
         self.aggregate_id = 0
         self.slow: dict[str, Any] | None = None
         self.pushed: dict[str, tuple[int, int]] = {}  # interval: (candle's start, changes when pushed)
+        self.tickers: dict[str, int] = {}  # stream: changes when pushed
+
+    def statistics(self, now_us: int) -> dict[str, Any]:
+        """The last 24 hours."""
+        size = self.trades[-1]["q"] if self.trades else ""
+        best = best_of(self.quote, self.book.top(1))
+        return day_statistics(self.name, self.candles.candles("1m"), now_us, size, best)
 
 
 class VenueMarket:
     """The venue's state. `apply` takes the source's events in order and gives what is to be sent.
 
     `own_klines`: make klines from trades even where the source has them; for a venue that shows other
-    times than the source's, whose klines would then contradict its trades.
+    times than the source's, whose klines would then contradict its trades. `trades_kept`: how far REST can
+    page back, in trades of one symbol; None: to the beginning.
     """
 
-    def __init__(self, instruments: Sequence[InstrumentData], *, own_klines: bool = True) -> None:
+    def __init__(
+        self,
+        instruments: Sequence[InstrumentData],
+        *,
+        own_klines: bool = True,
+        trades_kept: int | None = _TRADES_KEPT,
+    ) -> None:
         self.instruments = {data.symbol: data for data in instruments}
-        self._symbols = {data.symbol.lower(): _Symbol(data, own_klines=own_klines) for data in instruments}
+        self._symbols = {
+            data.symbol.lower(): _Symbol(data, own_klines=own_klines, trades_kept=trades_kept)
+            for data in instruments
+        }
         self._next_second = 0
 
     def apply(
@@ -148,12 +166,16 @@ class VenueMarket:
         return book.top(limit)
 
     def trades(self, symbol: str, limit: int) -> list[dict[str, Any]]:
-        """The last trades' payloads, oldest first."""
+        """The last trades' payloads, oldest first; all that are kept for a limit of 0."""
         return list(self._symbols[symbol.lower()].trades)[-limit:]
 
     def aggregates(self, symbol: str) -> list[dict[str, Any]]:
         """The last aggregate trades' payloads, oldest first."""
         return list(self._symbols[symbol.lower()].aggregates)
+
+    def statistics(self, symbol: str, now_us: int) -> dict[str, Any]:
+        """The symbol's last 24 hours, as REST tells them."""
+        return self._symbols[symbol.lower()].statistics(now_us)
 
     def candles(self, symbol: str) -> CandleSeries:
         """The symbol's candles."""
@@ -171,6 +193,7 @@ class VenueMarket:
             _partial_books(symbol, "", wanted, messages)
             if symbol.makes_klines:
                 _push_klines(symbol, now_us, seconds, wanted, messages)
+            _push_tickers(symbol, now_us, wanted, messages)
         return messages
 
 
@@ -276,6 +299,15 @@ def _push_klines(
                 messages.append((stream, payload))
             pushed_changes = symbol.candles.changes
         symbol.pushed[interval] = (start, pushed_changes)
+
+
+def _push_tickers(symbol: _Symbol, now_us: int, wanted: Container[str], messages: list[Message]) -> None:
+    """What has traded since the last push, in the form that somebody listens to."""
+    for suffix, mini in (("@ticker", False), ("@miniTicker", True)):
+        stream = symbol.prefix + suffix
+        if stream in wanted and symbol.tickers.get(stream, 0) != symbol.candles.changes:
+            symbol.tickers[stream] = symbol.candles.changes
+            messages.append((stream, ticker_payload(symbol.statistics(now_us), mini=mini)))
 
 
 def _wanted_intervals(symbol: _Symbol, wanted: Container[str]) -> Iterable[str]:

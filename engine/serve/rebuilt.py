@@ -44,6 +44,29 @@ def levels_payload(batch: Batch, start: int, stop: int, data: InstrumentData) ->
     return {"lastUpdateId": int(batch.id[start]), "bids": bids, "asks": asks}
 
 
+def runs(batch: Batch, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """A message's rows start..stop in parts that are one payload each: one kind, one instrument, one picture.
+
+    A frame of some venues holds several messages of several kinds. A side that comes again begins another
+    quote, a part that comes again another bar, a cleared book another book.
+    """
+    begin = start
+    seen: set[int] = set()
+    for row in range(start, stop):
+        kind = int(batch.kind[row])
+        mark = int(batch.side[row]) if kind == Kind.QUOTE else 0
+        if kind == Kind.BAR:
+            mark = int(batch.part[row])
+        other = kind != batch.kind[begin] or batch.instrument[row] != batch.instrument[begin]
+        again = kind in {Kind.QUOTE, Kind.BAR} and mark in seen
+        clears = row > begin and kind == Kind.BOOK and int(batch.flags[row]) & _CLEAR
+        if other or again or clears:
+            yield begin, row
+            begin, seen = row, set()
+        seen.add(mark)
+    yield begin, stop
+
+
 class RebuiltStreams:
     """Messages of rows into events. Remembers what the next message needs of the ones before."""
 

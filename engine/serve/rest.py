@@ -1,7 +1,8 @@
 """Binance's REST market data, the venue's side: a request target in, status, headers and body out.
 
-What a client needs to begin: ping, time, exchangeInfo, depth, trades, aggTrades, klines; each with its
-request weight, which is counted per minute and announced in `X-MBX-USED-WEIGHT-1M`, and with the venue's own
+What a client needs to begin, and to fetch what it has missed: ping, time, exchangeInfo, depth, trades,
+historicalTrades and aggTrades (which page by id), klines (which page by time), tickers; each with its request
+weight, which is counted per minute and announced in `X-MBX-USED-WEIGHT-1M`, and with the venue's own
 JSON errors. Depth answers stand at the update id that the diff stream has reached, so that a client's
 synchronisation works at any moment. Nothing here reads a clock; `now_us` comes in.
 """
@@ -10,14 +11,14 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
-from engine.model.units import format_decimal
 from engine.serve.candles import INTERVAL_SECONDS, kline_row
-from engine.serve.candles import scaled as _scaled
+from engine.serve.tickers import MINI_NAMES, average_price, quote_volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,6 +32,9 @@ _OK, _BAD, _NOT_FOUND, _WRONG_METHOD, _TOO_MANY = 200, 400, 404, 405, 429
 _SYMBOL = re.compile(r"[A-Z0-9\-_.]{1,20}")
 _DIGITS = re.compile(r"[0-9]{1,20}")
 _DEPTH_WEIGHTS = ((100, 5), (500, 25), (1_000, 50), (5_000, 250))
+_DAY_WEIGHTS = ((20, 2), (100, 40))  # by symbols asked for
+_DAY_WEIGHT_MOST = 80
+_AVERAGE_MINUTES = 5
 _encode = msgspec.json.Encoder().encode
 
 
@@ -73,7 +77,13 @@ class RestApi:
                 ("symbol", "fromId", "startTime", "endTime", "limit"),
                 self._aggregate_trades,
             ),
+            "/api/v3/historicalTrades": (("symbol", "fromId", "limit"), self._historical_trades),
             "/api/v3/klines": (("symbol", "interval", "limit", "startTime", "endTime"), self._klines),
+            "/api/v3/avgPrice": (("symbol",), self._average_price),
+            "/api/v3/ticker/24hr": (("symbol", "symbols", "type", "symbolStatus"), self._day),
+            "/api/v3/ticker/price": (("symbol", "symbols", "symbolStatus"), self._prices),
+            "/api/v3/ticker/bookTicker": (("symbol", "symbols", "symbolStatus"), self._best_prices),
+            "/sapi/v1/system/status": ((), self._status),
         }
 
     def answer(self, method: str, target: str, headers: Mapping[str, str], now_us: int) -> Reply:
@@ -150,18 +160,16 @@ class RestApi:
         symbol = self._symbol(request)
         limit = request.limit(500, 1_000)
         self._used += 25
-        return [
-            {
-                "id": trade["t"],
-                "price": trade["p"],
-                "qty": trade["q"],
-                "quoteQty": format_decimal(_scaled(trade["p"]) * _scaled(trade["q"]) // 10**8, 8),
-                "time": request.stamp(trade["T"]),
-                "isBuyerMaker": trade["m"],
-                "isBestMatch": True,
-            }
-            for trade in self._market.trades(symbol, limit)
-        ]
+        return [_trade(trade, request) for trade in self._market.trades(symbol, limit)]
+
+    def _historical_trades(self, request: _Request) -> Any:
+        symbol = self._symbol(request)
+        limit, first = request.limit(500, 1_000), request.number("fromId")
+        self._used += 25
+        if first is None:
+            return [_trade(trade, request) for trade in self._market.trades(symbol, limit)]
+        found = (trade for trade in self._market.trades(symbol, 0) if trade["t"] >= first)
+        return [_trade(trade, request) for trade in islice(found, limit)]
 
     def _aggregate_trades(self, request: _Request) -> Any:
         symbol = self._symbol(request)
@@ -196,18 +204,57 @@ class RestApi:
         rows = [kline_row(candle, interval) for candle in chosen]
         return [[request.stamp(r[0]), *r[1:6], request.stamp(r[6]), *r[7:]] for r in rows]
 
+    def _average_price(self, request: _Request) -> Any:
+        symbol = self._symbol(request)
+        self._used += 2
+        trades = self._market.trades(symbol, 1)
+        minutes = self._market.candles(symbol).candles("1m")
+        return {
+            "mins": _AVERAGE_MINUTES,
+            "price": average_price(minutes, request.now_us, _AVERAGE_MINUTES),
+            "closeTime": request.stamp(trades[-1]["T"] if trades else request.now_us),
+        }
+
+    def _day(self, request: _Request) -> Any:
+        kind = request.params.get("type", "FULL")
+        if kind not in {"FULL", "MINI"}:
+            raise _Refused(
+                -1100, "Illegal characters found in parameter 'type'; legal values are FULL, MINI."
+            )
+        names, several = self._asked(request)
+        given = bool({"symbol", "symbols"} & request.params.keys())
+        most = (weight for count, weight in _DAY_WEIGHTS if given and len(names) <= count)
+        self._used += next(most, _DAY_WEIGHT_MOST)
+        found = []
+        for name in names:
+            day = self._market.statistics(name, request.now_us)
+            day = {n: day[n] for n in MINI_NAMES} if kind == "MINI" else day
+            stamps = {n: request.stamp(day[n]) for n in ("openTime", "closeTime")}
+            found.append(day | stamps)
+        return found if several else found[0]
+
+    def _prices(self, request: _Request) -> Any:
+        names, several = self._asked(request)
+        self._used += 4 if several else 2
+        days = (self._market.statistics(name, request.now_us) for name in names)
+        found = [{"symbol": day["symbol"], "price": day["lastPrice"]} for day in days]
+        return found if several else found[0]
+
+    def _best_prices(self, request: _Request) -> Any:
+        names, several = self._asked(request)
+        self._used += 4 if several else 2
+        days = (self._market.statistics(name, request.now_us) for name in names)
+        wanted = ("symbol", "bidPrice", "bidQty", "askPrice", "askQty")
+        found = [{n: day[n] for n in wanted} for day in days]
+        return found if several else found[0]
+
+    def _status(self, _: _Request) -> Any:
+        self._used += 1
+        return {"status": 0, "msg": "normal"}
+
     def _exchange_info(self, request: _Request) -> Any:
+        names, _ = self._asked(request)
         known = self._market.instruments
-        one, several = request.params.get("symbol"), request.params.get("symbols")
-        if one is not None and several is not None:
-            raise _Refused(-1128, "Combination of optional parameters invalid.")
-        names = list(known)
-        if one is not None:
-            names = [self._symbol(request)]
-        elif several is not None:
-            names = _symbol_list(several)
-            if any(name not in known for name in names):
-                raise _Refused(-1121, "Invalid symbol.")
         self._used += 20
         return {
             "timezone": "UTC",
@@ -221,6 +268,19 @@ class RestApi:
             "exchangeFilters": [],
             "symbols": [exchange_symbol(known[name]) for name in names],
         }
+
+    def _asked(self, request: _Request) -> tuple[list[str], bool]:
+        """The symbols that are asked for, all without a name; and whether the answer is a list."""
+        known = self._market.instruments
+        one, several = request.params.get("symbol"), request.params.get("symbols")
+        if one is not None and several is not None:
+            raise _Refused(-1128, "Combination of optional parameters invalid.")
+        if one is not None:
+            return [self._symbol(request)], False
+        names = list(known) if several is None else _symbol_list(several)
+        if any(name not in known for name in names):
+            raise _Refused(-1121, "Invalid symbol.")
+        return names, True
 
     def _symbol(self, request: _Request) -> str:
         symbol = request.mandatory("symbol")
@@ -276,6 +336,18 @@ class _Request(NamedTuple):
     def stamp(self, time_us: int) -> int:
         unit = self.headers.get("X-MBX-TIME-UNIT", "").lower()
         return time_us if unit == "microsecond" else time_us // 1_000
+
+
+def _trade(trade: Mapping[str, Any], request: _Request) -> dict[str, Any]:
+    return {
+        "id": trade["t"],
+        "price": trade["p"],
+        "qty": trade["q"],
+        "quoteQty": quote_volume(trade["p"], trade["q"]),
+        "time": request.stamp(trade["T"]),
+        "isBuyerMaker": trade["m"],
+        "isBestMatch": True,
+    }
 
 
 def _symbol_list(text: str) -> list[str]:

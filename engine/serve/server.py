@@ -32,7 +32,7 @@ def ids_of(payload: dict[str, Any]) -> tuple[int, int]:
     if "U" in payload:
         return payload["U"], payload["u"]
     last = payload.get("u") or payload.get("t") or payload.get("a") or payload.get("lastUpdateId") or 0
-    return last, last
+    return (last, last) if isinstance(last, int) else (0, 0)  # a ticker's "a" is a price
 
 
 class LocalVenue(StreamVenue[StreamSession]):

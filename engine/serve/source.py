@@ -1,7 +1,7 @@
 """Where a local venue's events come from: what it needs of a source, and a recording as one.
 
-A recording that kept the venue's frames is sent again as it was received: every market data frame, in
-order, duplicates included. A recording without them (a tabular import) has its messages put together
+A recording that kept Binance's frames is sent again as it was received: every market data frame, in order,
+duplicates included. One without them (a tabular import), or of another venue, has its messages put together
 again from the rows.
 
 Books need care, because REST must answer with a book that fits the diffs at any moment. A log holds a book
@@ -24,7 +24,7 @@ from engine.log.schema import Batch
 from engine.model.errors import InputError
 from engine.model.kinds import Flag, InstrumentData, Kind, SourceData
 from engine.serve.binance import to_microseconds
-from engine.serve.rebuilt import RebuiltStreams, levels_payload
+from engine.serve.rebuilt import RebuiltStreams, levels_payload, runs
 from engine.serve.synthetic import SNAPSHOT, Event
 
 _LAST = int(Flag.LAST)
@@ -61,6 +61,7 @@ class RecordingSource:
         self.path = path
         self._numbers: dict[int, InstrumentData] = {}
         self._rest: set[int] = set()  # sources that are REST answers: not streams
+        self._others: set[int] = set()  # sources whose frames are in another venue's words
         self._snapshots: dict[str, list[dict[str, Any]]] = {}
         with LogReader(path, columns=_SCAN) as reader:
             self.description = reader.header.note or f"recording {path.name}"
@@ -106,21 +107,27 @@ class RecordingSource:
             kind = int(batch.kind[first])
             if kind == Kind.INSTRUMENT:
                 rebuilt.define(int(batch.instrument[first]), _decode_instrument(batch.data_at(first) or b""))
-            elif kept[first]:
-                if int(batch.source[first]) not in self._rest:
-                    yield from _frame_event(int(batch.ts[first]), batch.wire_at(first) or b"")
+            elif kept[first] and int(batch.source[first]) in self._rest:
+                continue
+            elif kept[first] and int(batch.source[first]) not in self._others:
+                yield from _frame_event(int(batch.ts[first]), batch.wire_at(first) or b"")
             else:
-                yield from rebuilt.message(batch, first, end + 1)
+                for begin, stop in runs(batch, first, end + 1):
+                    yield from rebuilt.message(batch, begin, stop)
 
     def _scan(self, batch: Batch) -> None:
         for row in (batch.kind == Kind.SOURCE).nonzero()[0].tolist():
-            if _decode_source(batch.data_at(row) or b"").endpoint:
+            source = _decode_source(batch.data_at(row) or b"")
+            if source.endpoint:
                 self._rest.add(int(batch.source[row]))
+            if source.venue and not source.venue.startswith("binance"):
+                self._others.add(int(batch.source[row]))
         for row in (batch.kind == Kind.INSTRUMENT).nonzero()[0].tolist():
             self._numbers[int(batch.instrument[row])] = _decode_instrument(batch.data_at(row) or b"")
         clears = (batch.kind == Kind.BOOK) & (batch.flags & _CLEAR != 0) & (batch.flags & _UNUSABLE == 0)
         for row in clears.nonzero()[0].tolist():
             end = row + int((batch.flags[row:] & _LAST).argmax()) + 1
+            end = next(iter(runs(batch, row, end)))[1]
             data = self._numbers[int(batch.instrument[row])]
             payload = levels_payload(batch, row, end, data)
             payload["lastUpdateId"] = payload["lastUpdateId"] or 1  # rows without ids count from 1

@@ -37,7 +37,7 @@ from engine.model.kinds import InstrumentData
 from engine.model.units import format_decimal, trim_decimal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT")
 DEFAULT_START_NS = 1_717_232_400_000_000_000  # 2024-06-01T09:00:00Z
@@ -73,13 +73,14 @@ class SymbolModel(msgspec.Struct, frozen=True):
     size_decimals: int
     spacing: int  # ticks between two neighbouring levels, typically
     size: int  # a small taker's order, in lots; makers show more
+    venue: str = "binance"
 
     def instrument(self) -> InstrumentData:
         """Its definition, as a venue's exchangeInfo would give it."""
         return InstrumentData(
-            key=f"{self.symbol}.binance",
+            key=f"{self.symbol}.{self.venue}",
             symbol=self.symbol,
-            venue="binance",
+            venue=self.venue,
             price_decimals=_PRICE_DECIMALS,
             size_decimals=self.size_decimals,
             price_increment=trim_decimal(1, _PRICE_DECIMALS),
@@ -121,7 +122,7 @@ class SyntheticMarket:
     """Several symbols in one endless, lazily made stream of events; a source of the local venue.
 
     `rate` multiplies the order flow (1 is about 40 events per second and symbol), `start_ns` is the first
-    event's time. Two instances with equal arguments give equal events.
+    event's time, `model` knows what is behind a name. Two instances with equal arguments give equal events.
     """
 
     def __init__(
@@ -131,6 +132,7 @@ class SyntheticMarket:
         *,
         start_ns: int = DEFAULT_START_NS,
         rate: float = 1.0,
+        model: Callable[[str], SymbolModel] = model_of,
     ) -> None:
         if not symbols or len(set(symbols)) != len(symbols):
             raise UsageError("the synthetic market needs one or more symbols, each once")
@@ -139,7 +141,7 @@ class SyntheticMarket:
         if seed < 0:
             raise UsageError(f"seed {seed} is negative", hint="a seed is 0 or more")
         self.seed = seed
-        self.models = [model_of(symbol) for symbol in symbols]
+        self.models = [model(symbol) for symbol in symbols]
         self.instruments = [model.instrument() for model in self.models]
         self.start_ns = start_ns
         self.description = f"synthetic market, seed {seed}"

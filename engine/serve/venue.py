@@ -81,6 +81,7 @@ class Dials(TypedDict, total=False):
     ping_s: float
     pong_s: float
     grace_s: float
+    past_s: float
     clock: Callable[[], int]
 
 
@@ -100,6 +101,7 @@ class StreamVenue(Generic[S]):
         control_per_second: how many messages a client may send in a second (0: any number).
         ping_s, pong_s: the venue's pings, and how long it waits for the answer.
         grace_s: from the announcement of an end to the end.
+        past_s: how much of the source's time has gone by when the venue opens: REST's history.
         clock: the venue's own clock, ns.
     """
 
@@ -123,6 +125,7 @@ class StreamVenue(Generic[S]):
         ping_s: float = 20.0,
         pong_s: float = 60.0,
         grace_s: float = 1.0,
+        past_s: float = 0.0,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         if speed < 0:
@@ -142,6 +145,7 @@ class StreamVenue(Generic[S]):
         self._queue_bytes, self._stall_s = queue_bytes, stall_s
         self._control_per_second = control_per_second
         self._ping_s, self._pong_s, self._grace_s = ping_s, pong_s, grace_s
+        self._past_s = past_s
         self._clock = clock
         self._accounted: set[str] = set()  # streams whose messages are in the account
         self._halted = False
@@ -299,8 +303,18 @@ class StreamVenue(Generic[S]):
         events = iter(self.source.events())
         for event in events:
             if not self.takes_ahead(event):
-                return chain((event,), events)
+                return self._pass_over(event, events)
             self._take(event, event.time_ns // 1_000)
+        return events
+
+    def _pass_over(self, first: Event, events: Iterator[Event]) -> Iterator[Event]:
+        """Take what belongs to the past, shown as if it had just happened; the rest is to come."""
+        now_ns, end_ns = self._clock(), first.time_ns + round(self._past_s * 1e9)
+        for event in chain((first,), events):
+            if event.time_ns >= end_ns:
+                return chain((event,), events)
+            ago_ns = (end_ns - event.time_ns) / (self.speed or 1.0)
+            self._take(event, (now_ns - round(ago_ns)) // 1_000)
         return events
 
     async def _run(self) -> None:

@@ -12,7 +12,8 @@ from click.testing import CliRunner
 
 from engine import __version__
 from engine.cli import doctor as module
-from engine.cli.doctor import CREDENTIALS, PACKAGES, doctor, examine, render
+from engine.cli.doctor import PACKAGES, doctor, examine, render
+from engine.live.credentials import NAMES
 
 SECRET = "sk-planted-value-4711"  # noqa: S105  planted, to be looked for
 
@@ -22,8 +23,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to stand in, without credentials and with its own cache."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ENGINE_CACHE", str(tmp_path / "cache"))
-    for name in CREDENTIALS:
-        monkeypatch.delenv(name, raising=False)
+    for names in NAMES.values():
+        for name in names:
+            monkeypatch.delenv(name, raising=False)
     return tmp_path
 
 
@@ -47,18 +49,27 @@ def test_json_is_one_object_with_everything(folder: Path) -> None:
 def test_credentials_are_named_and_never_shown(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Set in the environment, in .env, empty, or not at all: told apart without a value."""
     monkeypatch.setenv("BINANCE_API_KEY", SECRET)
-    (folder / ".env").write_text(f"# mine\nexport ANTHROPIC_API_KEY={SECRET}\nAPCA_API_KEY_ID=\nother line\n")
+    (folder / ".env").write_text(f"# mine\nexport ANTHROPIC_API_KEY={SECRET}\nAPCA_API_KEY_ID=\n")
+    (folder / ".env").chmod(0o600)
     for arguments in (["--json"], []):
         result = CliRunner().invoke(doctor, arguments, standalone_mode=False)
         assert SECRET not in result.output
         assert "BINANCE_API_KEY" in result.output
-    assert examine(folder)["credentials"] == {
+    report = examine(folder)
+    assert {name: place for name, place in report["credentials"].items() if place} == {
         "BINANCE_API_KEY": "environment",
-        "BINANCE_API_SECRET": None,
-        "APCA_API_KEY_ID": None,
-        "APCA_API_SECRET_KEY": None,
         "ANTHROPIC_API_KEY": ".env",
     }
+    assert {name for names in NAMES.values() for name in names} == set(report["credentials"])
+    assert not [text for text in report["warnings"] if ".env" in text]
+
+
+def test_a_file_of_credentials_is_looked_at(folder: Path) -> None:
+    """A line that is none, and a mode that lets others read it, are warnings; nothing of a line is shown."""
+    (folder / ".env").write_text(f"ANTHROPIC_API_KEY = {SECRET}\n")
+    (folder / ".env").chmod(0o644)
+    warnings = [text for text in examine(folder)["warnings"] if ".env" in text]
+    assert warnings == [".env line 1: is not KEY=value", ".env can be read by others: chmod 600 .env"]
 
 
 def test_what_is_missing_is_a_problem_and_the_exit_code_says_so(

@@ -12,7 +12,8 @@ from engine.answers.breaker import BreakerSettings
 from engine.answers.models import most_cost_of
 from engine.answers.requests import request_of
 from engine.live.asking import Clocks, Edge
-from engine.live.asking_client import AskingConfig, Secret
+from engine.live.asking_client import AskingConfig
+from engine.live.credentials import Secret
 from engine.model.errors import InternalError, UsageError
 from engine.model.kinds import AnswerData
 from engine.model.units import MILLISECOND_NS, SECOND_NS

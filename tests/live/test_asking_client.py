@@ -6,6 +6,7 @@ import asyncio
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,13 +17,14 @@ from engine.live.asking_client import (
     AskingConfig,
     Called,
     Caller,
-    Secret,
     check_asking,
     check_package,
     key_for,
     open_client,
 )
+from engine.live.credentials import Secret
 from engine.model.errors import UsageError
+from tests.helpers import keyrings
 from tests.helpers.scripted_api import ScriptedApi, answers, message, text
 
 KEY = "sk-ant-test-0123456789abcdef"
@@ -58,14 +60,19 @@ def test_the_address_comes_from_the_environment() -> None:
     assert check_asking(AskingConfig(), {}).base_url == "https://api.anthropic.com"
 
 
-def test_the_key_comes_from_the_environment() -> None:
-    """Of the configuration first, then of the environment; without one, an error that says what to set."""
+def test_the_key_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the configuration first, then of the environment or a .env; else an error that says what to set."""
+    monkeypatch.chdir(tmp_path)
+    keyrings.use_none(monkeypatch)
     environment = {"ANTHROPIC_API_KEY": f" {KEY}\n"}
     assert key_for(check_asking(AskingConfig(), {}), environment).reveal() == KEY
     assert key_for(AskingConfig(api_key=Secret("other")), environment).reveal() == "other"
     with pytest.raises(UsageError, match="ANTHROPIC_API_KEY is not set") as caught:
         key_for(check_asking(AskingConfig(), {}), {})
     assert "export ANTHROPIC_API_KEY" in caught.value.hint
+    (tmp_path / ".env").write_text(f"ANTHROPIC_API_KEY={KEY}")
+    (tmp_path / ".env").chmod(0o600)
+    assert key_for(check_asking(AskingConfig(), {}), {}).reveal() == KEY
 
 
 def test_a_local_server_never_sees_the_real_key() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from engine.live.asking_client import AskingConfig, Secret, check_asking
+from engine.live.asking_client import AskingConfig, check_asking
 from engine.live.asking_process import AskingProcess
 from engine.live.asking_wire import (
     Answered,
@@ -28,6 +28,7 @@ from engine.live.asking_wire import (
     of_asker,
     of_session,
 )
+from engine.live.credentials import Secret
 from engine.model.errors import InternalError, UsageError
 from engine.model.kinds import AnswerData
 from tests.helpers.asking import NOON, PROMPT, WELL, question
@@ -190,7 +191,7 @@ def test_its_last_words_are_whole_however_slowly_they_are_read() -> None:
         with subprocess.Popen(words, pass_fds=(theirs.fileno(),)) as process:
             theirs.close()
             request = question("long " * 10_000).canonical()
-            begin = Begin(check_asking(AskingConfig(base_url="http://127.0.0.1:9")))
+            begin = Begin(check_asking(AskingConfig(base_url="http://127.0.0.1:9")), "local")
             ours.sendall(frame(begin) + frame(Ask(1, request, NOON)) + frame(Close()))
             frames = Frames()
             said: list[Any] = []

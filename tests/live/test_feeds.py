@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.live.ccxt_feed import CcxtConfig
 from engine.live.feeds import Listening, Wish, parse_feeds, read_feeds, urls_of
 from engine.model.errors import EngineError, InputError, UsageError
 
@@ -13,7 +14,12 @@ from engine.model.errors import EngineError, InputError, UsageError
 def shown(found: Listening) -> list[tuple[object, ...]]:
     """What is listened to, in few words."""
     taps = [(tap.venue, tap.symbols, tap.channels, tap.url) for tap in found.taps]
-    return [*taps, *((feed.name, feed.address.shown, feed.every_s) for feed in found.feeds)]
+    library = [
+        (feed.name, feed.symbols, feed.channels, feed.url)
+        for feed in found.feeds
+        if isinstance(feed, CcxtConfig)
+    ]
+    return [*taps, *library, *((feed.name, feed.address.shown, feed.every_s) for feed in found.polled)]
 
 
 def test_venues_and_feeds_by_name() -> None:
@@ -55,9 +61,46 @@ def test_a_file_says_the_same(tmp_path: Path) -> None:
     ]
 
 
+def test_venues_by_the_library_and_what_is_polled(tmp_path: Path) -> None:
+    """On the command line and in a file: the exchange is part of the name, intervals and addresses beside."""
+    wish = Wish(channels=("trade",), urls={"ccxt:okx": "http://127.0.0.1:9"})
+    texts = ["ccxt:okx:BTC/USDT,ETH/USDT", "rss:http://127.0.0.1:1/x#every=1m", "coingecko:bitcoin/usd"]
+    by_words = shown(parse_feeds(texts, wish))
+    path = tmp_path / "feeds.toml"
+    path.write_text(
+        """
+        [[feed]]
+        name = "ccxt:okx"
+        symbols = ["BTC/USDT", "ETH/USDT"]
+
+        [[feed]]
+        name = "rss"
+        url = "http://127.0.0.1:1/x"
+        every = "1m"
+
+        [[feed]]
+        name = "coingecko"
+        symbols = ["bitcoin/usd"]
+        """
+    )
+    assert shown(read_feeds(path, wish)) == by_words
+    assert by_words[0] == ("ccxt:okx", ("BTC/USDT", "ETH/USDT"), ("trade",), "http://127.0.0.1:9")
+    assert by_words[1] == ("rss", "http://127.0.0.1:1/x", 60.0)
+    assert by_words[2][0::2] == ("coingecko", 60.0)
+    assert parse_feeds(texts, wish).venues == ("ccxt:okx",)
+    path.write_text('[[feed]]\nname = "coingecko"\nsymbols = ["bitcoin"]\nurl = "http://127.0.0.1:7"\n')
+    assert str(shown(read_feeds(path))[0][1]).startswith(
+        "http://127.0.0.1:7/api/v3/simple/price?ids=bitcoin&"
+    )
+    path.write_text('[[feed]]\nname = "rss"\n')
+    with pytest.raises(InputError, match="feed 1: rss: from where"):
+        read_feeds(path)
+
+
 @pytest.mark.parametrize(
     ("texts", "words", "hint"),
     [
+        (["ccxt:okx"], "--feed ccxt:okx: which symbols?", "ccxt:okx:SYMBOL,SYMBOL"),
         (["nyse:IBM"], 'there is no feed "nyse"', "binance:SYMBOLS"),
         (["binance"], "--feed binance: which symbols?", "binance:SYMBOL,SYMBOL"),
         (["binance: "], "which symbols?", ""),

@@ -14,7 +14,7 @@ from engine.live.address import Address
 from engine.live.clock import Sequencer
 from engine.live.intake import Intake
 from engine.live.machine import BackOff
-from engine.live.poller import PollConfig
+from engine.live.poller import PollConfig, Poller
 from engine.live.previous import headlines_of
 from engine.live.recorder import Recorder, RecorderConfig, Summary
 from engine.live.tap import TapConfig
@@ -333,7 +333,9 @@ def test_a_venue_that_cannot_be_reached_closes_the_feeds() -> None:
             intake = Intake((tap,), (feed(endpoint.server.url),), Sequencer(), rows, lambda: None)
             with pytest.raises(VenueError, match="exchangeInfo"):
                 await intake.start()
-            return rows.count, intake._feeds[0]._asking._client
+            (poller,) = intake._feeds
+            assert isinstance(poller, Poller)
+            return rows.count, poller._asking._client
 
     assert asyncio.run(run()) == (0, None)
 

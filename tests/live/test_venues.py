@@ -22,12 +22,12 @@ def test_every_venue_of_the_table_is_there(name: str) -> None:
     moved = adapter_of(name, "ws://127.0.0.1:8080")
     symbols = moved.checked_symbols(["BTC/USD" if "BTC/USD" in _example(name) else _example(name)])
     (line, *_) = moved.lines(symbols, moved.usual_channels)
-    assert line.url.startswith("ws://127.0.0.1:8080/")
+    assert line.url.startswith("ws://127.0.0.1:8080")
     assert moved.rest_base == "http://127.0.0.1:8080"
 
 
 def _example(name: str) -> str:
-    return {"binance": "BTCUSDT", "binanceus": "BTCUSDT"}.get(name, "BTC/USD")
+    return {"binance": "BTCUSDT", "binanceus": "BTCUSDT", "coinbase": "BTC-USD"}.get(name, "BTC/USD")
 
 
 @pytest.mark.parametrize(

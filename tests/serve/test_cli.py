@@ -113,6 +113,50 @@ def test_a_recording_is_served_to_its_end(tmp_path: Path) -> None:
         assert process.wait(PATIENCE_S) == 0
 
 
+def test_alpaca_says_how_its_own_client_comes() -> None:
+    """Two lines more: the stream's and the history's addresses; a client logs in and hears of the market."""
+
+    async def listen(address: str) -> str:
+        headers = {"APCA-API-KEY-ID": "any", "APCA-API-SECRET-KEY": "any"}
+        async with (
+            asyncio.timeout(PATIENCE_S),
+            connect(f"{address}/v2/iex", additional_headers=headers, proxy=None) as connection,
+        ):
+            await connection.send('{"action":"subscribe","quotes":["*"]}')
+            return [str(await connection.recv()) for _ in range(4)][-1]
+
+    with serving("--synthetic", "--as", "alpaca", "--port", "0", "--past", "5s") as (process, line):
+        websocket, http = line.split()[:2]
+        assert "speaks alpaca" in line
+        assert process.stdout is not None
+        assert (
+            process.stdout.readline() == f'StockDataStream("any", "any", url_override="{websocket}/v2/iex")\n'
+        )
+        assert f'url_override="{http}"' in process.stdout.readline()
+        assert '"T":"q"' in asyncio.run(listen(websocket))
+
+
+def test_planted_keys_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """--check-keys lets in one pair, and says neither of it."""
+    monkeypatch.setenv("APCA_API_KEY_ID", "planted-key")
+    monkeypatch.setenv("APCA_API_SECRET_KEY", "planted-secret")
+
+    async def listen(address: str, key: str) -> str:
+        headers = {"APCA-API-KEY-ID": key, "APCA-API-SECRET-KEY": "planted-secret"}
+        async with (
+            asyncio.timeout(PATIENCE_S),
+            connect(f"{address}/v2/iex", additional_headers=headers, proxy=None) as connection,
+        ):
+            return [str(await connection.recv()) for _ in range(2)][-1]
+
+    arguments = ("--synthetic", "--as", "alpaca", "--port", "0", "--past", "0s", "--check-keys", "--json")
+    with serving(*arguments) as (_, line):
+        assert "planted" not in line
+        address = json.loads(line)["ws"]
+        assert "authenticated" in asyncio.run(listen(address, "planted-key"))
+        assert "auth failed" in asyncio.run(listen(address, "other"))
+
+
 ERRORS: list[tuple[list[str], int, str]] = [
     ([], 2, "neither a recording nor --synthetic"),
     (["x.arrow", "--synthetic"], 2, "a recording and --synthetic"),
@@ -127,8 +171,16 @@ ERRORS: list[tuple[list[str], int, str]] = [
     (["--synthetic", "--fault", "gap", "--fault", "gap"], 2, '"gap" is named twice'),
     (["--synthetic", "--fault-seed", "-1"], 2, "--fault-seed"),
     (["--as", "news", "--fault-seed", "1"], 2, "was given --fault-seed"),
-    (["--synthetic", "--as", "nowhere"], 2, "'nowhere' is not one of 'binance', 'messages'"),
+    (["--synthetic", "--as", "nowhere"], 2, "'nowhere' is not one of 'binance', 'alpaca', 'messages'"),
     (["--synthetic", "--port", "99999"], 2, "99999"),
+    (["--synthetic", "--plan", "free"], 2, "--as binance was given --plan"),
+    (["--synthetic", "--past", "soon"], 2, '--past: "soon" is no duration'),
+    (["--synthetic", "--past", "999h"], 2, "at most 7 days"),
+    (["--synthetic", "--as", "alpaca", "--symbols", "btc"], 2, '"btc" is no symbol of the local Alpaca'),
+    (["--synthetic", "--as", "alpaca", "--repeat"], 2, "--as alpaca was given --repeat"),
+    (["--synthetic", "--as", "alpaca", "--check-keys"], 2, "APCA_API_KEY_ID and APCA_API_SECRET_KEY"),
+    (["--synthetic", "--as", "alpaca", "--headline-every", "1ns"], 2, "--headline-every 1ns: 10ms to 24h"),
+    (["--as", "alpaca"], 2, "neither a recording nor --synthetic"),
     (["--synthetic", "--host", "192.0.2.1", "--port", "0"], 4, "cannot listen on 192.0.2.1"),
 ]
 
@@ -137,9 +189,15 @@ ERRORS: list[tuple[list[str], int, str]] = [
     ("arguments", "code", "message"), ERRORS, ids=[" ".join(e[0]) or "none" for e in ERRORS]
 )
 def test_mistakes_are_named(
-    arguments: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    code: int,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each mistake its message and exit code; nothing on stdout, no traceback."""
+    monkeypatch.delenv("APCA_API_KEY_ID", raising=False)
+    monkeypatch.delenv("APCA_API_SECRET_KEY", raising=False)
     assert main(["serve", *arguments]) == code
     printed = capsys.readouterr()
     assert message in printed.err

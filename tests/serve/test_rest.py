@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -199,3 +200,66 @@ def test_a_venue_without_events_still_answers() -> None:
     assert body(empty, "/api/v3/depth?symbol=BTCUSDT") == {"lastUpdateId": 0, "bids": [], "asks": []}
     assert body(empty, "/api/v3/trades?symbol=BTCUSDT") == []
     assert body(empty, "/api/v3/klines?symbol=BTCUSDT&interval=1d") == []
+
+
+def test_the_last_day_is_the_trades_in_sum(market: VenueMarket) -> None:
+    """ticker/24hr: first, last, highest and lowest price, ids and volume are those of all trades so far."""
+    trades = body(market, "/api/v3/trades?symbol=BTCUSDT&limit=1000")
+    day = body(market, "/api/v3/ticker/24hr?symbol=BTCUSDT")
+    prices = [Decimal(trade["price"]) for trade in trades]
+    shown = [Decimal(day[name]) for name in ("openPrice", "highPrice", "lowPrice", "lastPrice")]
+    assert shown == [prices[0], max(prices), min(prices), prices[-1]]
+    assert Decimal(day["volume"]) == sum(Decimal(trade["qty"]) for trade in trades)
+    assert (day["firstId"], day["lastId"], day["count"]) == (trades[0]["id"], trades[-1]["id"], len(trades))
+    assert Decimal(day["priceChange"]) == prices[-1] - prices[0]
+    assert day["closeTime"] - day["openTime"] == 86_400_000
+    assert min(prices) <= Decimal(day["weightedAvgPrice"]) <= max(prices)
+
+
+@pytest.mark.parametrize(
+    ("path", "weight"),
+    [
+        ("ticker/24hr?symbol=BTCUSDT", 2),
+        ('ticker/24hr?symbols=["BTCUSDT"]', 2),
+        ("ticker/24hr", 80),
+        ("ticker/price?symbol=BTCUSDT", 2),
+        ("ticker/price", 4),
+        ("ticker/bookTicker?symbol=BTCUSDT", 2),
+        ("ticker/bookTicker", 4),
+        ("avgPrice?symbol=BTCUSDT", 2),
+        ("historicalTrades?symbol=BTCUSDT", 25),
+    ],
+)
+def test_tickers_have_their_weights_and_forms(market: VenueMarket, path: str, weight: int) -> None:
+    """One symbol gives an object, several a list; each costs what the venue says."""
+    reply = get(market, "/api/v3/" + path)
+    assert reply.status == 200
+    assert dict(reply.headers)["X-MBX-USED-WEIGHT-1M"] == str(weight)
+    several = "symbol=" not in path or path.startswith("historicalTrades")
+    assert isinstance(json.loads(reply.body), list) == several
+
+
+def test_a_short_ticker_leaves_out_best_prices(market: VenueMarket) -> None:
+    """The type MINI has no bid and no ask; another type is refused."""
+    assert "bidPrice" not in body(market, "/api/v3/ticker/24hr?symbol=BTCUSDT&type=MINI")
+    assert get(market, "/api/v3/ticker/24hr?symbol=BTCUSDT&type=TINY").status == 400
+
+
+def test_a_market_without_trades_has_a_ticker_of_zeros() -> None:
+    """Before the first trade: prices 0, ids -1, no percentage of nothing."""
+    day = body(VenueMarket([model_of("BTCUSDT").instrument()]), "/api/v3/ticker/24hr?symbol=BTCUSDT")
+    assert (day["lastPrice"], day["firstId"], day["count"]) == ("0.00000000", -1, 0)
+    assert day["priceChangePercent"] == "0.000"
+
+
+def test_old_trades_are_paged_by_id(market: VenueMarket) -> None:
+    """Trades from an id on are the next ones, oldest first, until there are none."""
+    known = [trade["id"] for trade in body(market, "/api/v3/trades?symbol=BTCUSDT&limit=1000")]
+    paged: list[int] = []
+    while True:
+        first = paged[-1] + 1 if paged else known[0]
+        page = body(market, f"/api/v3/historicalTrades?symbol=BTCUSDT&fromId={first}&limit=7")
+        if not page:
+            break
+        paged += [trade["id"] for trade in page]
+    assert paged == known

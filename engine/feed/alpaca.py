@@ -1,0 +1,367 @@
+"""Alpaca market data: frames in, rows out (see engine.feed.parser for what all parsers promise).
+
+One parser does for all of the venue's streams (stocks, crypto, news) and both encodings: what a message is,
+its own type says. A frame is an array of messages, of several types and symbols, and is one message of the
+log: one `ts`, the frame in the `wire` of its first row, LAST on its last.
+
+A frame takes one of two ways. The known way decodes it in one pass and reads every message (see
+alpaca_rows) before anything is written. A frame that fails there takes the careful way, which looks what
+each message is, widens the definitions of instruments that need more decimals, or names what is wrong; then
+the whole frame is MALFORMED, and nothing of it is remembered. What the known way accepts, the careful one
+turns into the same rows.
+
+Wider definitions: one INSTRUMENT message goes before the frame's own, one nanosecond earlier. An increment
+that was one unit of the last decimal follows it.
+
+The rows of one book stand together even if the frame has other messages between them: a full picture is
+recognised by the run of its rows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+from msgspec.msgpack import Ext
+
+from engine.feed.alpaca_articles import NewsRows
+from engine.feed.alpaca_errors import notice_of
+from engine.feed.alpaca_messages import (
+    CHANNEL_OF_LIST,
+    Article,
+    Book,
+    Cancel,
+    Correction,
+    DailyBar,
+    Imbalance,
+    MinuteBar,
+    PriceBand,
+    Quote,
+    Refusal,
+    Subscription,
+    Success,
+    Trade,
+    TradingStatus,
+    Unknown,
+    UpdatedBar,
+    decode,
+    decode_carefully,
+)
+from engine.feed.alpaca_rows import Memory, SymbolRows
+from engine.feed.alpaca_values import Amounts, NotATime, decimal_words, packed_time
+from engine.feed.decimals import TooFine
+from engine.feed.parser import (
+    DECODE_FAILURES,
+    LAST,
+    Malformed,
+    Notice,
+    SnapshotWanted,
+    append_malformed,
+)
+from engine.model.errors import DecimalError
+from engine.model.kinds import NO_SIDE, InstrumentData, Kind, SourceData, StatusData, encode_canonical
+from engine.model.rows import RowBuffer
+from engine.model.units import NULL_TIME, trim_decimal
+
+_CONTROL, _STATUS, _INSTRUMENT = int(Kind.CONTROL), int(Kind.STATUS), int(Kind.INSTRUMENT)
+# What makes a frame leave the known way. Anything else would be a bug and must be seen.
+_LEAVE = (*DECODE_FAILURES, DecimalError, NotATime, Malformed)
+_Found = tuple[Callable[..., None], Any, Any]  # what writes, for whom, what has been read
+_Symbols = Mapping[str, SymbolRows]
+_MARKET: dict[type, tuple[Callable[..., Any], Callable[..., None]]] = {
+    Trade: (SymbolRows.read_trade, SymbolRows.write_trade),
+    Quote: (SymbolRows.read_quote, SymbolRows.write_quote),
+    MinuteBar: (SymbolRows.read_bar, SymbolRows.write_minute),
+    UpdatedBar: (SymbolRows.read_bar, SymbolRows.write_update),
+    DailyBar: (SymbolRows.read_bar, SymbolRows.write_day),
+    Book: (SymbolRows.read_book, SymbolRows.write_book),
+    Correction: (SymbolRows.read_correction, SymbolRows.write_revision),
+    Cancel: (SymbolRows.read_cancel, SymbolRows.write_revision),
+    TradingStatus: (SymbolRows.read_status, SymbolRows.write_status),
+    PriceBand: (SymbolRows.read_band, SymbolRows.write_status),
+    Imbalance: (SymbolRows.read_imbalance, SymbolRows.write_status),
+}
+_BARS = (MinuteBar, UpdatedBar, DailyBar)
+_IN_WORDS = (PriceBand, Imbalance)  # their numbers become texts, which no definition limits
+_PRICES = {"open", "high", "low", "close", "price", "old_price", "bid", "ask"}
+_TIMES = {"time", "created_at", "updated_at"}
+_WORDS = {"up", "down", "price"}
+_SIZES = {"volume", "size", "old_size", "bid_size", "ask_size"}
+
+
+class AlpacaParser:
+    """One connection's frames into rows.
+
+    `instruments`: symbol -> (number in the file, definition). `source`: the connection's number in the file.
+    `channels`: what the connection subscribes to, as users name it.
+    """
+
+    def __init__(
+        self,
+        instruments: Mapping[str, tuple[int, InstrumentData]],
+        source: int,
+        channels: Sequence[str] = (),
+    ) -> None:
+        self.source = source
+        self.channels = tuple(channels)
+        self.wants: list[SnapshotWanted] = []
+        self.notices: list[Notice] = []
+        self.unknown: Counter[str] = Counter()
+        self._authenticated = False
+        self._memory = Memory()
+        self._symbols: dict[str, SymbolRows] = {}
+        self._news = NewsRows(source)
+        for number, definition in instruments.values():
+            self.define(number, definition)
+
+    def define(self, number: int, definition: InstrumentData) -> None:
+        """Take an instrument's definition, new or changed, under its number in the log."""
+        state = self._symbols.get(definition.symbol)
+        if state is None:
+            self._symbols[definition.symbol] = SymbolRows(
+                number, definition, self.source, self.wants, self._memory
+            )
+        else:
+            state.number = number
+            state.define(definition)
+
+    @property
+    def instruments(self) -> dict[str, tuple[int, InstrumentData]]:
+        """The definitions now in force, by symbol."""
+        return {symbol: (state.number, state.definition) for symbol, state in self._symbols.items()}
+
+    def synchronised(self, symbol: str) -> bool:
+        """Whether the symbol's book is in step with the venue's."""
+        return self._symbols[symbol].synchronised
+
+    def carry_book(self, symbol: str, last: int) -> None:  # noqa: ARG002  nothing is numbered here
+        """The symbol's book is in step: it was carried over from an earlier file."""
+        self._symbols[symbol].synchronised = True
+
+    def connection_lost(self, symbol: str = "") -> None:
+        """Books are out of step until their next full picture: of one symbol, or of all."""
+        if not symbol:
+            self._authenticated = False
+        for name, state in self._symbols.items():
+            if symbol in ("", name):
+                state.lost()
+
+    def feed(self, frame: bytes, ts: int, rows: RowBuffer) -> None:
+        """Append the rows of one frame received at `ts` (ns). Never raises for what the venue sends."""
+        read, symbols = self._read, self._symbols
+        try:
+            found = [read(message, symbols) for message in decode(frame)]
+        except _LEAVE:
+            found = []
+        if len(found) == 1:
+            write, owner, fact = found[0]
+            write(owner, fact, frame, ts, rows)
+            rows.end_message()
+        elif found:
+            self._write(found, frame, ts, rows)
+        else:
+            self._feed_carefully(frame, ts, rows)
+
+    def feed_rest(self, source: SourceData, body: bytes, ts: int, rows: RowBuffer, number: int) -> None:
+        """Keep a REST answer as a CONTROL row; nothing that this parser needs comes by REST."""
+        self.unknown[source.endpoint or "rest"] += 1
+        rows.append(ts, _CONTROL, source=number, flags=LAST, wire=body)
+
+    def _feed_carefully(self, frame: bytes, ts: int, rows: RowBuffer) -> None:
+        try:
+            messages = decode_carefully(frame)
+            wider = self._wider(messages)
+            found = self._read_all(messages, {**self._symbols, **wider})
+        except Malformed as problem:
+            append_malformed(problem, frame, ts, self.source, rows)
+            return
+        if wider:
+            for symbol, trial in wider.items():
+                self._symbols[symbol].define(trial.definition)
+                data = encode_canonical(trial.definition)
+                rows.append(ts - 1, _INSTRUMENT, source=self.source, instrument=trial.number, data=data)
+            rows.end_message()
+        if found:
+            self._write(found, frame, ts, rows)
+        else:  # an array of nothing
+            rows.append(ts, _CONTROL, source=self.source, flags=LAST, wire=frame)
+
+    def _write(self, found: list[_Found], frame: bytes, ts: int, rows: RowBuffer) -> None:
+        if sum(write is SymbolRows.write_book for write, _, _ in found) > 1:
+            found = _books_together(found)
+        wire: bytes | None = frame
+        for write, owner, fact in found:
+            write(owner, fact, wire, ts, rows)
+            wire = None
+        rows.end_message()
+
+    # --- from a message to what writes it; may raise one of _LEAVE, changes nothing ------------------------
+
+    def _read(self, message: Any, symbols: _Symbols) -> _Found:
+        pair = _MARKET.get(type(message))
+        if pair is None:
+            return self._read_other(message)
+        state = symbols.get(message.symbol)
+        if state is None:
+            return AlpacaParser._write_unknown, self, f"symbol {message.symbol}"
+        return pair[1], state, pair[0](state, message, packed_time(message.time))
+
+    def _read_other(self, message: Any) -> _Found:
+        if isinstance(message, Article):
+            created, updated = (
+                NULL_TIME if stamp is None else packed_time(stamp)
+                for stamp in (message.created_at, message.updated_at)
+            )
+            return NewsRows.write, self._news, self._news.read(message, created, updated)
+        if isinstance(message, Success):
+            return AlpacaParser._write_success, self, message
+        if isinstance(message, Refusal):
+            return AlpacaParser._write_refusal, self, message
+        if isinstance(message, Subscription):
+            return AlpacaParser._write_subscription, self, message
+        assert isinstance(message, Unknown), "there is no other kind of message"
+        return AlpacaParser._write_unknown, self, message.name
+
+    # --- the careful way ---------------------------------------------------------------------------------
+
+    def _read_all(self, messages: list[Any], symbols: _Symbols) -> list[_Found]:
+        """Every message read, for the symbols' own states; raises Malformed, naming field and value."""
+        found = []
+        for index, message in enumerate(messages):
+            try:
+                write, owner, fact = self._read(message, symbols)
+            except (DecimalError, NotATime, Malformed) as problem:
+                name, value = _culprit(message, problem)
+                raise Malformed(_words(problem), field=f"[{index}].{name}".rstrip("."), value=value) from None
+            if isinstance(owner, SymbolRows):
+                owner = self._symbols[owner.symbol]
+            found.append((write, owner, fact))
+        return found
+
+    def _wider(self, messages: list[Any]) -> dict[str, SymbolRows]:
+        """What the symbols of which a message needs more decimals would be; raises Malformed."""
+        wider: dict[str, SymbolRows] = {}
+        for index, message in enumerate(messages):
+            symbol = getattr(message, "symbol", "")
+            state = wider.get(symbol) or self._symbols.get(symbol)
+            if state is None or isinstance(message, _IN_WORDS):
+                continue
+            for name, is_price, value in _amounts_of(message):
+                state = wider.get(symbol, state)
+                try:
+                    _amounts(state, message, is_price=is_price)[value]
+                except TooFine as needed:
+                    definition = _with_decimals(
+                        state.definition,
+                        needed.decimals,
+                        is_price=is_price,
+                        version=self._symbols[symbol].definition.version + 1,
+                    )
+                    wider[symbol] = SymbolRows(state.number, definition, self.source, [], self._memory)
+                except DecimalError as problem:
+                    raise Malformed(problem.message, field=f"[{index}].{name}", value=str(value)) from None
+        return wider
+
+    # --- messages of no symbol ---------------------------------------------------------------------------
+
+    def _write_unknown(self, name: str, wire: bytes | None, ts: int, rows: RowBuffer) -> None:
+        self.unknown[name] += 1
+        self._control(wire, ts, rows)
+
+    def _write_success(self, message: Success, wire: bytes | None, ts: int, rows: RowBuffer) -> None:
+        if message.msg == "connected":
+            self.notices.append(Notice("welcome"))
+        elif message.msg == "authenticated":
+            self._authenticated = True
+            self.notices.append(Notice("authenticated"))
+        else:
+            self.unknown[f"success {message.msg}"] += 1
+        self._control(wire, ts, rows)
+
+    def _write_subscription(
+        self, message: Subscription, wire: bytes | None, ts: int, rows: RowBuffer
+    ) -> None:
+        """A notice for each list that is not empty, and one without a channel: these were all."""
+        names = zip(message.__struct_fields__, message.__struct_encode_fields__, strict=True)
+        for name, wire_name in names:
+            symbols = getattr(message, name)
+            if symbols is not UNSET and symbols:
+                channel = CHANNEL_OF_LIST[wire_name]
+                self.notices.append(Notice("subscribed", channel=channel, symbols=tuple(symbols)))
+        self.notices.append(Notice("subscribed"))
+        self._control(wire, ts, rows)
+
+    def _write_refusal(self, message: Refusal, wire: bytes | None, ts: int, rows: RowBuffer) -> None:
+        notice = notice_of(message.code, message.msg, authenticated=self._authenticated)
+        if notice.event == "authenticated":
+            self._authenticated = True
+        self.notices.append(notice)
+        data = encode_canonical(StatusData("rejected", detail=notice.detail))
+        rows.append_fast(ts, NULL_TIME, self.source, _STATUS, 0, 0, 0, NO_SIDE, 0, 0, 0, data, wire)
+
+    def _control(self, wire: bytes | None, ts: int, rows: RowBuffer) -> None:
+        rows.append_fast(ts, NULL_TIME, self.source, _CONTROL, 0, 0, 0, NO_SIDE, 0, 0, 0, None, wire)
+
+
+def _books_together(found: list[_Found]) -> list[_Found]:
+    """The same in the order of arrival, but a symbol's later book messages right behind its first."""
+    first: dict[Any, int] = {}
+    places = []
+    for index, (write, owner, _) in enumerate(found):
+        is_book = write is SymbolRows.write_book
+        places.append(first.setdefault(owner.symbol, index) if is_book else index)
+    return [found[index] for index in sorted(range(len(found)), key=places.__getitem__)]
+
+
+def _amounts_of(message: Any) -> Iterator[tuple[str, bool, Any]]:
+    """Every price and size of a message that becomes a column: its path, whether it is a price, its value."""
+    for name, wire_name in zip(message.__struct_fields__, message.__struct_encode_fields__, strict=True):
+        if name in _PRICES or name in _SIZES:
+            yield wire_name, name in _PRICES, getattr(message, name)
+    if isinstance(message, Book):
+        for side, levels in (("b", message.bids), ("a", message.asks)):
+            for index, level in enumerate(levels or ()):
+                yield f"{side}[{index}].p", True, level.price
+                yield f"{side}[{index}].s", False, level.size
+
+
+def _amounts(state: SymbolRows, message: Any, *, is_price: bool) -> Amounts:
+    if isinstance(message, _BARS):
+        return state.bar_prices if is_price else state.bar_sizes
+    return state.prices if is_price else state.sizes
+
+
+def _with_decimals(old: InstrumentData, decimals: int, *, is_price: bool, version: int) -> InstrumentData:
+    """The definition with more decimals; an increment of one unit of the last decimal stays one."""
+    now = old.price_decimals if is_price else old.size_decimals
+    increment = old.price_increment if is_price else old.size_increment
+    if increment == trim_decimal(1, now):
+        increment = trim_decimal(1, decimals)
+    if is_price:
+        return msgspec.structs.replace(
+            old, price_decimals=decimals, price_increment=increment, version=version
+        )
+    return msgspec.structs.replace(old, size_decimals=decimals, size_increment=increment, version=version)
+
+
+def _words(problem: DecimalError | NotATime | Malformed) -> str:
+    return problem.data.error if isinstance(problem, Malformed) else problem.message
+
+
+def _culprit(message: Any, problem: DecimalError | NotATime | Malformed) -> tuple[str, str]:
+    """The field, and its value, that could not be read, as far as that can be told."""
+    if isinstance(problem, Malformed):
+        return problem.data.field, problem.data.value
+    for name, wire_name in zip(message.__struct_fields__, message.__struct_encode_fields__, strict=True):
+        value = getattr(message, name)
+        try:
+            if name in _TIMES and value is not None:
+                packed_time(value)
+            elif name in _WORDS and isinstance(message, _IN_WORDS):
+                decimal_words(value)
+        except (DecimalError, NotATime):
+            return wire_name, "" if isinstance(value, Ext) else str(value)
+    return "", ""

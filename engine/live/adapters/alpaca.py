@@ -1,0 +1,196 @@
+"""Alpaca's market data streams: IEX and SIP stocks, crypto, news, and the stream for trying out.
+
+Each stream is a venue of its own here, with one connection: the free plan allows no more, and streams do not
+share symbols. Nobody is let in without keys, which are given to the maker and never stand in an address or a
+header. Frames are asked for as MessagePack, which is smaller than JSON; they are not compressed.
+
+No REST request is made: what an instrument is, is known well enough beforehand. Stocks have four decimals,
+are quoted in cents and trade in shares; crypto begins with two and four decimals, and its increments follow
+the finest price and size that is seen. A definition becomes wider, by a new version, when a frame needs it.
+
+Source: docs.alpaca.markets, pages on real-time data (2026-01).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from engine.feed.alpaca import AlpacaParser
+from engine.feed.alpaca_dialogue import ALL, AlpacaDialogue, Secret
+from engine.feed.alpaca_messages import LIST_OF_CHANNEL
+from engine.feed.dialogue import Dialogue
+from engine.live.adapter import Definitions, Get, Instruments, Line, at
+from engine.model.errors import UsageError
+from engine.model.kinds import InstrumentData
+
+STREAM = "wss://stream.data.alpaca.markets"
+REST = "https://data.alpaca.markets"
+KEY, SECRET = "APCA_API_KEY_ID", "APCA_API_SECRET_KEY"
+PACKED = "application/msgpack"
+_STOCK_CHANNELS = ("trade", "quote", "bar", "updated", "daily", "status", "luld", "imbalance")
+_CRYPTO_CHANNELS = ("trade", "quote", "book", "bar", "updated", "daily")
+
+
+class Keys(msgspec.Struct, frozen=True):
+    """A pair of API keys. Never shown: both show themselves on demand only."""
+
+    key: Secret
+    secret: Secret
+
+
+class _Stream(msgspec.Struct, frozen=True):
+    """One of the venue's streams. `symbol`: what its symbols look like, with an example."""
+
+    path: str
+    channels: tuple[str, ...]
+    usual: tuple[str, ...]
+    symbol: re.Pattern[str]
+    example: str
+    price_decimals: int = 4
+    size_decimals: int = 0
+    price_increment: str = "0.01"
+    size_increment: str = "1"
+
+
+_STOCK = re.compile(r"[A-Z][A-Z0-9]{0,11}(?:[./-][A-Z0-9]{1,8})*")
+_PAIR = re.compile(r"[A-Z0-9]{1,15}/[A-Z0-9]{1,15}")
+_NEWS = re.compile(r"\*|[A-Z0-9]{1,15}(?:[./-][A-Z0-9]{1,8})*")
+_USUAL = ("trade", "quote", "bar", "updated")
+_STREAMS: dict[str, _Stream] = {
+    "alpaca": _Stream("/v2/iex", _STOCK_CHANNELS, _USUAL, _STOCK, "AAPL"),
+    "alpaca-sip": _Stream("/v2/sip", _STOCK_CHANNELS, _USUAL, _STOCK, "AAPL"),
+    "alpaca-test": _Stream("/v2/test", _STOCK_CHANNELS, ("trade", "quote", "bar"), _STOCK, "FAKEPACA"),
+    "alpaca-crypto": _Stream(
+        "/v1beta3/crypto/us",
+        _CRYPTO_CHANNELS,
+        ("trade", "quote", "book"),
+        _PAIR,
+        "BTC/USD",
+        price_decimals=2,
+        size_decimals=4,
+        size_increment="0.0001",
+    ),
+    "alpaca-news": _Stream("/v1beta1/news", ("news",), ("news",), _NEWS, "AAPL, or * for all"),
+}
+NAMES = tuple(_STREAMS)
+
+
+class Alpaca:
+    """One stream; see engine.live.adapter."""
+
+    books: Literal["rest", "stream"] = "stream"
+    overlapping = False
+    life_s = 0.0
+
+    def __init__(self, name: str, url: str = "", keys: Keys | None = None, *, packed: bool = True) -> None:
+        """Raises UsageError for a `url` that is no address; without `keys` the first use raises it."""
+        self.name = name
+        self._stream = _STREAMS[name]
+        self.channels = self._stream.channels
+        self.usual_channels = self._stream.usual
+        self.stream_base, self.rest_base = at(url, STREAM, REST)
+        self._keys = keys
+        self._packed = packed
+
+    def checked_symbols(self, symbols: Sequence[str]) -> tuple[str, ...]:
+        """Upper case, spelt as the venue does; UsageError for what cannot be a symbol of this stream."""
+        wanted = tuple(dict.fromkeys(symbol.strip().upper() for symbol in symbols if symbol.strip()))
+        for symbol in wanted:
+            if symbol == ALL and self.name != "alpaca-news":
+                raise UsageError(
+                    f"{self.name} is not recorded for all symbols at once",
+                    hint="name them; only alpaca-news takes *",
+                )
+            if not self._stream.symbol.fullmatch(symbol):
+                raise UsageError(
+                    f'{self.name}: "{symbol}" is no symbol', hint=f"write it as {self._stream.example}"
+                )
+        return (ALL,) if ALL in wanted else wanted
+
+    def lines(self, symbols: Sequence[str], channels: Sequence[str]) -> tuple[Line, ...]:
+        """One connection. Raises UsageError without keys."""
+        self._given_keys()
+        streams = tuple(f"{LIST_OF_CHANNEL[channel]}:{','.join(symbols)}" for channel in channels)
+        headers = {"Content-Type": PACKED if self._packed else "application/json"}
+        url = f"{self.stream_base}{self._stream.path}"
+        return (Line(url, tuple(symbols), tuple(channels), streams, headers),)
+
+    async def definitions(
+        self,
+        get: Get,  # noqa: ARG002  nothing is asked
+        symbols: Sequence[str],
+        channels: Sequence[str],
+    ) -> Definitions:
+        """What is known of the symbols beforehand; news have none. Raises UsageError without keys."""
+        self._given_keys()
+        if self.name == "alpaca-news":
+            return Definitions({})
+        return Definitions({symbol: self.definition(symbol, tuple(channels)) for symbol in symbols})
+
+    def parser(self, instruments: Instruments, source: int, channels: Sequence[str]) -> AlpacaParser:
+        """One for a line."""
+        return AlpacaParser(instruments, source, channels)
+
+    def dialogue(self, line: Line) -> Dialogue:
+        """Authenticates, then asks for one channel after the other."""
+        keys = self._given_keys()
+        wanted = dict.fromkeys(line.channels, line.symbols)
+        return AlpacaDialogue(wanted, keys.key, keys.secret, packed=line.headers["Content-Type"] == PACKED)
+
+    def snapshot_path(self, symbol: str, levels: int) -> str:
+        """None: the stream brings the books."""
+        raise NotImplementedError(f"{self.name} has no snapshots of {symbol} by REST ({levels} levels)")
+
+    def _given_keys(self) -> Keys:
+        if self._keys is None:
+            raise UsageError(
+                f"{self.name} wants API keys, and there are none",
+                hint=f"set {KEY} and {SECRET} in the environment, in a .env file or in the keyring",
+            )
+        return self._keys
+
+    def definition(self, symbol: str, channels: tuple[str, ...]) -> InstrumentData:
+        """What is known of a symbol beforehand."""
+        stream = self._stream
+        base, _, quote = symbol.partition("/") if stream.symbol is _PAIR else (symbol, "", "USD")
+        return InstrumentData(
+            key=f"{symbol}.{self.name}",
+            symbol=symbol,
+            venue=self.name,
+            price_decimals=stream.price_decimals,
+            size_decimals=stream.size_decimals,
+            price_increment=stream.price_increment,
+            size_increment=stream.size_increment,
+            base=base,
+            quote=quote,
+            channels=channels,
+        )
+
+
+def alpaca(url: str = "", keys: Keys | None = None) -> Alpaca:
+    """Stocks as IEX sees them, which every plan includes."""
+    return Alpaca("alpaca", url, keys)
+
+
+def alpaca_sip(url: str = "", keys: Keys | None = None) -> Alpaca:
+    """Stocks of all exchanges."""
+    return Alpaca("alpaca-sip", url, keys)
+
+
+def alpaca_crypto(url: str = "", keys: Keys | None = None) -> Alpaca:
+    """Crypto at Alpaca's own venue."""
+    return Alpaca("alpaca-crypto", url, keys)
+
+
+def alpaca_news(url: str = "", keys: Keys | None = None) -> Alpaca:
+    """Headlines."""
+    return Alpaca("alpaca-news", url, keys)
+
+
+def alpaca_test(url: str = "", keys: Keys | None = None) -> Alpaca:
+    """The symbol FAKEPACA, at any hour."""
+    return Alpaca("alpaca-test", url, keys)

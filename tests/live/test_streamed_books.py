@@ -1,0 +1,234 @@
+"""The tap against venues that send books over the stream: a lost book comes back, by name and by --url."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from engine.live.clock import Sequencer
+from engine.live.connection import Timeouts
+from engine.live.intake import Intake
+from engine.live.machine import BackOff
+from engine.live.tap import TapConfig
+from engine.model.errors import VenueError
+from engine.model.kinds import Flag, Kind
+from engine.model.rows import RowBuffer
+from tests.helpers import coinbase, kraken
+from tests.helpers.rows import Row, rows_of_buffer
+from tests.helpers.scripted_venue import ScriptedVenue
+
+LIMIT_S = 15.0
+QUICK = BackOff(base_s=0.01, cap_s=0.02)
+
+
+class Listening:
+    """A tap whose rows are kept in one buffer."""
+
+    def __init__(self, venue: ScriptedVenue, config: TapConfig) -> None:
+        self.buffer = RowBuffer()
+        self.changed = asyncio.Event()
+        here = msgspec.structs.replace(
+            config, url=venue.url, back_off=QUICK, timeouts=Timeouts(message_gap_s=0.0, phase_s=1.0)
+        )
+        self.tap = Intake((here,), (), Sequencer(), self.buffer, self.changed.set)
+
+    @property
+    def rows(self) -> list[Row]:
+        """Everything so far."""
+        return rows_of_buffer(self.buffer)
+
+    def events(self) -> list[str]:
+        """The STATUS rows' events in order."""
+        return [row.event for row in self.rows if row.kind is Kind.STATUS]
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until the condition holds; it is looked at after every turn that brought rows."""
+        async with asyncio.timeout(LIMIT_S):
+            while not condition():
+                self.changed.clear()
+                await self.changed.wait()
+
+
+PAIRS = msgspec.json.encode(
+    {
+        "error": [],
+        "result": {
+            "XXBTZUSD": {
+                "wsname": "XBT/USD",
+                "pair_decimals": 1,
+                "lot_decimals": 8,
+                "tick_size": "0.1",
+                "status": "online",
+            }
+        },
+    }
+)
+
+
+class Kraken:
+    """What Kraken answers: an acknowledgement for each symbol, and the book."""
+
+    def __init__(self) -> None:
+        self.refuse = ""  # a channel
+
+    def venue(self) -> ScriptedVenue:
+        """Under the test's hand."""
+        return ScriptedVenue({"/0/public/AssetPairs": PAIRS}, self.answer, (kraken.STATUS,))
+
+    def answer(self, message: dict[str, Any]) -> list[bytes]:
+        """To one message."""
+        if message["method"] == "ping":
+            return [kraken.PONG]
+        channel = message["params"]["channel"]
+        if channel == self.refuse:
+            return [kraken.refusal("Subscription depth not supported", req_id=message["req_id"])]
+        acks = [
+            kraken.ack(channel, symbol, message["method"], depth=message["params"].get("depth", 0))
+            for symbol in message["params"]["symbol"]
+        ]
+        follows = channel == "book" and message["method"] == "subscribe"
+        return [*acks, kraken.SNAPSHOT] if follows else acks
+
+
+CONFIG = TapConfig(symbols=("BTC/USD",), venue="kraken", channels=("trade", "book"))
+
+
+def test_a_book_of_kraken_comes_back() -> None:
+    """A wrong checksum: the book is left and subscribed to anew on the same connection, and is good again."""
+
+    async def run() -> None:
+        async with Kraken().venue().running() as venue:
+            listening = Listening(venue, CONFIG)
+            await listening.tap.start()
+            running = asyncio.ensure_future(listening.tap.run())
+            await listening.until(lambda: listening.tap.synchronised("BTC/USD"))
+            await venue.send(kraken.book("update", [("45283.5", "0.20000000")], [], 1))
+            await listening.until(lambda: "synchronised" in listening.events())
+            await listening.tap.stop()
+            await running
+            events = listening.events()
+            assert venue.connects == 1
+            assert [message["method"] for message in venue.said] == [
+                "subscribe",
+                "subscribe",
+                "unsubscribe",
+                "subscribe",
+            ]
+            assert events[events.index("gap") :][:3] == ["gap", "resync", "degraded"]
+            assert {"recovered", "synchronised"} <= set(events)
+            books = [row for row in listening.rows if row.kind is Kind.BOOK]
+            assert [bool(row.flags & Flag.MAYBE_BAD_BOOK) for row in books] == [False] * 20 + [True] + [
+                False
+            ] * 20
+
+    asyncio.run(run())
+
+
+def test_a_channel_that_kraken_refuses_is_missing_and_said() -> None:
+    """The socket lives on without a book: the stream is degraded, in the venue's words."""
+
+    async def run() -> None:
+        script = Kraken()
+        script.refuse = "book"
+        async with script.venue().running() as venue:
+            listening = Listening(venue, CONFIG)
+            await listening.tap.start()
+            running = asyncio.ensure_future(listening.tap.run())
+            await listening.until(lambda: "degraded" in listening.events())
+            await venue.send(kraken.numbered(1))
+            await listening.until(lambda: any(row.kind is Kind.TRADE for row in listening.rows))
+            await listening.tap.stop()
+            await running
+            assert "rejected" in listening.events()
+            (degraded,) = [row for row in listening.rows if row.event == "degraded"]
+            assert degraded.data["detail"] == "refused: book"
+            (rejected,) = [row for row in listening.rows if row.event == "rejected"]
+            assert rejected.data["detail"] == "subscribe Subscription depth not supported"
+
+    asyncio.run(run())
+
+
+PRODUCTS = msgspec.json.encode(
+    {"products": [{"product_id": "BTC-USD", "price_increment": "0.01", "base_increment": "0.00000001"}]}
+)
+
+
+class Coinbase:
+    """What Coinbase answers: all that is subscribed so far, and the book before it."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.subscribed: dict[str, list[str]] = {}
+        self.error = False
+
+    def venue(self) -> ScriptedVenue:
+        """Under the test's hand."""
+        return ScriptedVenue({"/api/v3/brokerage/market/products": PRODUCTS}, self.answer)
+
+    def next(self) -> int:
+        """The connection's next number."""
+        self.number += 1
+        return self.number - 1
+
+    def answer(self, message: dict[str, Any]) -> list[bytes]:
+        """To one message; heartbeats are the first thing said on a connection."""
+        channel = message["channel"]
+        if self.error:
+            return [coinbase.ERROR]
+        if channel == "heartbeats":
+            self.number, self.subscribed = 0, {}
+        self.subscribed[channel] = message.get("product_ids", ["heartbeats"])
+        frames = []
+        if channel == "level2":
+            frames.append(coinbase.book(self.next(), "snapshot", [("10.00", "1")], [("11.00", "1")]))
+        return [*frames, coinbase.subscriptions(self.next(), **self.subscribed)]
+
+
+def test_a_missing_message_of_coinbase_costs_the_connection() -> None:
+    """Only a new one begins to count anew; its snapshot makes the book good again."""
+
+    async def run() -> None:
+        script = Coinbase()
+        async with script.venue().running() as venue:
+            config = msgspec.structs.replace(CONFIG, venue="coinbase", symbols=("BTC-USD",))
+            listening = Listening(venue, config)
+            await listening.tap.start()
+            running = asyncio.ensure_future(listening.tap.run())
+            await listening.until(lambda: listening.tap.synchronised("BTC-USD"))
+            await venue.send(coinbase.heartbeat(script.number + 3))
+            await listening.until(lambda: "disconnected" in listening.events())
+            await listening.until(lambda: listening.tap.synchronised("BTC-USD"))
+            await venue.send(coinbase.book(script.next(), "update", [("10.00", "2")]))
+            await listening.until(
+                lambda: any(row.kind is Kind.BOOK and row.size == 200_000_000 for row in listening.rows)
+            )
+            await listening.tap.stop()
+            await running
+            assert venue.connects == 2
+            gap = next(row for row in listening.rows if row.event == "gap")
+            assert gap.data["last"] - gap.data["first"] == 2
+            assert not any(row.flags & Flag.MAYBE_BAD_BOOK for row in listening.rows)
+            lost = next(row for row in listening.rows if row.event == "disconnected")
+            assert "are missing" in lost.data["detail"]
+
+    asyncio.run(run())
+
+
+def test_a_first_contact_that_coinbase_refuses() -> None:
+    """Nothing has begun, so it is an error that says what the venue said."""
+
+    async def run() -> None:
+        script = Coinbase()
+        script.error = True
+        async with script.venue().running() as venue:
+            config = msgspec.structs.replace(CONFIG, venue="coinbase", symbols=("BTC-USD",))
+            listening = Listening(venue, config)
+            with pytest.raises(VenueError) as caught:
+                await listening.tap.start()
+            assert caught.value.hint
+
+    asyncio.run(run())
