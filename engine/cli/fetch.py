@@ -89,8 +89,12 @@ def fetch(**options: Any) -> int:
         finally:
             await transport.close()
 
-    with _progress(quiet=options["as_json"]) as show:
-        report = asyncio.run(session(show))
+    try:
+        with _progress(quiet=options["as_json"]) as show:
+            report = asyncio.run(session(show))
+    except KeyboardInterrupt:
+        note("what has come is kept: start it again, and it goes on there")
+        raise
     report.folder = relative(report.folder)
     report.files = [relative(path) for path in report.files]
     emit(report, as_json=options["as_json"], text=lambda: _text(report))

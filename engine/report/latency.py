@@ -183,7 +183,7 @@ class _File:
 
     def _key(self, number: int) -> Key:
         data = self.definitions.sources.get(number, SourceData(name=f"#{number}"))
-        return Key(data.venue or data.name, data.name, data.endpoint, data.symbol, data.url)
+        return Key(data.venue or data.name, data.name, data.endpoint, data.symbol, data.symbols, data.url)
 
     def _source(self, number: int) -> Source:
         """Who a number is; the same connection of another file is the same source."""
@@ -205,10 +205,11 @@ class _File:
         for row in np.flatnonzero(np.isin(batch.kind, _NAMED)).tolist():
             self._named(batch, row)
         difference = messages.ts - messages.stamp
-        above = np.full(len(messages.ts), -1, dtype=np.int64)
+        numbers: dict[Source, list[int]] = {}
         for number in np.unique(messages.source[messages.arrived]).tolist():
-            source = self._source(number)
-            of_source = messages.arrived & (messages.source == number)
+            numbers.setdefault(self._source(number), []).append(number)
+        for source, own in numbers.items():  # a connection that came again may have another number
+            of_source = messages.arrived & np.isin(messages.source, own)
             source.spacing.add(messages.ts[of_source])
             measured = of_source & messages.measured
             if measured.any():
@@ -217,7 +218,6 @@ class _File:
             if clocked.any():
                 line = self.lines[source.venue]
                 corrected = np.maximum(difference[clocked] - line.at(messages.ts[clocked]), 0)
-                above[clocked] = corrected
                 source.corrected.add(corrected)
                 self._by_minute(source.venue, messages.ts[clocked], corrected)
             self._leave_out(source, batch, messages.first_market[of_source & ~messages.measured])

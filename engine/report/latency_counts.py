@@ -84,6 +84,7 @@ class Key(NamedTuple):
     name: str
     endpoint: str
     symbol: str
+    symbols: tuple[str, ...]
     url: str
 
 
