@@ -48,7 +48,8 @@ class CoinbaseDialogue:
         return []
 
     def again(self, symbols: Sequence[str]) -> list[Message]:
-        """Leave these books and subscribe to them anew."""
+        """Leave these books and subscribe to them anew; () for all."""
+        symbols = symbols or self._symbols
         self._asked.add("book", symbols)
         return [self._request(kind, "book", symbols) for kind in ("unsubscribe", "subscribe")]
 

@@ -49,7 +49,8 @@ class KrakenDialogue:
         return []
 
     def again(self, symbols: Sequence[str]) -> list[Message]:
-        """Leave these books and subscribe to them anew."""
+        """Leave these books and subscribe to them anew; () for all, after a refusal that names none."""
+        symbols = symbols or self._symbols
         self._asked.add("book", symbols)
         return [self._request(method, "book", symbols) for method in ("unsubscribe", "subscribe")]
 
@@ -58,7 +59,7 @@ class KrakenDialogue:
         return [_text({"method": "ping", "req_id": _PING})]
 
     def unanswered(self) -> str:
-        """Channel by channel, and what was refused."""
+        """Channel by channel."""
         return self._asked.words()
 
     def _request(self, method: str, channel: str, symbols: Sequence[str]) -> str:

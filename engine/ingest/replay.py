@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from engine.feed.alpaca import AlpacaParser
 from engine.feed.binance import BinanceParser
 from engine.feed.ccxt_rows import CcxtParser
 from engine.feed.coinbase import CoinbaseParser
@@ -33,10 +34,11 @@ from engine.model.kinds import EndData, Flag, InstrumentData, Kind, SourceData, 
 from engine.model.rows import RowBuffer
 
 PARSERS: dict[str, Callable[[Mapping[str, tuple[int, InstrumentData]], int], Parser]] = {
-    "binance": BinanceParser,
-    "ccxt": CcxtParser,  # and whichever venue it brought
+    **dict.fromkeys(("binance", "binanceus"), BinanceParser),
+    **dict.fromkeys(("alpaca", "alpaca-sip", "alpaca-crypto", "alpaca-news", "alpaca-test"), AlpacaParser),
     "kraken": KrakenParser,
     "coinbase": CoinbaseParser,
+    "ccxt": CcxtParser,  # and whichever venue it brought
 }
 CONTENT = (*FIXED, "data", "wire")  # what a row consists of, apart from its place
 _LAST, _CLEAR = int(Flag.LAST), int(Flag.CLEAR)

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
 
 import msgspec
-import pytest
 
-from engine.feed.alpaca import AlpacaParser
-from engine.ingest import replay
 from engine.ingest.rebuild import rebuild
 from tests.helpers.alpaca import AAPL, AMD, BTC, Message, article, bar, book, later, quote, recorded, trade
 
@@ -23,9 +19,8 @@ FRAMES: list[list[Message]] = [
 ]
 
 
-def test_rows_follow_from_the_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_follow_from_the_frames(tmp_path: Path) -> None:
     """Definitions that became wider, repeats and a malformed frame included."""
-    monkeypatch.setitem(cast("dict[str, Any]", replay.PARSERS), "alpaca", AlpacaParser)
     known = (AAPL, AMD, msgspec.structs.replace(BTC, venue="alpaca"))
     report = rebuild(recorded(tmp_path / "a.arrow", known, FRAMES))
     assert report.same, report.differences

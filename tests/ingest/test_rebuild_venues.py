@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -110,7 +110,7 @@ COINBASE = [
     ("parser", "frames"), [(kraken.parser, KRAKEN), (coinbase.parser, COINBASE)], ids=["kraken", "coinbase"]
 )
 def test_a_recording_comes_out_as_it_is(
-    tmp_path: Path, parser: type[KrakenParser], frames: list[bytes]
+    tmp_path: Path, parser: Callable[[], KrakenParser | CoinbaseParser], frames: list[bytes]
 ) -> None:
     """Snapshots, gaps, history, wider definitions, broken frames, lost connections: every row again."""
     recording = Recording(tmp_path / "a.arrow", parser())

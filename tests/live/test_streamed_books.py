@@ -145,7 +145,9 @@ def test_a_channel_that_kraken_refuses_is_missing_and_said() -> None:
             await running
             assert "rejected" in listening.events()
             (degraded,) = [row for row in listening.rows if row.event == "degraded"]
-            assert degraded.data["detail"] == ("refused: book of BTC/USD (Subscription depth not supported)")
+            assert degraded.data["detail"] == "refused: book"
+            (rejected,) = [row for row in listening.rows if row.event == "rejected"]
+            assert rejected.data["detail"] == "subscribe Subscription depth not supported"
 
     asyncio.run(run())
 
