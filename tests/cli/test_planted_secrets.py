@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
 
+import msgspec
 import pytest
+from websockets.sync.server import ServerConnection, serve
 
 from engine.log.journal import read_journal
 from engine.log.reader import LogReader
@@ -180,3 +183,52 @@ def test_doctor_says_where_each_is_and_never_what(parrot: str, tmp_path: Path) -
     assert shown(text.out + text.err + report.out + report.err) == []
     names = ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY", "COINGECKO_DEMO_API_KEY")
     assert [report.json["credentials"][name] for name in names] == ["environment", ".env", "keyring"]
+
+
+class TestTheStream:
+    """Alpaca's stream, which is sent both keys in a message, and a server that says them back."""
+
+    @staticmethod
+    @contextmanager
+    def echo(*, lets_in: bool) -> Iterator[str]:
+        """A server that answers with what it heard, in words of the protocol and others."""
+        packed = msgspec.msgpack.encode
+
+        def handle(connection: ServerConnection) -> None:
+            connection.send(packed([{"T": "success", "msg": "connected"}]))
+            for message in connection:
+                body = message.encode() if isinstance(message, str) else message
+                Parrot.heard.update(secret for secret in SECRETS if secret.encode() in body)
+                said = str(msgspec.msgpack.decode(body))
+                if "'auth'" in said and lets_in:
+                    connection.send(packed([{"T": "success", "msg": "authenticated"}]))
+                    connection.send(packed([{"T": "what", "msg": said}]))
+                    connection.send(b"\xc1" + said.encode())
+                else:
+                    connection.send(packed([{"T": "error", "code": 400, "msg": said}]))
+                    connection.close(1008, f"{OF_ENVIRONMENT} {OF_FILE}")
+                    return
+
+        with serve(handle, "127.0.0.1", 0) as server:
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}"
+            server.shutdown()
+            thread.join()
+
+    @pytest.mark.parametrize("lets_in", [True, False])
+    def test_keys_that_come_back(self, parrot: str, tmp_path: Path, *, lets_in: bool) -> None:
+        """In frames that are kept, in frames that are none, in refusals, in the reason of a close: stars."""
+        assert parrot
+        with self.echo(lets_in=lets_in) as address:
+            feed = ("--feed", "alpaca-news:*", "--url", f"alpaca-news={address}")
+            done = call("record", *feed, "--for", "2s", "--no-seal", cwd=tmp_path)
+        assert done.code in {0, 4}, done
+        assert {OF_ENVIRONMENT, OF_FILE} <= Parrot.heard
+        assert shown(done.out + done.err) == []
+        for path in tmp_path.glob("recordings/*.arrow"):
+            with LogReader(path) as reader:
+                rows = [row for batch in reader.batches() for row in rows_of_batch(batch)]
+            everything = "".join(f"{row.data} {(row.wire or b'').decode('latin-1')}" for row in rows)
+            assert "***" in everything
+            assert shown(everything + path.read_bytes().decode("latin-1")) == []
