@@ -12,6 +12,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "recover": ("engine.cli.log_files", "recover", "Save every whole batch of a damaged log."),
     "seal": ("engine.cli.log_files", "seal", "Compress and close a finished log."),
     "head": ("engine.cli.log_files", "head", "Print the first rows, decoded."),
+    "latency": ("engine.cli.log_latency", "latency", "How old, how even, where silent: each source."),
     "rebuild": ("engine.cli.log_data", "rebuild", "Parse the kept frames again and compare the rows."),
     "import": ("engine.cli.log_data", "import_", "CSV, Parquet or capture files into a log."),
     "export": ("engine.cli.log_data", "export", "A log's rows as Parquet or CSV."),

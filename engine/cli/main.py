@@ -19,6 +19,7 @@ from engine.model.errors import EngineError
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "demo": ("engine.cli.demo", "demo", "The whole path, offline, in a minute or two."),
     "record": ("engine.cli.record", "record", "Record a venue's market data into a log."),
+    "fetch": ("engine.cli.fetch", "fetch", "Fetch a venue's history into logs; it can be resumed."),
     "backtest": ("engine.cli.backtest", "backtest", "Run a strategy over recorded logs."),
     "enrich": ("engine.cli.enrich", "enrich", "Buy the answers that a backtest would miss, at half price."),
     "live": ("engine.cli.live", "live", "Run a strategy on live data (--paper: simulated venue)."),

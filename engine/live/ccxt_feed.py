@@ -88,7 +88,7 @@ class CcxtFeed:
         """`make` gives the exchange of a name, at an address. Raises UsageError for what cannot be."""
         self.config = msgspec.structs.replace(
             config,
-            symbols=_each(config.symbols, str.upper, "symbol", "BTC/USDT"),
+            symbols=_each(config.symbols, str, "symbol", "BTC/USDT"),
             channels=_each(config.channels, str.lower, "channel", ",".join(CHANNELS)),
         )
         self.name = config.name
@@ -139,6 +139,7 @@ class CcxtFeed:
                 channel: _CALLS[method_of(self._exchange, channel)] for channel in self.config.channels
             }
             await self._exchange.load_markets()
+            self._spell()
             definitions = [
                 definition_of(self._exchange, symbol, self.config.channels) for symbol in self.config.symbols
             ]
@@ -153,6 +154,13 @@ class CcxtFeed:
             raise
         for number, definition in enumerate(definitions, start=1):
             self._parser.define(number, definition)
+
+    def _spell(self) -> None:
+        """Symbols as the library has them; most are in capitals, but not all."""
+        markets = self._exchange.markets or {}
+        spelt = (symbol if symbol in markets else symbol.upper() for symbol in self.config.symbols)
+        self.symbols = tuple(dict.fromkeys(spelt))
+        self.config = msgspec.structs.replace(self.config, symbols=self.symbols)
 
     def number(self, source: int, instrument: int = 1) -> None:
         """Take the number of our source, and the first one of our instruments; before `header`."""

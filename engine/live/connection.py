@@ -60,6 +60,7 @@ class Timeouts(msgspec.Struct, frozen=True):
     patience: int = 5  # silences after which a socket that still answers is given up
     message_gap_s: float = 0.25  # between our messages: venues take about five a second
     close_s: float = 1.0
+    drain_s: float = 30.0  # for the last frames of a connection whose successor is there
     overlap_s: float = 2.0  # how long a successor runs beside its predecessor
     queue_s: float = 1.0  # how often it is looked at how far behind we are
     behind_bytes: int = 1 << 20
@@ -335,7 +336,7 @@ class Connection:
         await asyncio.wait((full,), timeout=self._timeouts.overlap_s)
         full.cancel()
         if self._life is not None and self._life is not life:
-            await self._life.close()
+            await self._life.close(self._timeouts.drain_s)
         return ""
 
     async def _hold(self, life: Life) -> Holder:

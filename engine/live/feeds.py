@@ -138,7 +138,11 @@ def _entry(entry: _Entry, wish: Wish) -> Listening:
 def _rest_of(entry: _Entry) -> str:
     """What stands behind the name on a command line."""
     symbols = ",".join(entry.symbols)
-    if symbols and entry.url and "url" in POLLED[entry.name].options:
+    if entry.channels is not None:
+        raise UsageError(f"{entry.name}: has no channels", hint="leave them out")
+    if symbols and entry.url:
+        if "url" not in POLLED[entry.name].options:
+            raise UsageError(f"{entry.name}: symbols beside a url", hint="leave them out")
         return f"{symbols}#url={entry.url}"
     rest = symbols or entry.url
     if not rest:

@@ -77,8 +77,13 @@ class Life:
             return False
         return True
 
-    async def close(self) -> None:
-        """Close the socket; what has arrived by then is still handed on."""
+    async def close(self, patience_s: float | None = None) -> None:
+        """Close the socket; what comes before the other side's own close is still handed on.
+
+        `patience_s`: how long that may take, if not as long as usual.
+        """
+        if patience_s is not None:
+            self.websocket.close_timeout = patience_s
         await self.websocket.close()
 
     async def end(self) -> None:

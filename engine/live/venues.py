@@ -14,6 +14,11 @@ _MAKERS = {
     "binanceus": ("binance", "binanceus"),
     "kraken": ("kraken", "KrakenAdapter"),
     "coinbase": ("coinbase", "CoinbaseAdapter"),
+    "alpaca": ("alpaca", "alpaca"),
+    "alpaca-sip": ("alpaca", "alpaca_sip"),
+    "alpaca-crypto": ("alpaca", "alpaca_crypto"),
+    "alpaca-news": ("alpaca", "alpaca_news"),
+    "alpaca-test": ("alpaca", "alpaca_test"),
 }
 VENUES = tuple(_MAKERS)
 

@@ -146,7 +146,7 @@ class Client(Generic[S]):
     def queue(self, packet: Packet, messages: Sequence[Sent] = ()) -> None:
         """Take a data frame, and the messages in it, for the next flush."""
         faults = self._faults
-        if self._calm:
+        if self._calm or not faults.any:
             self._take(packet, messages)
             return
         if self._is_over(messages):

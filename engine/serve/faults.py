@@ -185,6 +185,7 @@ class ClientFaults:
         self, faults: tuple[Fault, ...] = (), seed: str = "0:1", clock: Callable[[], float] = time.monotonic
     ) -> None:
         named = {fault.name: fault for fault in faults}
+        self.any = bool(named.keys() - {LIMIT, "html"})
         self.disconnect = named.get("disconnect")
         self.silence = named.get("silence")
         self.shutdown = named.get("shutdown")

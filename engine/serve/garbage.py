@@ -24,7 +24,7 @@ def garble(body: bytes, *, binary: bool, chance: Random) -> tuple[bytes, bool]:
     """A garbled form of a message, and whether it goes out as a binary frame."""
     form = chance.choice(FORMS)
     if form == "cut":
-        return body[: chance.randrange(len(body))], binary
+        return body[: chance.randrange(max(1, len(body)))], binary
     if form == "noise":
         return b"\xc1" + chance.randbytes(chance.randrange(_NOISE_MOST)), True
     if form == "words":

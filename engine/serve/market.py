@@ -83,15 +83,15 @@ def _price_of(level: tuple[str, str]) -> Decimal:
 class _Symbol:
     """Everything kept of one symbol."""
 
-    def __init__(self, data: InstrumentData, *, own_klines: bool) -> None:
+    def __init__(self, data: InstrumentData, *, own_klines: bool, trades_kept: int | None) -> None:
         self.name = data.symbol
         self.prefix = data.symbol.lower()
         self.has_aggregates = "aggtrade" in data.channels
         self.makes_klines = "trade" in data.channels and (own_klines or "bar" not in data.channels)
         self.book = Book()
         self.quote: dict[str, Any] | None = None
-        self.trades: deque[dict[str, Any]] = deque(maxlen=_TRADES_KEPT)
-        self.aggregates: deque[dict[str, Any]] = deque(maxlen=_TRADES_KEPT)
+        self.trades: deque[dict[str, Any]] = deque(maxlen=trades_kept)
+        self.aggregates: deque[dict[str, Any]] = deque(maxlen=trades_kept)
         self.candles = CandleSeries()
         self.aggregate: dict[str, Any] | None = None
         self.aggregate_id = 0
@@ -110,12 +110,22 @@ class VenueMarket:
     """The venue's state. `apply` takes the source's events in order and gives what is to be sent.
 
     `own_klines`: make klines from trades even where the source has them; for a venue that shows other
-    times than the source's, whose klines would then contradict its trades.
+    times than the source's, whose klines would then contradict its trades. `trades_kept`: how far REST can
+    page back, in trades of one symbol; None: to the beginning.
     """
 
-    def __init__(self, instruments: Sequence[InstrumentData], *, own_klines: bool = True) -> None:
+    def __init__(
+        self,
+        instruments: Sequence[InstrumentData],
+        *,
+        own_klines: bool = True,
+        trades_kept: int | None = _TRADES_KEPT,
+    ) -> None:
         self.instruments = {data.symbol: data for data in instruments}
-        self._symbols = {data.symbol.lower(): _Symbol(data, own_klines=own_klines) for data in instruments}
+        self._symbols = {
+            data.symbol.lower(): _Symbol(data, own_klines=own_klines, trades_kept=trades_kept)
+            for data in instruments
+        }
         self._next_second = 0
 
     def apply(

@@ -283,12 +283,13 @@ class StreamVenue(Generic[S]):
         """Send one message to everybody who listens; `packet` makes it, once for each form."""
         self.made(stream, *ids, stamp)
         forms: dict[Hashable, Packet] = {}
+        named = self.account is not None or bool(self.faults.faults)
         for client in self.listeners.of(stream):
             form = client.session.form
             ready = forms.get(form)
             if ready is None:
                 ready = forms[form] = packet(client.session)
-            client.queue(ready, (Sent(client.number, stream, *ids, stamp),))
+            client.queue(ready, (Sent(client.number, stream, *ids, stamp),) if named else ())
 
     def shown_now_us(self) -> int:
         """What the venue's clock shows."""

@@ -14,6 +14,7 @@ from engine import __version__
 from engine.cli import doctor as module
 from engine.cli.doctor import PACKAGES, doctor, examine, render
 from engine.live.credentials import NAMES
+from tests.helpers import keyrings
 
 SECRET = "sk-planted-value-4711"  # noqa: S105  planted, to be looked for
 
@@ -23,6 +24,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to stand in, without credentials and with its own cache."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ENGINE_CACHE", str(tmp_path / "cache"))
+    keyrings.use_none(monkeypatch)
     for names in NAMES.values():
         for name in names:
             monkeypatch.delenv(name, raising=False)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from engine.feed.kraken import KrakenParser
+from engine.feed.kraken_reference import symbol_of
 from engine.model.kinds import BID, Flag, InstrumentData, Kind
 from engine.model.rows import RowBuffer
-from tests.helpers.frames import TS, rows_of
-from tests.helpers.kraken import checksum, parser
+from tests.helpers.frames import SOCKET, TS, rows_of
+from tests.helpers.kraken import ack, book, checksum, feed, parser
+from tests.helpers.kraken_v1 import OlderBook, messages
 
 MINA = InstrumentData(
     key="MINA/GBP.kraken",
@@ -74,6 +77,34 @@ def test_a_reader_of_the_log_has_the_venues_book(frames: list[bytes]) -> None:
             assert row.id == checksum(bids[::-1], asks)
             compared += 1
     assert compared == 30
+
+
+def test_a_busier_session_of_ten_pairs(real_data: Path) -> None:
+    """The older protocol's, of 2021, in today's words: 4,269 updates in step, a thousand levels deep."""
+    target = KrakenParser({}, SOCKET)
+    books: dict[str, OlderBook] = {}
+    updates = 0
+    for number, (_, *parts, _, pair) in enumerate(messages(real_data / "kraken" / "KRAKEN.ws.50.0.gz")):
+        symbol = symbol_of(pair)
+        if pair not in books:
+            books[pair] = OlderBook(1_000)
+            target.define(len(books), msgspec.structs.replace(MINA, key=f"{symbol}.kraken", symbol=symbol))
+            feed(target, ack(symbol=symbol, depth=1_000))
+        sides: dict[str, list[tuple[str, str]]] = {"a": [], "b": []}
+        for part in parts:
+            books[pair].take(part)
+            for name in part.keys() - {"c"}:
+                sides[name[0]] = [(price, size) for price, size, *_ in part[name]]
+        if "c" in parts[-1]:
+            form, crc = "update", int(parts[-1]["c"])
+            updates += 1
+        else:  # it had no checksum then
+            form, crc = "snapshot", checksum(books[pair].best("b"), books[pair].best("a"))
+        rows = feed(target, book(form, sides["b"], sides["a"], crc, symbol=symbol), ts=TS + 2 * number)
+        assert not any(row.flags & Flag.MAYBE_BAD_BOOK for row in rows), number
+    assert (len(books), updates) == (10, 4_269)
+    assert all(target.synchronised(symbol) for symbol in target.instruments)
+    assert not target.wants
 
 
 def test_a_changed_digit_is_noticed(frames: list[bytes]) -> None:

@@ -43,6 +43,7 @@ def record_under(
     channels: tuple[str, ...] = ("trade", "quote", "book"),
     sequencer: Sequencer | None = None,
     enough: Callable[[LocalVenue], bool] = lambda _: True,
+    rotate: str = "daily",
     limit_s: float = LIMIT_S,
     source: Source | None = None,
     **dials: object,
@@ -60,6 +61,7 @@ def record_under(
                 channels,
                 sequencer,
                 enough,
+                rotate,
                 {"speed": 20.0, **dials},
             )
 
@@ -75,6 +77,7 @@ async def _record(
     channels: tuple[str, ...],
     sequencer: Sequencer | None,
     enough: Callable[[LocalVenue], bool],
+    rotate: str,
     dials: dict[str, object],
 ) -> Recorded:
     planned = parse_faults([faults])
@@ -85,7 +88,7 @@ async def _record(
         tap = TapConfig(
             symbols=SYMBOLS, channels=channels, url=venue.ws_url, back_off=BACK_OFF, timeouts=QUICK
         )
-        config = RecorderConfig(taps=(tap,), folder=folder, seal=False, flush_ms=5.0)
+        config = RecorderConfig(taps=(tap,), folder=folder, rotate=rotate, seal=False, flush_ms=5.0)
         recorder = Recorder(config, sequencer=sequencer)
         recording = asyncio.ensure_future(recorder.record())
         try:

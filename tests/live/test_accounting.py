@@ -179,6 +179,21 @@ def test_streams_without_ids_are_accounted_for_by_outages(tmp_path: Path) -> Non
     assert log.streams["BTCUSDT", "aggtrade"].places
 
 
+def test_segments_together_are_accounted_for(tmp_path: Path) -> None:
+    """A recording that was rotated many times while the venue was in trouble."""
+    recorded = record_under(
+        "gap:0.02,disconnect:250ms,garbage:0.01",
+        tmp_path,
+        seed=7,
+        rotate="100KB",
+        enough=struck("disconnect", 3),
+    )
+    assert len(recorded.files) > 3
+    verdict, _ = verdict_of(recorded)
+    assert not verdict.unaccounted, verdict
+    assert verdict.in_gap > 0
+
+
 def test_a_recording_as_source_is_accounted_for(tmp_path: Path) -> None:
     """A recording that is served again with its own times, recorded again under faults."""
     sample = tmp_path / "sample.arrow"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -248,12 +249,17 @@ def test_definitions_need_no_request(name: str) -> None:
     assert adapter.parser({symbol: (1, definition)}, 1, channels).instruments == {symbol: (1, definition)}
 
 
-def test_without_keys_the_user_is_told_where_they_belong() -> None:
+def test_without_keys_the_user_is_told_where_they_belong(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """At the first use; an address that is none at once."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("APCA_API_KEY_ID", raising=False)
     adapter = Alpaca("alpaca")
     with pytest.raises(UsageError) as caught:
         asyncio.run(adapter.definitions(_nothing, ("AAPL",), ("trade",)))
-    assert "APCA_API_KEY_ID and APCA_API_SECRET_KEY" in caught.value.hint
+    assert caught.value.message == "alpaca needs a key, and APCA_API_KEY_ID is not set"
+    assert "export APCA_API_KEY_ID=" in caught.value.hint
     with pytest.raises(UsageError):
         adapter.lines(("AAPL",), ("trade",))
     with pytest.raises(UsageError):

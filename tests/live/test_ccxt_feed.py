@@ -182,6 +182,16 @@ def test_what_is_handed_over_becomes_rows() -> None:
     assert feed.frames == 2
 
 
+def test_symbols_are_spelt_as_the_library_does() -> None:
+    """In capitals, where it has them so; as written, where it has that; each once."""
+    exchange = Exchange(watch_trades=[[trade(1)]])
+    exchange.known = {BTC: MARKET, "kPEPE/USDC": MARKET}
+    rows, feed = play(exchange, channels=("trade",), symbols=("btc/usdt", BTC, "kPEPE/USDC"))
+    assert feed.symbols == (BTC, "kPEPE/USDC")
+    assert {what for _, what in exchange.asked} == {BTC, "kPEPE/USDC"}
+    assert [row.data["symbol"] for row in rows if row.kind is Kind.INSTRUMENT] == [BTC, "kPEPE/USDC"]
+
+
 def test_a_book_is_copied_and_told_by_its_changes() -> None:
     """The library writes on into the object it gave; what is unchanged is no frame."""
     same = book([1.0, 5.0], [0.9, 5.0])

@@ -92,9 +92,14 @@ def test_venues_by_the_library_and_what_is_polled(tmp_path: Path) -> None:
     assert str(shown(read_feeds(path))[0][1]).startswith(
         "http://127.0.0.1:7/api/v3/simple/price?ids=bitcoin&"
     )
-    path.write_text('[[feed]]\nname = "rss"\n')
-    with pytest.raises(InputError, match="feed 1: rss: from where"):
-        read_feeds(path)
+    for more, words in (
+        ("", "rss: from where"),
+        ('url = "http://h/"\nsymbols = ["x"]', "rss: symbols beside a url"),
+        ('url = "http://h/"\nchannels = ["trade"]', "rss: has no channels"),
+    ):
+        path.write_text(f'[[feed]]\nname = "rss"\n{more}\n')
+        with pytest.raises(InputError, match=f"feed 1: {words}"):
+            read_feeds(path)
 
 
 @pytest.mark.parametrize(

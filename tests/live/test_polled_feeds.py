@@ -14,6 +14,7 @@ from engine.live.address import Address
 from engine.live.clock import Sequencer
 from engine.live.credentials import Secret
 from engine.live.feeds import parse_feeds
+from engine.live.intake import Intake
 from engine.live.polled_feeds import POLLED, poll_config
 from engine.live.poller import PollConfig, Poller
 from engine.live.rest import Refused
@@ -292,6 +293,36 @@ def test_pages_of_news_in_one_poll(monkeypatch: pytest.MonkeyPatch) -> None:
         assert request.headers["apca-api-key-id"] == KEYS["APCA_API_KEY_ID"]
         assert request.headers["apca-api-secret-key"] == KEYS["APCA_API_SECRET_KEY"]
     assert rows[0].data.get("venue", "") == ""  # its trouble is not that of the venue's books
+
+
+def test_an_intake_numbers_the_instruments_of_feeds() -> None:
+    """One after the other over all feeds, with the definitions of now again in the next segment's header."""
+
+    async def run() -> list[Row]:
+        rows = RowBuffer()
+        first, second = Endpoint(gecko("1.25", 1), gecko("1.125", 2)), Endpoint(gecko("2", 1))
+        async with first.server, second.server, asyncio.timeout(LIMIT_S):
+            configs = [
+                poll_config("coingecko", f"bitcoin#every=100ms,url={endpoint.server.url}")
+                for endpoint in (first, second)
+            ]
+            intake = Intake((), tuple(configs), Sequencer(), rows, lambda: None)
+            await intake.start()
+            running = asyncio.ensure_future(intake.run())
+            while len(first.requests) < 3:  # noqa: ASYNC110  the endpoint has no event
+                await asyncio.sleep(0.01)
+            await intake.stop()
+            await running
+            intake.header()
+            assert sorted(intake.instruments) == [1, 2]
+        return rows_of_buffer(rows)
+
+    rows = asyncio.run(run())
+    defined = [(row.instrument, row.data.get("version", 1)) for row in rows if row.kind is Kind.INSTRUMENT]
+    assert defined == [(1, 1), (2, 1), (1, 2), (1, 2), (2, 1)]
+    assert [row.source for row in rows if row.kind is Kind.SOURCE] == [1, 2, 1, 2]
+    prices = [(row.source, row.instrument, row.price) for row in rows if row.kind is Kind.MARK]
+    assert prices == [(1, 1, 125), (2, 2, 200), (1, 1, 1_125)]
 
 
 def test_with_credentials_no_redirect_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,20 +14,28 @@ from engine.model.errors import UsageError
 
 
 @pytest.mark.parametrize("name", VENUES)
-def test_every_venue_of_the_table_is_there(name: str) -> None:
+def test_every_venue_of_the_table_is_there(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its name, its channels, and what is usual is among them; --url moves stream and REST together."""
+    monkeypatch.setenv("APCA_API_KEY_ID", "a-planted-key-1")
+    monkeypatch.setenv("APCA_API_SECRET_KEY", "a-planted-secret-1")
     adapter = adapter_of(name)
     assert adapter.name == name
     assert set(adapter.usual_channels) <= set(adapter.channels)
     moved = adapter_of(name, "ws://127.0.0.1:8080")
-    symbols = moved.checked_symbols(["BTC/USD" if "BTC/USD" in _example(name) else _example(name)])
+    symbols = moved.checked_symbols([_EXAMPLES[name]])
     (line, *_) = moved.lines(symbols, moved.usual_channels)
     assert line.url.startswith("ws://127.0.0.1:8080")
     assert moved.rest_base == "http://127.0.0.1:8080"
 
 
-def _example(name: str) -> str:
-    return {"binance": "BTCUSDT", "binanceus": "BTCUSDT", "coinbase": "BTC-USD"}.get(name, "BTC/USD")
+_EXAMPLES = {
+    **dict.fromkeys(("binance", "binanceus"), "BTCUSDT"),
+    **dict.fromkeys(("kraken", "alpaca-crypto"), "BTC/USD"),
+    **dict.fromkeys(("alpaca", "alpaca-sip"), "AAPL"),
+    "alpaca-news": "*",
+    "alpaca-test": "FAKEPACA",
+    "coinbase": "BTC-USD",
+}
 
 
 @pytest.mark.parametrize(

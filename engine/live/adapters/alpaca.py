@@ -24,6 +24,7 @@ from engine.feed.alpaca_dialogue import ALL, AlpacaDialogue, Secret
 from engine.feed.alpaca_messages import LIST_OF_CHANNEL
 from engine.feed.dialogue import Dialogue
 from engine.live.adapter import Definitions, Get, Instruments, Line, at
+from engine.live.credentials import required
 from engine.model.errors import UsageError
 from engine.model.kinds import InstrumentData
 
@@ -129,7 +130,7 @@ class Alpaca:
         self._given_keys()
         if self.name == "alpaca-news":
             return Definitions({})
-        return Definitions({symbol: self._definition(symbol, tuple(channels)) for symbol in symbols})
+        return Definitions({symbol: self.definition(symbol, tuple(channels)) for symbol in symbols})
 
     def parser(self, instruments: Instruments, source: int, channels: Sequence[str]) -> AlpacaParser:
         """One for a line."""
@@ -147,13 +148,11 @@ class Alpaca:
 
     def _given_keys(self) -> Keys:
         if self._keys is None:
-            raise UsageError(
-                f"{self.name} wants API keys, and there are none",
-                hint=f"set {KEY} and {SECRET} in the environment, in a .env file or in the keyring",
-            )
+            self._keys = Keys(required(KEY, self.name), required(SECRET, self.name))
         return self._keys
 
-    def _definition(self, symbol: str, channels: tuple[str, ...]) -> InstrumentData:
+    def definition(self, symbol: str, channels: tuple[str, ...]) -> InstrumentData:
+        """What is known of a symbol beforehand."""
         stream = self._stream
         base, _, quote = symbol.partition("/") if stream.symbol is _PAIR else (symbol, "", "USD")
         return InstrumentData(

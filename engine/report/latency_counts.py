@@ -1,0 +1,236 @@
+"""What is counted of one source of logs, and the figures that come of it. Fed by engine.report.latency."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from engine.model.kinds import Kind
+from engine.model.units import format_time
+from engine.report.distribution import Bar, Distribution, Integers
+
+HISTOGRAM_BARS = 16
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """Percentiles of lengths of time; the ends are exact, what lies between within 0.4 %.
+
+    That is of the value itself; of raw ones, of what they lie above the smallest.
+    """
+
+    min_ns: int
+    p50_ns: int
+    p90_ns: int
+    p99_ns: int
+    max_ns: int
+
+
+class Silence(msgspec.Struct, frozen=True):
+    """The longest time without a message."""
+
+    began: str
+    ns: int
+
+
+class GapRow(msgspec.Struct, frozen=True):
+    """A STATUS row that says what is missing."""
+
+    ts: str
+    instrument: str
+    channel: str
+    first: int
+    last: int
+    detail: str
+
+
+class PartLatency(msgspec.Struct, frozen=True):
+    """One instrument's rows of one kind within a source; `corrected` is None where nothing was measured."""
+
+    instrument: str
+    kind: str
+    messages: int
+    measured: int
+    corrected: Figures | None
+    silence: Silence | None
+
+
+class SourceLatency(msgspec.Struct, frozen=True):
+    """One source."""
+
+    source: str
+    venue: str
+    messages: int
+    measured: int
+    left_out: dict[str, int]
+    raw: Figures | None
+    corrected: Figures | None
+    arrival_p50_ns: int
+    arrival_p99_ns: int
+    arrival_max_ns: int
+    silence: Silence | None
+    gap_count: int
+    gaps: list[GapRow]
+    disconnects: int
+    histogram: list[Bar]  # of the corrected times; of the raw ones where nothing is corrected
+    parts: list[PartLatency]
+
+
+class Key(NamedTuple):
+    """What makes a source the same one in another file."""
+
+    venue: str
+    name: str
+    endpoint: str
+    symbol: str
+    symbols: tuple[str, ...]
+    url: str
+
+
+class Spacing:
+    """Times of one stream of messages: intervals, and the longest of them."""
+
+    def __init__(self, *, intervals: bool) -> None:
+        self.messages = 0
+        self.intervals = Distribution() if intervals else None
+        self.longest_ns = 0
+        self.longest_from = 0
+        self._last = 0
+
+    def add(self, times: Integers) -> None:
+        """Take the times of further messages, in order."""
+        # A second recording of the same hours begins anew: time never runs backwards between messages.
+        known = self.messages > 0 and self._last <= int(times[0])
+        whole = np.concatenate(([self._last], times)) if known else times
+        self.messages += len(times)
+        self._last = int(times[-1])
+        lengths = np.diff(whole)
+        if not len(lengths):
+            return
+        if self.intervals is not None:
+            self.intervals.add(lengths)
+        longest = int(lengths.argmax())
+        if int(lengths[longest]) > self.longest_ns:
+            self.longest_ns, self.longest_from = int(lengths[longest]), int(whole[longest])
+
+    def silence(self) -> Silence | None:
+        """The longest interval; None where there was none."""
+        return Silence(format_time(self.longest_from), self.longest_ns) if self.longest_ns else None
+
+
+class Part:
+    """What is counted of one instrument and kind."""
+
+    def __init__(self) -> None:
+        self.spacing = Spacing(intervals=False)
+        self.corrected = Distribution()
+
+
+class Source:
+    """What is counted of one source, over all files."""
+
+    def __init__(self, label: str, venue: str) -> None:
+        self.label, self.venue = label, venue
+        self.spacing = Spacing(intervals=True)
+        self.raw = Raw()
+        self.corrected = Distribution()
+        self.left_out: dict[str, int] = {}
+        self.gap_count = self.disconnects = 0
+        self.gaps: list[GapRow] = []
+        self.parts: dict[tuple[str, int], Part] = {}
+
+    @property
+    def messages(self) -> int:
+        """How many have come."""
+        return self.spacing.messages
+
+    def result(self) -> SourceLatency:
+        """All figures of this source."""
+        intervals = self.spacing.intervals or Distribution()
+        parts = [
+            PartLatency(
+                instrument,
+                Kind(kind).name.lower(),
+                part.spacing.messages,
+                part.corrected.count,
+                figures_of(part.corrected) if part.corrected.count else None,
+                part.spacing.silence(),
+            )
+            for (instrument, kind), part in sorted(self.parts.items())
+        ]
+        return SourceLatency(
+            self.label,
+            self.venue,
+            self.messages,
+            self.raw.count,
+            self.left_out,
+            self.raw.figures(),
+            figures_of(self.corrected) if self.corrected.count else None,
+            intervals.quantile(0.5),
+            intervals.quantile(0.99),
+            intervals.most,
+            self.spacing.silence(),
+            self.gap_count,
+            self.gaps,
+            self.disconnects,
+            self.corrected.bars(HISTOGRAM_BARS) or self.raw.bars(HISTOGRAM_BARS),
+            parts,
+        )
+
+
+class Raw:
+    """Raw differences, which may be negative: counted from the smallest of each file on.
+
+    Differences of another file have another smallest; then both are counted from the smaller one, the first
+    file's within the width of its buckets.
+    """
+
+    def __init__(self) -> None:
+        self.base = 0
+        self._above: list[tuple[int, Distribution]] = []
+
+    @property
+    def count(self) -> int:
+        """How many differences there are."""
+        return sum(part.count for _, part in self._above)
+
+    def begin(self, base: int) -> None:
+        """Another file follows, whose smallest difference is `base`."""
+        self._above.append((base, Distribution()))
+
+    def add(self, differences: Integers) -> None:
+        """Count differences of this file."""
+        base, part = self._above[-1]
+        part.add(differences - base)
+
+    def whole(self) -> tuple[int, Distribution]:
+        """The smallest difference, and how far all lie above it."""
+        counted = [(base, part) for base, part in self._above if part.count]
+        if len(counted) == 1:
+            return counted[0]
+        base = min((base + part.least for base, part in counted), default=0)
+        total = Distribution()
+        for own, part in counted:
+            total.absorb(part, own - base)
+        return base, total
+
+    def figures(self) -> Figures | None:
+        """Percentiles of the differences; None where there are none."""
+        base, total = self.whole()
+        return figures_of(total, base) if total.count else None
+
+    def bars(self, most: int) -> list[Bar]:
+        """A histogram, unless some are negative."""
+        base, total = self.whole()
+        if base < 0:  # logarithmic bars have no place for what is negative
+            return []
+        shown = Distribution()
+        shown.absorb(total, base)
+        return shown.bars(most)
+
+
+def figures_of(counted: Distribution, base: int = 0) -> Figures:
+    """Percentiles of what was counted above `base`."""
+    half, most, nearly_all = (base + counted.quantile(share) for share in (0.5, 0.9, 0.99))
+    return Figures(counted.least + base, half, most, nearly_all, counted.most + base)
