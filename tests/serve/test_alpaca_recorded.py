@@ -133,8 +133,11 @@ def test_its_log_can_be_served_again(frames: list[tuple[int, list[Message]]], tm
         got, expected = ids(symbol)
         assert got == expected
     market = AlpacaMarket(source.instruments, seed=None)
+    quotes: list[tuple[str, Any, Any, Any, Any]] = []
     for event in events:
-        market.apply(event.time_ns, event)
+        again = [message.body for message in market.apply(event.time_ns, event)]
+        quotes += [_picture(body) for body in again if body["T"] == "q"]
+    assert quotes == [_picture(body) for body in sent if body["T"] == "q"]
     book: dict[str, dict[float, float]] = {"b": {}, "a": {}}
     for body in sent:
         if body["T"] == "o":
@@ -146,3 +149,7 @@ def test_its_log_can_be_served_again(frames: list[tuple[int, list[Message]]], tm
     for side, levels in book.items():
         assert {p: s for p, s in levels.items() if s} == {each["p"]: each["s"] for each in shown[side]}
     assert any(event.stream.endswith(SNAPSHOT) for event in events)
+
+
+def _picture(quote: dict[str, Any]) -> tuple[str, Any, Any, Any, Any]:
+    return quote["S"], quote["bp"], quote["bs"], quote["ap"], quote["as"]
