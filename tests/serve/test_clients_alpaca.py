@@ -32,7 +32,7 @@ from alpaca.common.exceptions import APIError
 from alpaca.data import historical, requests
 from alpaca.data.timeframe import TimeFrame
 
-PATIENCE_S = 18.0
+PATIENCE_S = 60.0  # a hang, on a machine with other work
 STOCKS = ["AAPL", "MSFT"]
 
 
