@@ -5,8 +5,9 @@ which status, how long to wait and what to do. A page of HTML with status 200 (a
 portal, a proxy) is a refusal too. Nothing is repeated here: who asks knows whether asking again makes
 sense, and writes the row.
 
-"Come back in a minute" is said to all of us, whoever asked: until then every request waits. Several books that
-are asked for at the same time would otherwise break each other's ban again and again, and venues double it.
+"Come back in a minute" is said to all of us, whoever asked: until then every request waits. Several books
+that are asked for at the same time would otherwise break each other's ban again and again, and venues double
+it.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Rest:
         import httpx2
 
         loop = asyncio.get_running_loop()
-        while (left_s := self._not_before_s - loop.time()) > 0:
+        while (left_s := self._not_before_s - loop.time()) > 0:  # noqa: ASYNC110  others may move it
             await asyncio.sleep(left_s)
         if self._client is None:
             # Loopback is never behind a proxy, whatever the environment says of the rest of the world.
