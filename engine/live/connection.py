@@ -121,6 +121,7 @@ class Connection:
         self._closing: asyncio.Task[None] | None = None
         self._hint = ""
         self._retry_after_s = 0.0
+        self._successor_after_s = 0.0  # when the venue wants to hear of a successor again
         self._failure: BaseException | None = None  # a bug in one of our tasks
         self._stopping = asyncio.Event()
 
@@ -310,6 +311,7 @@ class Connection:
     async def _renew(self, reason: str) -> None:
         attempt = 0
         while True:
+            self._successor_after_s = 0.0
             self._tell(Event.RENEW, reason)
             words = await self._succeed()
             if not words:
@@ -317,7 +319,7 @@ class Connection:
             attempt += 1
             self._tell(Event.KEPT, words)
             self._settle()
-            await asyncio.sleep(self._back_off.wait_s(attempt, 0.5))
+            await asyncio.sleep(max(self._back_off.wait_s(attempt, 0.5), self._successor_after_s))
 
     async def _succeed(self) -> str:
         """Bring a successor to the point where it may take over, and close the present life; or why not."""
@@ -326,7 +328,9 @@ class Connection:
             life = self._life_of(await self._attempt())
             holder = await self._hold(life)
         except opening_errors() as error:
-            return refusal_of(error, self.url).detail
+            refusal = refusal_of(error, self.url)
+            self._successor_after_s = refusal.retry_after_s
+            return refusal.detail
         finally:
             if life is not None and self._next is None:
                 await life.end()

@@ -4,10 +4,15 @@ Only the body of a good answer leaves this module; everything else is a `Refused
 which status, how long to wait and what to do. A page of HTML with status 200 (a login page, a captive
 portal, a proxy) is a refusal too. Nothing is repeated here: who asks knows whether asking again makes
 sense, and writes the row.
+
+"Come back in a minute" is said to all of us, whoever asked: until then every request waits. Several books
+that are asked for at the same time would otherwise break each other's ban again and again, and venues double
+it.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -41,12 +46,16 @@ class Rest:
         self.base = base.rstrip("/")
         self.weight_used = 0  # of this minute, as the venue's last answer says; 0: it does not say
         self._timeout_s = timeout_s
+        self._not_before_s = 0.0  # the event loop's time: the venue does not want to hear of us sooner
         self._client: httpx2.AsyncClient | None = None
 
     async def get(self, path: str) -> bytes:
         """The body of a good JSON answer; raises Refused for anything else. `path` may have a query."""
         import httpx2
 
+        loop = asyncio.get_running_loop()
+        while (left_s := self._not_before_s - loop.time()) > 0:  # noqa: ASYNC110  others may move it
+            await asyncio.sleep(left_s)
         if self._client is None:
             # Loopback is never behind a proxy, whatever the environment says of the rest of the world.
             self._client = httpx2.AsyncClient(
@@ -73,12 +82,14 @@ class Rest:
             )
         if response.status_code != 200:
             code, words = _venue_error(body)
+            retry_after_s = retry_after_of(response.headers.get("Retry-After"))
+            self._not_before_s = max(self._not_before_s, loop.time() + retry_after_s)
             raise Refused(
                 f"{where} answered HTTP {response.status_code}: {words}",
                 hint=hint_of_status(response.status_code),
                 status=response.status_code,
                 code=code,
-                retry_after_s=retry_after_of(response.headers.get("Retry-After")),
+                retry_after_s=retry_after_s,
             )
         return body
 
