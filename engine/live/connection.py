@@ -311,12 +311,11 @@ class Connection:
     async def _renew(self, reason: str) -> None:
         attempt = 0
         while True:
-            self._successor_after_s = 0.0
+            attempt, self._successor_after_s = attempt + 1, 0.0
             self._tell(Event.RENEW, reason)
             words = await self._succeed()
             if not words:
                 return
-            attempt += 1
             self._tell(Event.KEPT, words)
             self._settle()
             await asyncio.sleep(max(self._back_off.wait_s(attempt, 0.5), self._successor_after_s))
