@@ -13,7 +13,6 @@ lie in gaps that the log names. `--rate 0` measures what the recorder sustains, 
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import signal
@@ -26,7 +25,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from bench.common import CACHE, ROOT, engine_command, show
+from bench.common import CACHE, ROOT, arguments, engine_command, show
 from bench.sender_many import symbols_of
 from engine.log.reader import LogReader
 from engine.model.kinds import Flag, InstrumentData, Kind, StatusData
@@ -123,7 +122,7 @@ _SHARES = {"p50": 0.5, "p99": 0.99, "p999": 0.999, "max": 1.0}
 
 def main() -> None:
     """Run, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--rate", type=float, default=50_000.0, help="0: twice what is sustained")
     parser.add_argument("--queue-mb", type=float, default=0.0)
