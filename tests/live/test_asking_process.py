@@ -145,7 +145,7 @@ def test_its_end_delivers_what_is_open() -> None:
 
 
 def test_who_asks_twice_for_the_end_need_not_wait() -> None:
-    """A process that hangs is killed when its session is stopped again; what was open is delivered as failed."""
+    """A process that hangs is killed when its session is stopped again; what was open has failed."""
 
     async def story(asking: AskingProcess, api: ScriptedApi, heard: Heard) -> None:
         asking.ask(1, question(), NOON)
