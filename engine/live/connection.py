@@ -36,14 +36,13 @@ from engine.feed.dialogue import Dialogue, Phase, Spoken
 from engine.feed.parser import Notice
 from engine.live.life import Holder, Life
 from engine.live.machine import STOPPED, BackOff, Event, Machine, State
-from engine.live.refusal import REACH_HINT, is_loopback, opening_errors, refusal_of
+from engine.live.refusal import REACH_HINT, opening_errors, refusal_of
 from engine.model.errors import VenueError
 from engine.model.kinds import StatusData
 
 if TYPE_CHECKING:
     from engine.live.transport import DirectConnection
 
-FRAME_BYTES_MAX = 64 << 20  # a whole book in one frame may be several MB; the default, 1 MiB, kills it
 _FLOWING = (State.STREAMING, State.QUIET, State.DEGRADED)
 _BEHIND = "behind"
 _REFUSED = "refused"
@@ -61,6 +60,7 @@ class Timeouts(msgspec.Struct, frozen=True):
     message_gap_s: float = 0.25  # between our messages: venues take about five a second
     close_s: float = 1.0
     drain_s: float = 30.0  # for the last frames of a connection whose successor is there
+    drain_idle_s: float = 3.0  # for the next one of them: what is held meanwhile becomes old
     overlap_s: float = 2.0  # how long a successor runs beside its predecessor
     queue_s: float = 1.0  # how often it is looked at how far behind we are
     behind_bytes: int = 1 << 20
@@ -270,13 +270,13 @@ class Connection:
                 Event.RENEWED, f"{words}; {len(holder.frames):,} frames of the new connection were held"
             )
             life.listen(self._take)
+            renewing, self._renewing = self._renewing, None  # a held frame may ask for the next renewal
             for frame in holder.frames:
                 self._take(frame)
             self._settle()
-            if self._renewing is not None:
-                self._renewing.cancel()
-                await asyncio.wait((self._renewing,))
-                self._renewing = None
+            if renewing is not None:
+                renewing.cancel()
+                await asyncio.wait((renewing,))
             if predecessor is not None:
                 await predecessor.end()
 
@@ -319,6 +319,8 @@ class Connection:
             self._tell(Event.KEPT, words)
             self._settle()
             await asyncio.sleep(max(self._back_off.wait_s(attempt, 0.5), self._successor_after_s))
+            if self._leaving is not None:
+                return
 
     async def _succeed(self) -> str:
         """Bring a successor to the point where it may take over, and close the present life; or why not."""
@@ -335,11 +337,21 @@ class Connection:
                 await life.end()
         if holder.refusal:
             return f"the new connection is of no use: {holder.refusal}"
-        full = asyncio.ensure_future(holder.full.wait())
-        await asyncio.wait((full,), timeout=self._timeouts.overlap_s)
-        full.cancel()
-        if self._life is not None and self._life is not life:
-            await self._life.close(self._timeouts.drain_s)
+        assert life.receiving is not None
+        timeouts, full = self._timeouts, asyncio.ensure_future(holder.full.wait())
+        try:
+            await asyncio.wait(
+                (full, life.receiving), timeout=timeouts.overlap_s, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            full.cancel()
+        if self._life is None or self._life is life:
+            return ""
+        if life.receiving.done():  # the present one streams on, and is not left for one that is gone
+            self._next = None
+            await life.end()
+            return f"the new connection ended: {life.receiving.result()}"
+        await self._life.drain(lambda: self.frames, timeouts.drain_s, timeouts.drain_idle_s)
         return ""
 
     async def _hold(self, life: Life) -> Holder:
@@ -445,25 +457,12 @@ class Connection:
 
     async def _attempt(self) -> DirectConnection:
         """One attempt to open the socket."""
-        from websockets.asyncio.client import connect
+        from engine.live.transport import open_socket
 
-        from engine.live.transport import DirectConnection
-
-        # Awaited, `connect` makes one attempt: its own way of reconnecting would leave no rows.
-        opened = await connect(
-            self.url,
-            additional_headers=self._target.headers,
-            compression=None,
-            max_size=FRAME_BYTES_MAX,
-            max_queue=None,
-            open_timeout=self._timeouts.open_s,
-            close_timeout=self._timeouts.close_s,
-            ping_interval=None,
-            proxy=None if is_loopback(self.url) else True,
-            create_connection=DirectConnection,
+        timeouts = self._timeouts
+        return await open_socket(
+            self.url, self._target.headers, open_s=timeouts.open_s, close_s=timeouts.close_s
         )
-        assert isinstance(opened, DirectConnection)
-        return opened
 
     async def _open(self) -> DirectConnection | None:
         """The open socket, or None when the attempt failed or was stopped; the machine knows which."""

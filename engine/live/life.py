@@ -35,6 +35,7 @@ class Life:
         self.dialogue = dialogue
         self.receiving: asyncio.Task[str] | None = None
         self._gap_s = message_gap_s
+        self._close_s = websocket.close_timeout
         self._take: Callable[[bytes], None] | None = None
         self._outbox: deque[Message] = deque()
         self._sending: asyncio.Task[None] | None = None
@@ -80,11 +81,31 @@ class Life:
     async def close(self, patience_s: float | None = None) -> None:
         """Close the socket; what comes before the other side's own close is still handed on.
 
-        `patience_s`: how long that may take, if not as long as usual.
+        `patience_s`: how long that may take from now, if not as long as usual; a close that is under way
+        gets no more than that either.
         """
-        if patience_s is not None:
-            self.websocket.close_timeout = patience_s
-        await self.websocket.close()
+        patience_s = self._close_s if patience_s is None else patience_s
+        self.websocket.close_timeout = patience_s
+        try:
+            async with asyncio.timeout(patience_s):
+                await self.websocket.close()
+        except TimeoutError:
+            self.websocket.transport.abort()
+
+    async def drain(self, taken: Callable[[], int], patience_s: float, idle_s: float) -> None:
+        """Close, and give the last frames `patience_s`, but no longer than `idle_s` to each of them.
+
+        `taken` counts those that have been handed on.
+        """
+        closing = asyncio.ensure_future(self.close(patience_s))
+        try:
+            seen = -1
+            while not closing.done() and seen != taken():
+                seen = taken()
+                await asyncio.wait((closing,), timeout=idle_s)
+        finally:
+            closing.cancel()
+        await self.close(0.0)
 
     async def end(self) -> None:
         """Close, and wait until nothing of this life runs any more; its outcome is thrown away."""

@@ -17,10 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 
+from engine.live.refusal import is_loopback
+
+FRAME_BYTES_MAX = 64 << 20  # a whole book in one frame may be several MB; the default, 1 MiB, kills it
 _TEXT, _BINARY = Opcode.TEXT, Opcode.BINARY
 
 
@@ -53,3 +56,24 @@ class DirectConnection(ClientConnection):
                 return
             self._queued += 1  # the first fragment counts for its message
         super().process_event(event)
+
+
+async def open_socket(
+    url: str, headers: dict[str, str], *, open_s: float, close_s: float
+) -> DirectConnection:
+    """One attempt to open a WebSocket; raises one of engine.live.refusal's `opening_errors`."""
+    # Awaited, `connect` makes one attempt: its own way of reconnecting would leave no rows.
+    opened = await connect(
+        url,
+        additional_headers=headers,
+        compression=None,
+        max_size=FRAME_BYTES_MAX,
+        max_queue=None,
+        open_timeout=open_s,
+        close_timeout=close_s,
+        ping_interval=None,
+        proxy=None if is_loopback(url) else True,
+        create_connection=DirectConnection,
+    )
+    assert isinstance(opened, DirectConnection)
+    return opened

@@ -11,7 +11,7 @@ import pytest
 from engine.feed.dialogue import Dialogue, Spoken
 from engine.feed.parser import Notice
 from engine.live.connection import Connection, Hooks, Target, Timeouts
-from engine.live.machine import BackOff, Machine, State
+from engine.live.machine import BackOff, Event, Machine, State
 from engine.model.kinds import StatusData
 from tests.helpers.venue import FakeVenue
 
@@ -20,7 +20,9 @@ QUICK = BackOff(base_s=0.01, cap_s=0.02)
 
 
 def notices_of(frame: bytes) -> list[Notice]:
-    """What an acknowledgement says, and nothing else."""
+    """What an acknowledgement says, or that the venue will close; nothing else."""
+    if b"serverShutdown" in frame:
+        return [Notice("shutdown", "serverShutdown")]
     return [Notice("subscribed")] if b'"result"' in frame else []
 
 
@@ -34,6 +36,8 @@ class Watched:
         dialogue: Callable[[], Dialogue] = Spoken,
         life_s: float = 0.0,
         overlap_s: float = 0.05,
+        drain_s: float = 30.0,
+        drain_idle_s: float = 3.0,
     ) -> None:
         self.story: list[bytes | StatusData] = []
         self.lost = 0
@@ -42,7 +46,14 @@ class Watched:
             Target(f"{venue.url}/stream?streams=btcusdt@trade", dialogue, life_s=life_s),
             Machine("test", back_off=QUICK),
             Hooks(self._frame, self._status, self._lost, lambda: notices_of),
-            timeouts=Timeouts(overlap_s=overlap_s, message_gap_s=0.001, phase_s=0.5, close_s=0.2),
+            timeouts=Timeouts(
+                overlap_s=overlap_s,
+                message_gap_s=0.001,
+                phase_s=0.5,
+                close_s=0.2,
+                drain_s=drain_s,
+                drain_idle_s=drain_idle_s,
+            ),
             back_off=QUICK,
         )
 
@@ -88,14 +99,14 @@ def play(
     *,
     dialogue: Callable[[], Dialogue] = Spoken,
     life_s: float = 0.0,
-    overlap_s: float = 0.05,
+    **timeouts: float,
 ) -> Watched:
     """Run a story with a venue and a connection to it; the connection is stopped at its end."""
 
     async def run() -> Watched:
         venue = FakeVenue()
         async with venue.running():
-            watched = Watched(venue, dialogue=dialogue, life_s=life_s, overlap_s=overlap_s)
+            watched = Watched(venue, dialogue=dialogue, life_s=life_s, **timeouts)
             running = asyncio.ensure_future(watched.connection.run())
             await venue.connected()
             await watched.until(lambda: "subscribed" in watched.events)
@@ -249,3 +260,100 @@ def test_a_stop_ends_both(when: str) -> None:
     watched = play(story, overlap_s=3_600)
     assert watched.events[-1] == "disconnected"
     assert watched.events.count("disconnected") == 1
+
+
+async def comes_true(condition: Callable[[], bool]) -> None:
+    """Wait for what no frame and no row tells of."""
+    async with asyncio.timeout(LIMIT_S):
+        while not condition():  # noqa: ASYNC110  nobody sets an event for it
+            await asyncio.sleep(0)
+
+
+async def in_overlap(watched: Watched) -> None:
+    """Wait until a successor is subscribed beside the first connection."""
+    await comes_true(lambda: watched.connection._next is not None)
+
+
+def test_the_first_streams_on_when_its_successor_dies_beside_it() -> None:
+    """A connection is not closed in favour of one that has broken off: a row, and another successor."""
+    ids: list[int] = []
+
+    async def story(venue: FakeVenue, watched: Watched) -> None:
+        watched.connection.renew("test")
+        await in_overlap(watched)
+        await venue.connected(2)
+        await venue.send(venue.trade("BTCUSDT"))
+        venue.in_order[1].transport.abort()
+        await trading_until(venue, lambda: "renewed" in watched.events)
+        await watched.until(lambda: watched.trades[-1] == sent_trades(venue)[-1])
+        ids.extend(sent_trades(venue))
+
+    watched = play(story, overlap_s=0.5)
+    assert_nothing_is_missing(watched, ids)
+    assert watched.events[3:7] == ["renewing", "kept", "renewing", "renewed"]
+    assert watched.events.count("disconnected") == 1, "its end"
+    (kept,) = [item for item in watched.story if isinstance(item, StatusData) and item.event == "kept"]
+    assert "the new connection ended" in kept.detail
+
+
+def test_a_held_frame_may_announce_the_next_renewal() -> None:
+    """The venue tells the successor that it will close while its frames are held: that is heard as well."""
+
+    async def story(venue: FakeVenue, watched: Watched) -> None:
+        watched.connection.renew("test")
+        await in_overlap(watched)
+        await venue.connected(2)
+        await venue.in_order[1].send('{"e":"serverShutdown"}')
+        await watched.until(lambda: watched.events.count("renewed") == 2)
+
+    watched = play(story)
+    renewals = [item for item in watched.story if isinstance(item, StatusData) and item.event == "renewing"]
+    assert [row.detail for row in renewals] == ["test", "serverShutdown"]
+
+
+def test_a_silent_end_while_a_renewal_is_tried_again_and_again() -> None:
+    """A connection that is given up for its silence opens no successor any more, and comes back."""
+
+    async def story(venue: FakeVenue, watched: Watched) -> None:
+        venue.refuse_websocket = (503, "text/plain", "sorry")
+        connection = watched.connection
+        connection.renew("test")
+        await watched.until(lambda: connection.machine.state is State.STREAMING and "kept" in watched.events)
+        connection._tell(Event.SILENT, "no frame for 60 s")
+        venue.in_order[0].transport.pause_reading()  # closing it takes a while
+        connection._leave(Event.DEAD, "silence")
+        await watched.until(lambda: "disconnected" in watched.events)
+        venue.refuse_websocket = None
+        await watched.until(lambda: watched.events.count("subscribed") == 2)
+
+    watched = play(story)
+    assert watched.events[watched.events.index("silence") + 1] == "disconnected"
+
+
+def test_a_first_connection_that_does_not_close_is_not_waited_for() -> None:
+    """Nothing more comes of it, and its successor's frames become old: they are handed on soon."""
+
+    async def story(venue: FakeVenue, watched: Watched) -> None:
+        watched.connection.renew("test")
+        await in_overlap(watched)
+        venue.in_order[0].transport.pause_reading()
+        await watched.until(lambda: "renewed" in watched.events)
+
+    watched = play(story, drain_s=3_600.0, drain_idle_s=0.05)
+    assert watched.lost == 1, "its end"
+
+
+def test_a_stop_does_not_wait_for_the_last_frames_of_a_renewal() -> None:
+    """Once it is to end, a connection whose close goes unanswered gets no more time than any other."""
+
+    async def story(venue: FakeVenue, watched: Watched) -> None:
+        watched.connection.renew("test")
+        await in_overlap(watched)
+        venue.in_order[0].transport.pause_reading()
+        life = watched.connection._life
+        assert life is not None
+        await comes_true(lambda: life.websocket.close_timeout == 3_600.0)
+        watched.connection.stop()
+
+    watched = play(story, drain_s=3_600.0, drain_idle_s=3_600.0)
+    assert watched.events[-1] == "disconnected"
