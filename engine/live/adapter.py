@@ -80,9 +80,18 @@ def at(url: str, stream: str, rest: str) -> tuple[str, str]:
     """The stream's and REST's addresses: the venue's own, or both at `url`. UsageError for what is none."""
     if not url:
         return stream, rest
-    parts = urlsplit(url)
-    if parts.scheme not in _SCHEMES or not parts.netloc:
-        raise UsageError(f'--url "{url}" is not an address', hint="write ws://127.0.0.1:8080 or wss://host")
+    hint = "write ws://127.0.0.1:8080 or wss://host"
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:  # what is wrong may be a password with a slash in it: nothing of it is repeated
+        raise UsageError("--url is not an address", hint=hint) from None
+    if parts.username is not None or parts.password is not None:
+        raise UsageError(
+            f"--url at {host} has a user or a password in it", hint="leave it out: addresses stand in logs"
+        )
+    if parts.scheme not in _SCHEMES or not host:
+        raise UsageError(f'--url "{url}" is not an address', hint=hint)
     stream_scheme, rest_scheme = _SCHEMES[parts.scheme]
     tail = f"{parts.netloc}{parts.path}".rstrip("/")
     return f"{stream_scheme}://{tail}", f"{rest_scheme}://{tail}"

@@ -176,6 +176,8 @@ class BookCarry:
             status = msgspec.json.decode(batch.data_at(row) or b"", type=StatusData)
             if status.event == "disconnected":
                 self._lose(self._sources.get(int(batch.source[row])))
+            elif status.event == "gap" and status.channel in {"book", "orders"}:
+                self._book(number).good = False  # its next row, which says so too, may be long in coming
         elif kind == _SOURCE:
             source = msgspec.json.decode(batch.data_at(row) or b"", type=SourceData)
             self._sources[int(batch.source[row])] = source

@@ -198,6 +198,8 @@ def urls_of(texts: Sequence[str], venue: str) -> dict[str, str]:
             raise UsageError(
                 f'--url {text}: there is no venue "{name}"', hint=f"known are {', '.join(VENUES)}"
             )
+        if not address:
+            raise UsageError(f"--url {text}: which address?", hint=f"write {name}=ws://127.0.0.1:8080")
         if name in found:
             raise UsageError(f"--url: {name} has two addresses", hint="one for each venue")
         found[name] = address

@@ -32,7 +32,7 @@ from engine.live.previous import headlines_of
 from engine.live.tap import Tap, TapConfig
 from engine.live.turn import Turn
 from engine.model.errors import UsageError
-from engine.model.kinds import Flag, InstrumentData, Kind, StatusData, encode_canonical
+from engine.model.kinds import Flag, InstrumentData, Kind, SourceData, StatusData, encode_canonical
 from engine.model.rows import RowBuffer
 
 _LAST = int(Flag.LAST)
@@ -114,7 +114,8 @@ class Intake:
             self._number()
             self.header()
             for status in self.opening:
-                self._turn.status(status, source=1)
+                for number in self._connections():
+                    self._turn.status(status, source=number)
             for tap in self._taps:
                 tap.begin()
             for tap in self._taps:
@@ -129,9 +130,7 @@ class Intake:
     def header(self) -> None:
         """Append the SOURCE and INSTRUMENT rows that a file begins with, as they are now."""
         stamp, rows = self._turn.sequencer.stamp, self._turn.rows
-        sources = [source for tap in self._taps for source in tap.sources]
-        sources += [source for feed in self._feeds for source in feed.sources]
-        for number, source in enumerate(sources, start=1):
+        for number, source in enumerate(self._sources(), start=1):
             rows.append(stamp(), Kind.SOURCE, source=number, flags=_LAST, data=encode_canonical(source))
         for tap in self._taps:
             for number, definition in sorted(tap.instruments.values()):
@@ -174,6 +173,16 @@ class Intake:
     def note_clock(self) -> None:
         """Write a STATUS row if the system clock has gone away, or come back."""
         self._turn.note_clock()
+
+    def _sources(self) -> list[SourceData]:
+        """Everything that rows may come from, by number from 1."""
+        sources = [source for tap in self._taps for source in tap.sources]
+        return sources + [source for feed in self._feeds for source in feed.sources]
+
+    def _connections(self) -> list[int]:
+        """Numbers of the sources that bring instruments; of a log without one, the first source's."""
+        numbered = enumerate(self._sources(), start=1)
+        return [number for number, source in numbered if not source.endpoint] or [1]
 
     def _number(self) -> None:
         """Give every part its numbers."""

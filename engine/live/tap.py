@@ -210,6 +210,9 @@ class Tap:
         running = [wire.running for wire in self._wires if wire.running is not None]
         if running:
             await asyncio.wait(running)
+        for task in running:
+            if not task.cancelled():
+                task.exception()  # `open` and `run` raise the first; the others say the same
         for wire in self._wires:
             await self._snapshots.end(wire.books)
         await self._rest.close()

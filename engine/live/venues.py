@@ -39,7 +39,12 @@ def adapter_of(name: str, url: str = "") -> Adapter:
 
 
 def checked_symbols(adapter: Adapter, symbols: Sequence[str]) -> tuple[str, ...]:
-    """Symbols as the venue spells them, each once; UsageError when there is none."""
+    """Symbols as the venue spells them, each once; UsageError when there is none, or one is no text."""
+    for symbol in symbols:
+        if not symbol.isprintable():  # bytes of a command line that are no UTF-8 are not, either
+            raise UsageError(
+                f"{adapter.name}: {symbol!a} is no symbol", hint="it has signs that no symbol has"
+            )
     wanted = adapter.checked_symbols(symbols)
     if not wanted:
         raise UsageError("no symbol given", hint="--symbols BTCUSDT,ETHUSDT")

@@ -91,6 +91,17 @@ FLAGS_OF = {
 }
 
 
+def test_a_book_with_a_gap_is_not_carried() -> None:
+    """A row that says that something of a book is missing is enough, also when no update has come since."""
+    rows = RowBuffer()
+    book_message(rows, 10, SNAPSHOT, (BID, 100, 5), number=1)
+    book_message(rows, 11, SNAPSHOT, (BID, 100, 5), number=2)
+    for number, channel in ((1, "book"), (2, "trade")):
+        gap = encode_canonical(StatusData(event="gap", channel=channel, first=3, last=4))
+        rows.append(12, Kind.STATUS, source=1, instrument=number, flags=int(Flag.LAST), data=gap)
+    assert {row.instrument for row in carried(rows)} == {2}
+
+
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(messages=MESSAGES, cut=st.integers(1, 30))
 def test_what_is_carried_is_the_book_of_the_rows(

@@ -183,6 +183,32 @@ def test_venues_beside_each_other_in_one_log(tmp_path: Path) -> None:
         assert reader.header.venues == ("binance", "binanceus")
 
 
+def test_an_interruption_is_one_of_every_connection(tmp_path: Path) -> None:
+    """A recorder that is started again says of each connection that it was gone: its books are old."""
+
+    async def run() -> str:
+        com, us = FakeVenue(("BTCUSDT",), seed=3), FakeVenue(("BTCUSDT",), seed=4)
+        taps = (("binance", com), ("binanceus", us))
+        async with com.running(), us.running(), asyncio.timeout(LIMIT_S):
+            for _ in range(2):
+                config = RecorderConfig(
+                    folder=tmp_path,
+                    taps=tuple(TapConfig(("BTCUSDT",), name, ("book",), fake.url) for name, fake in taps),
+                    seal=False,
+                )
+                recorder = Recorder(config)
+                recording = asyncio.ensure_future(recorder.record())
+                await until(lambda recorder=recorder: bool(recorder.files))  # type: ignore[misc]
+                recorder.stop("SIGINT")
+                summary = await recording
+        return summary.files[0]
+
+    rows = read(Path(asyncio.run(run())))
+    names = {row.source: row.data["name"] for row in rows if row.kind is Kind.SOURCE}
+    gone = [row for row in rows if row.event == "disconnected" and row.data.get("first")]
+    assert [names[row.source] for row in gone] == ["binance", "binanceus"]
+
+
 def test_nothing_is_listened_to_twice() -> None:
     """One symbol of one venue, named twice."""
     taps = (TapConfig(("BTCUSDT", "ETHUSDT")), TapConfig(("ethusdt",)))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
+from engine.live.adapters.binance import URL_LENGTH_MAX
 from engine.live.clock import Sequencer
 from engine.live.connection import Timeouts
 from engine.live.intake import Intake
@@ -306,6 +309,10 @@ def test_a_header_for_the_next_segment_repeats_all_numbers() -> None:
         ({"channels": ()}, UsageError, "no channel given", 2),
         ({"venue": "nyse"}, UsageError, 'unknown venue "nyse"', 2),
         ({"url": "127.0.0.1:9"}, UsageError, "is not an address", 2),
+        ({"url": "ws://[::1"}, UsageError, "is not an address", 2),
+        ({"url": "ws://127.0.0.1:99999"}, UsageError, "is not an address", 2),
+        ({"url": "ws://me:words@127.0.0.1:9"}, UsageError, "a user or a password", 2),
+        ({"symbols": ("\udcff",)}, UsageError, "is no symbol", 2),
         ({"url": "ws://127.0.0.1:1"}, VenueError, "http://127.0.0.1:1/api/v3/exchangeInfo", 4),
     ],
     ids=lambda value: str(value)[:40] if isinstance(value, (dict, str)) else "",
@@ -344,6 +351,49 @@ def test_a_venue_that_answers_html_is_named(where: str) -> None:
         asyncio.run(run())
     assert "login page" in caught.value.hint
     assert caught.value.exit_code == 4
+
+
+def test_each_of_several_connections_may_be_refused() -> None:
+    """One error names the reason, and no other task leaves its own for the end of the program."""
+    symbols = tuple(f"S{number}USDT" for number in range(400))
+    unheard: list[dict[str, Any]] = []
+
+    async def run() -> int:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: unheard.append(context))
+        venue = FakeVenue(symbols)
+        venue.refuse_websocket = (503, "text/plain", "sorry")
+        async with venue.running():
+            intake = intake_of(TapConfig(symbols, url=venue.url))
+            with pytest.raises(VenueError, match="HTTP 503"):
+                await intake.start()
+            connections = len(intake._taps[0]._wires)
+            del intake
+        gc.collect()
+        await asyncio.sleep(0)
+        return connections
+
+    assert asyncio.run(run()) == 2
+    assert not unheard
+
+
+def test_definitions_of_many_symbols_are_asked_for_in_parts() -> None:
+    """No address becomes longer than servers take, and an unknown symbol is still found."""
+    symbols = tuple(f"S{number}USDT" for number in range(400))
+
+    async def run() -> tuple[list[str], int]:
+        venue = FakeVenue(symbols)
+        async with venue.running():
+            tap = intake_of(TapConfig(symbols, url=venue.url))._taps[0]
+            await tap.contact()
+            with pytest.raises(UsageError, match='no symbol "NOSUCH"'):
+                await intake_of(TapConfig((*symbols, "NOSUCH"), url=venue.url)).start()
+        await tap.stop()
+        return venue.requests[:3], tap.instrument_count
+
+    requests, count = asyncio.run(run())
+    assert count == 400
+    assert all(request.startswith("/api/v3/exchangeInfo") for request in requests)
+    assert max(len(request) for request in requests) < URL_LENGTH_MAX
 
 
 def test_symbols_are_taken_as_people_write_them() -> None:

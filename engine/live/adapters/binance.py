@@ -27,6 +27,7 @@ from engine.model.kinds import InstrumentData, SourceData
 
 URL_LENGTH_MAX = 4_096  # longer request lines are refused by many servers
 STREAMS_PER_MESSAGE = 200
+SYMBOLS_PER_REQUEST = 150  # of definitions: they stand in the address
 STREAMS_PER_CONNECTION = 1_024
 LIFE_S = 23.5 * 3_600  # the venue ends every connection after 24 hours
 _UNKNOWN_SYMBOL = -1121
@@ -94,21 +95,24 @@ class Binance:
 
     async def definitions(self, get: Get, symbols: Sequence[str], channels: Sequence[str]) -> Definitions:
         """Of GET exchangeInfo; raises UsageError for a symbol that the venue does not have."""
-        try:
-            body = await get(_exchange_info_path(symbols))
-        except Refused as refusal:
-            if refusal.code == _UNKNOWN_SYMBOL:
-                await self._name_unknown(get, symbols)
-            raise
-        try:
-            found = binance_reference.definitions(body, symbols, venue=self.name)
-            weight = binance_reference.weight_per_minute(body)
-        except Malformed as problem:
-            raise VenueError(
-                f"{self.rest_base}{_EXCHANGE_INFO} answered what is no exchangeInfo: {problem} "
-                f"{problem.data.field}".rstrip(),
-                hint="the address is not that of this venue's REST interface",
-            ) from None
+        source = SourceData(
+            name=f"{self.name}-rest", venue=self.name, url=self.rest_base, endpoint="exchangeInfo"
+        )
+        found: dict[str, InstrumentData] = {}
+        answers, weight = [], 0
+        for start in range(0, len(symbols), SYMBOLS_PER_REQUEST):
+            part = symbols[start : start + SYMBOLS_PER_REQUEST]
+            body = await self._exchange_info(get, part)
+            try:
+                found |= binance_reference.definitions(body, part, venue=self.name)
+                weight = binance_reference.weight_per_minute(body)
+            except Malformed as problem:
+                raise VenueError(
+                    f"{self.rest_base}{_EXCHANGE_INFO} answered what is no exchangeInfo: {problem} "
+                    f"{problem.data.field}".rstrip(),
+                    hint="the address is not that of this venue's REST interface",
+                ) from None
+            answers.append((source, body))
         for symbol in symbols:
             if symbol not in found:
                 raise self._unknown(symbol)
@@ -116,10 +120,15 @@ class Binance:
         instruments: dict[str, InstrumentData] = {
             symbol: msgspec.structs.replace(found[symbol], channels=carried) for symbol in symbols
         }
-        source = SourceData(
-            name=f"{self.name}-rest", venue=self.name, url=self.rest_base, endpoint="exchangeInfo"
-        )
-        return Definitions(instruments, ((source, body),), weight)
+        return Definitions(instruments, tuple(answers), weight)
+
+    async def _exchange_info(self, get: Get, symbols: Sequence[str]) -> bytes:
+        try:
+            return await get(_exchange_info_path(symbols))
+        except Refused as refusal:
+            if refusal.code == _UNKNOWN_SYMBOL:
+                await self._name_unknown(get, symbols)
+            raise
 
     async def _name_unknown(self, get: Get, symbols: Sequence[str]) -> None:
         """The venue says that one of several symbols is unknown, not which: ask for each."""
