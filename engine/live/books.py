@@ -127,12 +127,19 @@ class Snapshots:
     def _ask_stream(self, books: Books, symbol: str) -> None:
         assert books.connection is not None
         books.connection.ask_again([symbol])
+        self._wait_for(books, symbol)
+
+    def _wait_for(self, books: Books, symbol: str) -> None:
         handle = asyncio.get_running_loop().call_later(ASK_AGAIN_S, self._not_there, books, symbol)
         if (before := books.waiting.get(symbol)) is not None:
             before.cancel()
         books.waiting[symbol] = handle
 
     def _not_there(self, books: Books, symbol: str) -> None:
+        if books.connection is not None and books.connection.talking:
+            # What was asked for, of many books at once, may not even have been said: do not repeat it yet.
+            self._wait_for(books, symbol)
+            return
         self._misses[symbol] = attempt = self._misses.get(symbol, 0) + 1
         words = f"no book within {ASK_AGAIN_S:g} s"
         self._say(StatusData(event="resync", channel="book", detail=words, attempt=attempt), books, symbol)

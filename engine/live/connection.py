@@ -188,6 +188,11 @@ class Connection:
         if life is not None and life is self._life and what in self._refused:
             life.say(life.dialogue.anew(*what))
 
+    @property
+    def talking(self) -> bool:
+        """Whether some of what we have to say has not been said yet."""
+        return self._life is not None and self._life.talking
+
     def ask_again(self, symbols: Iterable[str]) -> None:
         """Have the venue send these symbols' books anew, where the stream brings them."""
         if self._life is not None:
@@ -221,15 +226,8 @@ class Connection:
             self._advance(life)
             if self._stopping.is_set():
                 self._leave(Event.STOP, STOPPED)
-            watches = [
-                self._watched(work)
-                for work in (
-                    self._watch_phases(),
-                    self._watch_silence(),
-                    self._watch_queue(),
-                    self._watch_age(),
-                )
-            ]
+            works = (self._watch_phases(), self._watch_silence(), self._watch_queue(), self._watch_age())
+            watches = [self._watched(work) for work in works]
             words = await self._receive(life)
         finally:
             for task in (*watches, *([self._renewing] if self._renewing else [])):

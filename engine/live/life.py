@@ -57,6 +57,11 @@ class Life:
         if self._outbox and (self._sending is None or self._sending.done()):
             self._sending = asyncio.ensure_future(self._send())
 
+    @property
+    def talking(self) -> bool:
+        """Whether something is still to be sent."""
+        return bool(self._outbox)
+
     def waiting_bytes(self) -> int:
         """Bytes that the kernel has received and nobody has read; 0 when it cannot tell."""
         sock = self.websocket.transport.get_extra_info("socket")

@@ -161,6 +161,7 @@ def test_a_file_that_is_not_there() -> None:
         (["ws://h:1/?a=b"], {"binance": "ws://h:1/?a=b"}),
         (["binanceus=ws://h:2", "ws://h:1"], {"binanceus": "ws://h:2", "binance": "ws://h:1"}),
         (["nyse=ws://h:2"], UsageError),
+        (["binance="], UsageError),
         (["ws://h:1", "binance=ws://h:2"], UsageError),
     ],
 )

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from engine.live.books import Books, Snapshots
 from engine.live.clock import Sequencer
 from engine.live.connection import Timeouts
 from engine.live.intake import Intake
@@ -28,12 +29,11 @@ QUICK = BackOff(base_s=0.01, cap_s=0.02)
 class Listening:
     """A tap whose rows are kept in one buffer."""
 
-    def __init__(self, venue: ScriptedVenue, config: TapConfig) -> None:
+    def __init__(self, venue: ScriptedVenue, config: TapConfig, *, message_gap_s: float = 0.0) -> None:
         self.buffer = RowBuffer()
         self.changed = asyncio.Event()
-        here = msgspec.structs.replace(
-            config, url=venue.url, back_off=QUICK, timeouts=Timeouts(message_gap_s=0.0, phase_s=1.0)
-        )
+        timeouts = Timeouts(message_gap_s=message_gap_s, phase_s=1.0)
+        here = msgspec.structs.replace(config, url=venue.url, back_off=QUICK, timeouts=timeouts)
         self.tap = Intake((here,), (), Sequencer(), self.buffer, self.changed.set)
 
     @property
@@ -230,5 +230,40 @@ def test_a_first_contact_that_coinbase_refuses() -> None:
             with pytest.raises(VenueError) as caught:
                 await listening.tap.start()
             assert caught.value.hint
+
+    asyncio.run(run())
+
+
+def test_what_has_not_been_said_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where many books are asked for with pauses between, patience begins when all has been said."""
+    looks = 0
+    wait_for = Snapshots._wait_for
+
+    def counted(self: Snapshots, books: Books, symbol: str) -> None:
+        nonlocal looks
+        looks += 1
+        wait_for(self, books, symbol)
+        listening.changed.set()
+
+    monkeypatch.setattr("engine.live.books.ASK_AGAIN_S", 0.001)
+    monkeypatch.setattr(Snapshots, "_wait_for", counted)
+    listening: Listening
+
+    async def run() -> None:
+        nonlocal listening
+        async with Kraken().venue().running() as venue:
+            config = msgspec.structs.replace(CONFIG, channels=("book",))
+            listening = Listening(venue, config, message_gap_s=3_600.0)
+            await listening.tap.start()
+            running = asyncio.ensure_future(listening.tap.run())
+            await listening.until(lambda: listening.tap.synchronised("BTC/USD"))
+            await venue.send(kraken.book("update", [("45283.5", "0.20000000")], [], 1))
+            await listening.until(lambda: looks >= 10)
+            life = listening.tap._taps[0]._wires[0].connection._life
+            assert life is not None
+            assert len(life._outbox) == 1, "the second half of one request"
+            assert listening.events().count("resync") == 1
+            await listening.tap.stop()
+            await running
 
     asyncio.run(run())
