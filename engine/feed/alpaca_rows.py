@@ -364,7 +364,10 @@ class SymbolRows:
         """BOOK rows: all levels, or those that changed."""
         stamp, bids, asks, reset = fact
         flags = rest = 0
-        if reset:
+        if reset and self.synchronised and NULL_TIME != stamp < self.book_time:
+            # A whole book from before what the book has by now: it comes twice, or late, and takes it back.
+            flags, rest = CLEAR | SNAPSHOT | OUT_OF_ORDER, SNAPSHOT | OUT_OF_ORDER
+        elif reset:
             flags, rest = CLEAR | SNAPSHOT, SNAPSHOT
             self.synchronised = True
             self.book_asked = False

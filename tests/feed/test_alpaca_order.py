@@ -187,6 +187,18 @@ def test_a_change_older_than_the_last_puts_the_book_out_of_step() -> None:
     assert feed(target, json_frame(book([(7, 1)], t=later(12))))[0].flags == LAST
 
 
+def test_a_full_picture_that_comes_late_takes_nothing_back() -> None:
+    """One that is older than the last change is not applied; the book stays in step as it is."""
+    target = parser()
+    whole, change = book([(5, 1)], reset=True), book([(5, 0)], t=later(1))
+    rows = feed(target, *(json_frame(each) for each in (whole, change, whole)))
+    assert [row.flags & ~LAST for row in rows] == [SNAP | CLEAR, NONE, SNAP | CLEAR | LATE]
+    assert target.synchronised("BTC/USD")
+    assert not target.wants
+    fresh = feed(target, json_frame(book([(4, 1)], reset=True, t=later(2))))
+    assert [row.flags & ~LAST for row in fresh] == [SNAP | CLEAR]
+
+
 def test_a_lost_connection_puts_books_out_of_step() -> None:
     """All of them, or one; the next subscription brings them."""
     target = parser()
