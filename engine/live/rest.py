@@ -24,6 +24,7 @@ from engine.model.errors import VenueError
 if TYPE_CHECKING:
     import httpx2
 
+_PIECES = 6  # times the limit for a part of an answer: for all of it
 _SHOWN = 120  # characters of an answer that an error repeats
 
 
@@ -63,9 +64,14 @@ class Rest:
             )
         where = f"{self.base}{path}"
         try:
-            response = await self._client.get(where)
+            # The client's own limit is between two pieces of an answer: one that drips would never end.
+            async with asyncio.timeout(_PIECES * self._timeout_s):
+                response = await self._client.get(where)
         except httpx2.TimeoutException:
             raise Refused(f"{where} did not answer within {self._timeout_s:g} s", hint=REACH_HINT) from None
+        except TimeoutError:
+            words = f"did not come to the end of its answer within {_PIECES * self._timeout_s:g} s"
+            raise Refused(f"{where} {words}", hint=REACH_HINT) from None
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             raise Refused(
                 f"{where} cannot be reached ({error or type(error).__name__})", hint=REACH_HINT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -47,5 +48,32 @@ def test_who_asks_sooner_is_banned() -> None:
                 await rest.close()
             assert caught.value.retry_after_s == 2.0
             assert "wait" in caught.value.hint
+
+    asyncio.run(scene())
+
+
+def test_an_answer_that_never_ends_is_given_up() -> None:
+    """A venue that sends a little of its answer again and again keeps nobody for ever."""
+    gone = asyncio.Event()
+
+    async def drip(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(b"1\r\n \r\n")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        writer.transport.abort()
+        gone.set()
+
+    async def scene() -> None:
+        server = await asyncio.start_server(drip, "127.0.0.1", 0)
+        async with server, asyncio.timeout(15):
+            port = server.sockets[0].getsockname()[1]
+            rest = Rest(f"http://127.0.0.1:{port}", timeout_s=0.1)
+            with pytest.raises(Refused, match="did not come to the end of its answer"):
+                await rest.get("/api/v3/time")
+            await rest.close()
+            await gone.wait()
 
     asyncio.run(scene())
