@@ -85,7 +85,7 @@ class Rest:
         return body
 
     async def get_patiently(self, path: str) -> bytes:
-        """As `get`; where the venue limits requests and says when to come back, within a minute, that is done."""
+        """As `get`, but a venue that limits, and says when to come back, within a minute, is waited for."""
         for _ in range(FIRST_WAITS):
             try:
                 return await self.get(path)

@@ -200,7 +200,7 @@ def _exists(path: Path) -> UsageError:
 
 
 def prepare() -> None:
-    """Load what the first file needs, some 0.4 s of Arrow's imports, before anything arrives to be stamped."""
+    """Load what the first file needs, some 0.4 s of Arrow's imports, before anything is to be stamped."""
     file_start(encode_canonical(LogHeader()))
     BatchEncoder()
 

@@ -203,9 +203,7 @@ class FakeVenue:
         if self.busy:
             return _json(429, {"code": -1003, "msg": "Way too much."}, {"Retry-After": self.busy.pop(0)})
         if request.headers.get("Upgrade", "").lower() == "websocket":
-            if self.refuse_websocket is None:
-                return None
-            return _response(*self.refuse_websocket)
+            return None if self.refuse_websocket is None else _response(*self.refuse_websocket)
         self.requests.append(request.path)
         self._asked.set()
         if self.html:

@@ -106,7 +106,7 @@ def assert_books_are_the_venues(rows: list[Row], venue: FakeVenue) -> None:
 
 @pytest.mark.parametrize(("busy", "begins"), [(1, True), (5, True), (6, False)])
 def test_a_venue_that_limits_is_waited_for_at_the_start(busy: int, *, begins: bool) -> None:
-    """Requests and handshakes that say when to come back: done, five times in a row; then an error says it."""
+    """A request that is told when to come back does so, five times in a row; then that is the error."""
 
     async def run() -> list[str]:
         venue = FakeVenue(seed=3)

@@ -35,7 +35,7 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
 
 
 def test_what_takes_long_can_be_loaded_ahead(tmp_path: Path) -> None:
-    """After `prepare`, the first file and its first batch import nothing: a recorder has its sockets open then."""
+    """After `prepare` the first file imports nothing: by then a recorder has its sockets open."""
     code = (
         "import sys; from pathlib import Path; from engine.log.schema import LogHeader;"
         "from engine.log.writer import LogWriter, prepare; prepare(); before = set(sys.modules);"

@@ -166,9 +166,7 @@ def test_silence_gaps_and_disconnects(tmp_path: Path) -> None:
     gap = encode_canonical(StatusData(event="gap", channel="trade", first=7, last=9))
     lost = encode_canonical(StatusData(event="disconnected", detail="gone"))
     stopped = encode_canonical(StatusData(event="disconnected", detail="stopped"))
-    between = encode_canonical(
-        StatusData(event="disconnected", detail="nothing was recorded", first=1, last=2)
-    )
+    between = encode_canonical(StatusData(event="disconnected", detail="paused", first=1, last=2))
     messages = [
         Message(at(-1), (Row(Kind.STATUS, data=between),)),
         stamped(at(0), 5 * MS),
