@@ -72,7 +72,7 @@ def listening_of(options: dict[str, Any]) -> Listening | None:
                 what = "a news feed" if name == "--news-every" else "a venue"
                 raise UsageError(f"{name} is of {what}, and none is named", hint="leave it out")
         return None
-    from engine.live.feeds import Listening, Wish, every_of, of_venue, parse_feeds, read_feeds, urls_of
+    from engine.live.feeds import Listening, Wish, every_of, of_venue, parse_feeds, read_feeds
     from engine.live.poller import EVERY_S
 
     venue = options["venue"]
@@ -81,7 +81,7 @@ def listening_of(options: dict[str, Any]) -> Listening | None:
         raise UsageError(f"--venue {venue}: which symbols?", hint="name --symbols, or leave --venue out")
     channels = None if options["channels"] is None else tuple(options["channels"].split(","))
     every_s = EVERY_S if options["news_every"] is None else every_of(options["news_every"])
-    wish = Wish(every_s, channels, urls_of(options["urls"], venue), options["quality"])
+    wish = Wish(every_s, channels, _urls(options), options["quality"])
     found = Listening()
     if options["symbols"]:
         found = of_venue(venue, options["symbols"].split(","), wish)
@@ -90,6 +90,19 @@ def listening_of(options: dict[str, Any]) -> Listening | None:
     found = found.and_also(parse_feeds(options["feeds"], wish))
     _check(options, found, wish.urls)
     return found
+
+
+def _urls(options: dict[str, Any]) -> dict[str, str]:
+    """Addresses by venue. One without a name is of `--venue`, else of the only one among the feeds."""
+    from engine.live.feeds import urls_of, venues_named
+
+    bare = [text for text in options["urls"] if "://" in text.partition("=")[0] or "=" not in text]
+    named = venues_named(options["feeds"])
+    if not bare or options["symbols"] or options["feeds_file"] or not named:
+        return urls_of(options["urls"], options["venue"])
+    if len(named) > 1:
+        raise UsageError(f"--url {bare[0]}: of which venue?", hint=f"write --url {named[0]}={bare[0]}")
+    return urls_of(options["urls"], named[0])
 
 
 def _check(options: dict[str, Any], found: Listening, urls: dict[str, str] | Any) -> None:

@@ -84,6 +84,7 @@ def fetch(**options: Any) -> int:
     async def session(show: Callable[[Progress], None]) -> Report:
         transport = Http(base, venue.headers)
         client = Client(transport, base, weight_of=venue.weight)
+        client.on_trouble = lambda words: note(f"note: {words}; trying again for a while")
         try:
             return await Fetch(request, venue, options["folder"], client, notes=notes, show=show).run()
         finally:
@@ -180,14 +181,17 @@ def _text(report: Report) -> str:
     holes = f", {report.holes:,} holes (engine log info lists them)" if report.holes else ", no holes"
     retries = f", {report.retries:,} of them again" if report.retries else ""
     requests = "1 request" if report.requests == 1 else f"{report.requests:,} requests"
-    what = f"{report.facts:,} {' and '.join(report.channels)} rows"
+    what = f"{report.facts:,} messages of {' and '.join(report.channels)}"
+    if not report.facts:
+        what, numbered = f"the venue has no {' and no '.join(report.channels)} of that time", set()
     lines = [
         head,
         f"  {report.first[:19]}Z to {report.last[:19]}Z, without the end",
         f"  {', '.join(report.symbols)}: {what}{holes if numbered else ''}",
         f"  {requests}{retries}",
-        f"next: engine backtest {_all(report)}",
     ]
+    if report.facts:
+        lines.append(f"next: engine backtest {_all(report)}")
     return "\n".join(lines)
 
 

@@ -95,11 +95,13 @@ class _Rebuild:
         self._differences: list[Difference] = []
         self._warnings: list[str] = []
         self._before: Replay | None = None
+        self._previous = ""  # the file that was gone through last
 
     def segment(self, reader: LogReader, out: Path | None) -> None:
         """Go through one file."""
         header = reader.header
-        if header.previous_file and self._before is None:
+        # After an interruption a recorder knows nothing of the segment before it either.
+        if header.previous_file and header.previous_file != self._previous:
             self._warnings.append(
                 f"{reader.path} goes on from {header.previous_file}: the trade ids before it are not known "
                 "here; name both, in order, to compare its first rows too"
@@ -113,6 +115,7 @@ class _Rebuild:
             seal(out)
         if reader.tail:
             self._warnings.append(f"{reader.path}: {reader.tail}")
+        self._previous = reader.path.name
 
     def report(self, paths: Sequence[Path], out: Path | None) -> RebuildReport:
         """What has been found."""

@@ -36,7 +36,7 @@ from engine.feed.dialogue import Dialogue, Phase, Spoken
 from engine.feed.parser import Notice
 from engine.live.life import Holder, Life
 from engine.live.machine import STOPPED, BackOff, Event, Machine, State
-from engine.live.refusal import REACH_HINT, opening_errors, refusal_of
+from engine.live.refusal import FIRST_WAITS, REACH_HINT, is_soon, opening_errors, refusal_of
 from engine.model.errors import VenueError
 from engine.model.kinds import StatusData
 
@@ -122,13 +122,15 @@ class Connection:
         self._hint = ""
         self._retry_after_s = 0.0
         self._successor_after_s = 0.0  # when the venue wants to hear of a successor again
+        self._first_waits = FIRST_WAITS  # how often a venue that limits is waited for before anything began
         self._failure: BaseException | None = None  # a bug in one of our tasks
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
         """Connect, stream and reconnect until `stop`.
 
-        Raises VenueError when the very first attempt fails; later ones are repeated for ever.
+        Raises VenueError when the very first attempt fails, unless the venue says when to come back, within a
+        minute; later ones are repeated for ever.
         """
         self._tell(Event.START, self.url)
         while True:
@@ -478,8 +480,9 @@ class Connection:
             return opening.result()
         except opening_errors() as error:
             refusal = refusal_of(error, self.url)
-            if not self.opened.is_set():
+            if not self.opened.is_set() and not (self._first_waits and is_soon(refusal.retry_after_s)):
                 raise VenueError(refusal.detail, hint=refusal.hint) from None
+            self._first_waits -= 1
             self._tell(Event.REFUSED, refusal.detail, retry_after_s=refusal.retry_after_s)
             return None
 

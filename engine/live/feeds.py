@@ -187,6 +187,18 @@ def _checked(found: Listening) -> Listening:
     return found
 
 
+def venues_named(texts: Sequence[str]) -> list[str]:
+    """The venues of `--feed`s, each once, in order; of what cannot be read, none."""
+    found = {}
+    for text in texts:
+        name, _, rest = text.strip().partition(":")
+        if name == "ccxt":
+            name = f"{PREFIX}{rest.partition(':')[0]}"
+        if is_venue(name):
+            found[name] = True
+    return list(found)
+
+
 def urls_of(texts: Sequence[str], venue: str) -> dict[str, str]:
     """Addresses by venue, of `--url ADDRESS` (of `venue`) and `--url VENUE=ADDRESS`."""
     found: dict[str, str] = {}

@@ -148,6 +148,7 @@ class Client:
         self.requests = 0
         self.retries = 0
         self.on_wait: Callable[[float], None] = lambda _seconds: None  # told when a wait begins and ends
+        self.on_trouble: Callable[[str], None] = lambda _words: None  # told why it is going to ask again
         self.clock = clock or Clock()
         self.allowance = Allowance(self.clock)
         self._transport = transport
@@ -196,6 +197,8 @@ class Client:
         self.retries += 1
         if failed >= ATTEMPTS:
             raise VenueError(f"{words}; tried {failed} times", hint=_REACH)
+        if failed == 1:
+            self.on_trouble(words)
         wait = min(BACKOFF_S * 2 ** (failed - 1), BACKOFF_MOST_S)
         await self._wait(wait * self._chance.uniform(0.5, 1.0))
         return failed

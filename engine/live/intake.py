@@ -24,13 +24,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.feed.news_json import REMEMBERED
-from engine.feed.quality import Quality, prepare
+from engine.feed.quality import Quality
+from engine.feed.quality import prepare as prepare_quality
 from engine.live.ccxt_feed import CcxtConfig, CcxtFeed
 from engine.live.clock import Sequencer
 from engine.live.poller import PollConfig, Poller
 from engine.live.previous import headlines_of
 from engine.live.tap import Tap, TapConfig
 from engine.live.turn import Turn
+from engine.log.writer import prepare as prepare_log
 from engine.model.errors import UsageError
 from engine.model.kinds import Flag, InstrumentData, Kind, SourceData, StatusData, encode_canonical
 from engine.model.rows import RowBuffer
@@ -105,8 +107,11 @@ class Intake:
     async def start(self) -> None:
         """Reach everybody, write the header's rows, begin. Raises VenueError and UsageError."""
         try:
+            # What takes long the first time comes first: a frame is stamped when it is read, and who
+            # imports or compiles with open sockets reads late.
+            prepare_log()
             if any(part.judged for part in (*self._taps, *self._feeds)):
-                prepare()
+                prepare_quality()
             for feed in self._feeds:
                 await feed.contact()
             for tap in self._taps:

@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 MOST_RETRY_AFTER_S = 3600.0
+FIRST_WAIT_MOST_S = 60.0  # before anything has begun: a longer wait is the user's to decide on
+FIRST_WAITS = 5
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 REACH_HINT = "check the address and the network; --url points a venue at another address"
 
@@ -17,6 +19,11 @@ class Refusal(msgspec.Struct, frozen=True):
     detail: str
     hint: str
     retry_after_s: float = 0.0
+
+
+def is_soon(retry_after_s: float) -> bool:
+    """Whether a venue says when to come back, and that is soon enough to wait for it at the start."""
+    return 0.0 < retry_after_s <= FIRST_WAIT_MOST_S
 
 
 def is_loopback(url: str) -> bool:

@@ -2,8 +2,8 @@
 
 Only the body of a good answer leaves this module; everything else is a `Refused` that says which address,
 which status, how long to wait and what to do. A page of HTML with status 200 (a login page, a captive
-portal, a proxy) is a refusal too. Nothing is repeated here: who asks knows whether asking again makes
-sense, and writes the row.
+portal, a proxy) is a refusal too. Nothing is repeated here once anything has begun: who asks knows whether
+asking again makes sense, and writes the row. Before that a venue that limits is waited for.
 
 "Come back in a minute" is said to all of us, whoever asked: until then every request waits. Several books
 that are asked for at the same time would otherwise break each other's ban again and again, and venues double
@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engine.live.redact import KNOWN
-from engine.live.refusal import REACH_HINT, hint_of_status, is_loopback, retry_after_of
+from engine.live.refusal import FIRST_WAITS, REACH_HINT, hint_of_status, is_loopback, is_soon, retry_after_of
 from engine.model.errors import VenueError
 
 if TYPE_CHECKING:
     import httpx2
 
 _PIECES = 6  # times the limit for a part of an answer: for all of it
+_MARGIN_S = 0.05  # who comes back too soon is made to wait for longer
 _SHOWN = 120  # characters of an answer that an error repeats
 
 
@@ -98,6 +99,17 @@ class Rest:
                 retry_after_s=retry_after_s,
             )
         return body
+
+    async def get_patiently(self, path: str) -> bytes:
+        """As `get`, but a venue that limits, and says when to come back, within a minute, is waited for."""
+        for _ in range(FIRST_WAITS):
+            try:
+                return await self.get(path)
+            except Refused as refusal:
+                if not is_soon(refusal.retry_after_s):
+                    raise
+                await asyncio.sleep(refusal.retry_after_s + _MARGIN_S)
+        return await self.get(path)
 
     async def close(self) -> None:
         """Close the connections that were kept open."""

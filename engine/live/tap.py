@@ -127,7 +127,9 @@ class Tap:
         or answers what it should not. After an error nothing is open any more.
         """
         try:
-            self._definitions = await self.adapter.definitions(self._rest.get, self.symbols, self.channels)
+            self._definitions = await self.adapter.definitions(
+                self._rest.get_patiently, self.symbols, self.channels
+            )
         except BaseException:
             await self._rest.close()
             raise

@@ -40,6 +40,7 @@ _BATCH_ROWS = 1 << 17
 _MINUTE_NS = 60_000_000_000
 _SHIFT_STEP_NS = 1_000_000
 GAPS_LISTED = 100
+_STOPPED = "stopped"  # a recorder's word where it closes a connection itself
 
 _CLOCKED = (Kind.TRADE, Kind.QUOTE, Kind.BOOK, Kind.MARK)
 _MARKET = (*_CLOCKED, Kind.BAR, Kind.FUNDING, Kind.NEWS)
@@ -284,8 +285,9 @@ class _File:
         except msgspec.DecodeError:
             return  # `check` names it
         source = self._source(number)
-        if status.event == "disconnected" and status.detail != "stopped":  # which was we ourselves
-            source.disconnects += 1
+        if status.event == "disconnected":
+            # Neither an end that was wanted nor a break between two recordings is the connection's.
+            source.disconnects += status.detail != _STOPPED and not status.first
         elif status.event == "gap":
             source.gap_count += 1
             if len(source.gaps) < GAPS_LISTED:

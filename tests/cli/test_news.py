@@ -187,6 +187,10 @@ RECORD = [
         ("--url", "ws://127.0.0.1:1", "--feed", "news:http://127.0.0.1:1/"),
         "--url is an address of binance, which is not listened to",
     ),
+    (
+        ("--url", "ws://127.0.0.1:1", "--feed", "kraken:BTC/USD", "--feed", "coinbase:BTC-USD"),
+        "--url ws://127.0.0.1:1: of which venue?",
+    ),
     (("--feed", "prices:http://h/"), 'there is no feed "prices"'),
     (("--feed", "https://user:hunter2@h/"), 'there is no feed "https"'),
     (("--feed", "news"), "--feed news: from where?"),
@@ -210,6 +214,17 @@ def test_mistakes_of_recording(arguments: tuple[str, ...], words: str, tmp_path:
     assert "\nhint: " in done.err
     assert "hunter2" not in done.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_address_without_a_name_is_that_of_the_only_venue(tmp_path: Path) -> None:
+    """`--feed kraken:… --url ADDRESS` asks there, and the error names it."""
+    feeds = ("--feed", "kraken:BTC/USD", "--feed", "news:http://127.0.0.1:1/")
+    done = call("record", *feeds, "--url", "ws://127.0.0.1:1", cwd=tmp_path)
+    assert done.code == 4
+    assert "http://127.0.0.1:1/" in done.err
+    done = call("record", *feeds[:2], "--url", "ws://127.0.0.1:1", cwd=tmp_path)
+    assert done.code == 4
+    assert "http://127.0.0.1:1/0/public/AssetPairs cannot be reached" in done.err
 
 
 LIVE = [

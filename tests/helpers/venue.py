@@ -33,6 +33,7 @@ class FakeVenue:
         self.subscriptions: list[list[str]] = []  # of each connection
         self.requests: list[str] = []  # REST paths asked for
         self.refuse_websocket: tuple[int, str, str] | None = None  # status, content type, body
+        self.busy: list[str] = []  # Retry-After of the next requests and handshakes, which get a 429
         self.refuse_depth: list[int] = []  # statuses for the next depth requests
         self.html = False  # REST answers are HTML pages
         self.answers_pings = True
@@ -199,10 +200,10 @@ class FakeVenue:
 
     def _http(self, _client: ServerConnection, request: Request) -> Response | None:
         parts = urlsplit(request.path)
+        if self.busy:
+            return _json(429, {"code": -1003, "msg": "Way too much."}, {"Retry-After": self.busy.pop(0)})
         if request.headers.get("Upgrade", "").lower() == "websocket":
-            if self.refuse_websocket is None:
-                return None
-            return _response(*self.refuse_websocket)
+            return None if self.refuse_websocket is None else _response(*self.refuse_websocket)
         self.requests.append(request.path)
         self._asked.set()
         if self.html:

@@ -249,6 +249,17 @@ def test_definitions_need_no_request(name: str) -> None:
     assert adapter.parser({symbol: (1, definition)}, 1, channels).instruments == {symbol: (1, definition)}
 
 
+@pytest.mark.parametrize("url", ["ws://192.0.2.1:9446", "http://data.example"])
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_keys_do_not_travel_unencrypted(name: str, url: str) -> None:
+    """An address of another machine without TLS is refused before anything is sent; with it, it is taken."""
+    with pytest.raises(UsageError, match="without encryption") as caught:
+        Alpaca(name, url, KEYS)
+    assert url in caught.value.message
+    assert caught.value.hint == "write wss://…"
+    assert Alpaca(name, url.replace("ws:", "wss:").replace("http:", "https:"), KEYS).stream_base
+
+
 def test_without_keys_the_user_is_told_where_they_belong(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

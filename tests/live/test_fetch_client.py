@@ -30,6 +30,7 @@ class Script:
         self.answers = list(answers)
         self.time = Time()
         self.asked = 0
+        self.troubles: list[str] = []
 
     async def __call__(self, _path: str) -> Answer:
         """The next answer of the list."""
@@ -42,6 +43,7 @@ class Script:
     def get(self, take: Any = lambda _body: None, *, limit: int = 0, times: int = 1) -> bytes:
         """Ask so many times; the last body."""
         client = Client(self, "http://v.invalid", clock=self.time.clock(), weight_of=lambda _path: 10)
+        client.on_trouble = self.troubles.append
         client.allowance.weight_limit = limit
 
         async def ask() -> bytes:
@@ -89,6 +91,8 @@ def test_troubles_that_pass_are_tried_again(trouble: Answer | BaseException) -> 
     """A failing network or server is asked again, later and later, and gives its answer in the end."""
     script = Script(*[trouble] * (ATTEMPTS - 1))
     assert script.get() == b"[1]"
+    assert len(script.troubles) == 1  # said when it begins, not at each attempt
+    assert script.troubles[0].startswith("http://v.invalid/p ")
     assert len(script.time.waits) == ATTEMPTS - 1
     assert all(0.5 * min(2**i, 60) <= wait <= min(2**i, 60) for i, wait in enumerate(script.time.waits))
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from websockets.http11 import Response
 
 from engine.live.adapters.binance import URL_LENGTH_MAX
 from engine.live.clock import Sequencer
@@ -104,6 +105,63 @@ def assert_books_are_the_venues(rows: list[Row], venue: FakeVenue) -> None:
     for number, symbol in enumerate(BOTH, start=1):
         for side, expected in zip(books[number], venue.book(symbol), strict=True):
             assert texts_of(side, 2, 5) == {float(p): float(s) for p, s in expected.items()}, symbol
+
+
+@pytest.mark.parametrize(("busy", "begins"), [(1, True), (5, True), (6, False)])
+def test_a_venue_that_limits_is_waited_for_at_the_start(busy: int, *, begins: bool) -> None:
+    """A request that is told when to come back does so, five times in a row; then that is the error."""
+
+    async def run() -> list[str]:
+        venue = FakeVenue(seed=3)
+        async with venue.running():
+            venue.busy = ["0.01"] * busy
+            listening = Listening(venue.url, channels=("trade",))
+            await listening.tap.start()
+            venue.busy = ["0.01"]
+            await listening.tap.stop()
+        return listening.events
+
+    if begins:
+        assert "subscribed" in asyncio.run(run())
+    else:
+        with pytest.raises(VenueError, match="HTTP 429"):
+            asyncio.run(run())
+
+
+@pytest.mark.parametrize("wait_s", ["61", "0", "soon"])
+def test_a_long_wait_at_the_start_is_an_error(wait_s: str) -> None:
+    """More than a minute, or nobody knows how long: whoever began it shall decide."""
+
+    async def run() -> None:
+        venue = FakeVenue(seed=3)
+        async with venue.running():
+            venue.busy = [wait_s]
+            with pytest.raises(VenueError, match="HTTP 429"):
+                await Listening(venue.url, channels=("trade",)).tap.start()
+
+    asyncio.run(run())
+
+
+def test_a_handshake_that_is_limited_at_the_start_comes_again() -> None:
+    """The definitions came, the socket is refused once: a row says so, and the next attempt streams."""
+
+    async def run() -> list[str]:
+        venue = FakeVenue(seed=3)
+        async with venue.running():
+            listening = Listening(venue.url, channels=("trade",))
+            asked = venue._exchange_info
+
+            def then_busy(query: dict[str, list[str]]) -> Response:
+                venue.busy = ["0.01"]
+                return asked(query)
+
+            venue._exchange_info = then_busy  # type: ignore[method-assign]
+            await listening.tap.start()
+            await listening.tap.stop()
+        return listening.events
+
+    events = asyncio.run(run())
+    assert events[:4] == ["connecting", "disconnected", "connecting", "connected"]
 
 
 async def some_market(venue: FakeVenue, count: int = 30) -> None:

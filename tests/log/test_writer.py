@@ -34,6 +34,21 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     assert (reader.tail, reader.next_seq, reader.header.note) == ("", writer.seq, "n")
 
 
+def test_what_takes_long_can_be_loaded_ahead(tmp_path: Path) -> None:
+    """After `prepare` the first file imports nothing: by then a recorder has its sockets open."""
+    code = (
+        "import sys; from pathlib import Path; from engine.log.schema import LogHeader;"
+        "from engine.log.writer import LogWriter, prepare; prepare(); before = set(sys.modules);"
+        "writer = LogWriter(Path(sys.argv[1]), LogHeader(engine='x'));"
+        "writer.rows.append(1, 50, flags=1); writer.flush(); writer.abandon();"
+        "print(sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "a.arrow")], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
 def test_other_arrow_programs_read_it(tmp_path: Path) -> None:
     """Arrow's own stream reader, behind the 8 magic bytes, sees the same rows and the batches' metadata."""
     path = make_log(tmp_path / "a.arrow", market(50, seed=2))

@@ -159,12 +159,16 @@ def test_a_message_is_measured_by_its_latest_stamp(tmp_path: Path) -> None:
 
 
 def test_silence_gaps_and_disconnects(tmp_path: Path) -> None:
-    """The longest silence is named with its beginning, gaps as their rows say, disconnects by number."""
+    """The longest silence is named with its beginning, gaps as their rows say, disconnects by number.
+
+    An end that was wanted, and what lies between two recordings, are none, as in the recorder's own summary.
+    """
     gap = encode_canonical(StatusData(event="gap", channel="trade", first=7, last=9))
-    lost, stopped = (
-        encode_canonical(StatusData(event="disconnected", detail=words)) for words in ("gone", "stopped")
-    )
+    lost = encode_canonical(StatusData(event="disconnected", detail="gone"))
+    stopped = encode_canonical(StatusData(event="disconnected", detail="stopped"))
+    between = encode_canonical(StatusData(event="disconnected", detail="paused", first=1, last=2))
     messages = [
+        Message(at(-1), (Row(Kind.STATUS, data=between),)),
         stamped(at(0), 5 * MS),
         stamped(at(1), 5 * MS),
         Message(at(2), (Row(Kind.STATUS, data=lost),)),

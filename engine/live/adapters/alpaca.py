@@ -25,6 +25,7 @@ from engine.feed.alpaca_messages import LIST_OF_CHANNEL
 from engine.feed.dialogue import Dialogue
 from engine.live.adapter import Definitions, Get, Instruments, Line, at
 from engine.live.credentials import required
+from engine.live.refusal import is_loopback
 from engine.model.errors import UsageError
 from engine.model.kinds import InstrumentData
 
@@ -88,12 +89,20 @@ class Alpaca:
     life_s = 0.0
 
     def __init__(self, name: str, url: str = "", keys: Keys | None = None, *, packed: bool = True) -> None:
-        """Raises UsageError for a `url` that is no address; without `keys` the first use raises it."""
+        """Raises UsageError for a `url` that is no address, or to which keys would travel unencrypted.
+
+        Without `keys` the first use looks for them, and raises it when there are none.
+        """
         self.name = name
         self._stream = _STREAMS[name]
         self.channels = self._stream.channels
         self.usual_channels = self._stream.usual
         self.stream_base, self.rest_base = at(url, STREAM, REST)
+        if self.stream_base.startswith("ws://") and not is_loopback(self.stream_base):
+            raise UsageError(
+                f'--url "{url}": keys of {name} must not travel to another machine without encryption',
+                hint="write wss://…",
+            )
         self._keys = keys
         self._packed = packed
 
