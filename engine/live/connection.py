@@ -37,6 +37,7 @@ from engine.feed.parser import Notice
 from engine.live.life import Holder, Life
 from engine.live.machine import STOPPED, BackOff, Event, Machine, State
 from engine.live.refusal import FIRST_WAITS, REACH_HINT, is_soon, opening_errors, refusal_of
+from engine.live.troubles import Troubles, What
 from engine.model.errors import VenueError
 from engine.model.kinds import StatusData
 
@@ -44,9 +45,6 @@ if TYPE_CHECKING:
     from engine.live.transport import DirectConnection
 
 _FLOWING = (State.STREAMING, State.QUIET, State.DEGRADED)
-_BEHIND = "behind"
-_REFUSED = "refused"
-_UNANSWERED = "unanswered"
 
 
 class Timeouts(msgspec.Struct, frozen=True):
@@ -114,8 +112,7 @@ class Connection:
         self._next: tuple[Life, Holder] | None = None  # a successor that is subscribed
         self._renewing: asyncio.Task[None] | None = None
         self._began_s = 0.0
-        self._troubles: dict[str, str] = {}  # what is wrong with the stream, by what it concerns
-        self._refused: dict[tuple[str, tuple[str, ...]], int] = {}  # channel and symbols: how often
+        self._troubles = Troubles()
         self._said = ""
         self._leaving: tuple[Event, str] | None = None  # why we close the socket ourselves
         self._closing: asyncio.Task[None] | None = None
@@ -171,23 +168,15 @@ class Connection:
         self._advance(life)
 
     def _note_answer(self, notice: Notice) -> None:
-        """Remember what was refused until it is confirmed; a socket may live on without a book."""
-        answered = (notice.channel, notice.symbols)
-        if notice.event == "rejected" and notice.channel:
-            attempt = self._refused.get(answered, 0) + 1
-            self._refused[answered] = attempt
-            if not notice.fatal:
-                wait_s = self._timeouts.refused_s * 2.0 ** min(attempt - 1, 5)
-                asyncio.get_running_loop().call_later(wait_s, self._ask_refused, answered, self._life)
-        elif notice.event == "subscribed":
-            for channel, symbols in list(self._refused):
-                if channel == notice.channel and set(symbols) <= set(notice.symbols):
-                    del self._refused[channel, symbols]
-        words = [f"{' '.join(symbols)} {channel}".strip() for channel, symbols in self._refused]
-        self._troubles[_REFUSED] = f"refused: {', '.join(words)}" if words else ""
+        """What was refused, and may be granted another time, is asked for again, ever less often."""
+        times = self._troubles.take(notice)
+        if times and not notice.fatal:
+            what = (notice.channel, notice.symbols)
+            wait_s = self._timeouts.refused_s * 2.0 ** min(times - 1, 5)
+            asyncio.get_running_loop().call_later(wait_s, self._ask_refused, what, self._life)
 
-    def _ask_refused(self, what: tuple[str, tuple[str, ...]], life: Life | None) -> None:
-        if life is not None and life is self._life and what in self._refused:
+    def _ask_refused(self, what: What, life: Life | None) -> None:
+        if life is not None and life is self._life and what in self._troubles.refused:
             life.say(life.dialogue.anew(*what))
 
     @property
@@ -215,8 +204,7 @@ class Connection:
     async def _live(self, life: Life) -> None:
         """One life of the stream: from opened until it is interrupted, over handovers."""
         self._leaving, self._life = None, life
-        self._troubles.clear()
-        self._refused.clear()
+        self._troubles = Troubles()
         self._retry_after_s = 0.0
         self._began_s = self._now_s()
         locked = life.dialogue.phase is Phase.AUTHENTICATING
@@ -261,11 +249,7 @@ class Connection:
             (life, holder), self._next = self._next, None
             predecessor, self._life = self._life, life
             self._began_s = self._now_s()
-            self._refused.clear()
-            self._troubles = {
-                _UNANSWERED: life.dialogue.unanswered(),
-                _BEHIND: self._troubles.get(_BEHIND, ""),
-            }
+            self._troubles.another()
             self._tell(
                 Event.RENEWED, f"{words}; {len(holder.frames):,} frames of the new connection were held"
             )
@@ -273,7 +257,7 @@ class Connection:
             renewing, self._renewing = self._renewing, None  # a held frame may ask for the next renewal
             for frame in holder.frames:
                 self._take(frame)
-            self._settle()
+            self._advance(life)
             if renewing is not None:
                 renewing.cancel()
                 await asyncio.wait((renewing,))
@@ -293,13 +277,12 @@ class Connection:
             self._tell(Event.SUBSCRIBED, self._target.subscribed)
             self.opened.set()
         if phase is Phase.STREAMING:
-            self._troubles[_UNANSWERED] = life.dialogue.unanswered()
+            self._troubles.unanswered = life.dialogue.unanswered()
         self._settle()
 
     def _settle(self) -> None:
         """Say that the stream is degraded, or that it is not any more."""
-        words = "; ".join(filter(None, self._troubles.values()))
-        state = self.machine.state
+        words, state = self._troubles.words, self.machine.state
         if words and (state is State.STREAMING or (state is State.DEGRADED and words != self._said)):
             self._tell(Event.TROUBLED, words)
         elif not words and state is State.DEGRADED:
@@ -422,9 +405,10 @@ class Connection:
             self.most_waiting_bytes = max(self.most_waiting_bytes, waiting)
             times = times + 1 if waiting >= self._timeouts.behind_bytes else 0
             if times == 2 and self._leaving is None:
-                self._troubles[_BEHIND] = f"{waiting:,} bytes have arrived and wait to be read"
+                self._troubles.behind = f"{waiting:,} bytes have arrived and wait to be read"
                 self._settle()
-            elif waiting < self._timeouts.behind_bytes // 4 and self._troubles.pop(_BEHIND, ""):
+            elif waiting < self._timeouts.behind_bytes // 4 and self._troubles.behind:
+                self._troubles.behind = ""
                 self._settle()
 
     async def _watch_age(self) -> None:
