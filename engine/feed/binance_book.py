@@ -60,7 +60,9 @@ class BookSync:
         self.asked = False
 
     def carry(self, last: int) -> None:
-        """The book up to update `last` is known from elsewhere."""
+        """The book up to update `last` is known from elsewhere; nothing new to one that is in step."""
+        if self.synchronised:
+            return
         self.synchronised = True
         self.id = self.seen = last
         self.kept.clear()

@@ -308,6 +308,15 @@ def test_a_carried_book_goes_on() -> None:
     assert wanted(target) == []
 
 
+def test_a_book_in_step_is_told_nothing_by_being_carried() -> None:
+    """Who goes on from the file before, as `log rebuild` does, judges late updates as was done live."""
+    target = parser()
+    feed(target, depth(8, 10), depth(12, 13))
+    feed_depth(target, snapshot(13))
+    target.carry_book("BTCUSDT", 13)
+    assert [row.flags for row in feed(target, depth(11, 11), depth(14, 14))] == [LATE | LAST, LAST]
+
+
 def test_waiting_updates_are_bounded() -> None:
     """The oldest are forgotten; then a snapshot must be as new as the oldest left."""
     target = parser()
