@@ -125,6 +125,8 @@ def _entry(entry: _Entry, wish: Wish) -> Listening:
     if entry.channels is not None:
         changes["channels"] = entry.channels
     if is_venue(entry.name):
+        if entry.every:
+            raise UsageError(f"{entry.name}: is not polled", hint="leave every out: a venue sends by itself")
         if entry.url:
             changes["urls"] = {**wish.urls, entry.name: entry.url}
         rest = ",".join(entry.symbols)

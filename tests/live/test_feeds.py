@@ -100,6 +100,9 @@ def test_venues_by_the_library_and_what_is_polled(tmp_path: Path) -> None:
         path.write_text(f'[[feed]]\nname = "rss"\n{more}\n')
         with pytest.raises(InputError, match=f"feed 1: {words}"):
             read_feeds(path)
+    path.write_text('[[feed]]\nname = "binance"\nsymbols = ["BTCUSDT"]\nevery = "5s"\n')
+    with pytest.raises(InputError, match="binance: is not polled"):
+        read_feeds(path)
 
 
 @pytest.mark.parametrize(
