@@ -42,13 +42,21 @@ class Rest:
     def __init__(self, base: str, *, timeout_s: float = 10.0) -> None:
         self.base = base.rstrip("/")
         self.weight_used = 0  # of this minute, as the venue's last answer says; 0: it does not say
+        self._closed_until_s = 0.0  # by the event loop's clock: when the venue wants to be asked again
         self._timeout_s = timeout_s
         self._client: httpx2.AsyncClient | None = None
 
     async def get(self, path: str) -> bytes:
-        """The body of a good JSON answer; raises Refused for anything else. `path` may have a query."""
+        """The body of a good JSON answer; raises Refused for anything else. `path` may have a query.
+
+        A venue that limits limits a whole address: what one request was told of when to come back holds for
+        all, or each that comes too soon would make the wait of all others longer.
+        """
         import httpx2
 
+        clock = asyncio.get_running_loop()
+        while (wait_s := self._closed_until_s - clock.time()) > 0:  # noqa: ASYNC110  it may move meanwhile
+            await asyncio.sleep(wait_s)
         if self._client is None:
             # Loopback is never behind a proxy, whatever the environment says of the rest of the world.
             self._client = httpx2.AsyncClient(
@@ -75,12 +83,16 @@ class Rest:
             )
         if response.status_code != 200:
             code, words = _venue_error(body)
+            retry_after_s = retry_after_of(response.headers.get("Retry-After"))
+            if retry_after_s:
+                closed_s = clock.time() + retry_after_s + _MARGIN_S
+                self._closed_until_s = max(self._closed_until_s, closed_s)
             raise Refused(
                 f"{where} answered HTTP {response.status_code}: {words}",
                 hint=hint_of_status(response.status_code),
                 status=response.status_code,
                 code=code,
-                retry_after_s=retry_after_of(response.headers.get("Retry-After")),
+                retry_after_s=retry_after_s,
             )
         return body
 
@@ -92,7 +104,6 @@ class Rest:
             except Refused as refusal:
                 if not is_soon(refusal.retry_after_s):
                     raise
-                await asyncio.sleep(refusal.retry_after_s + _MARGIN_S)
         return await self.get(path)
 
     async def close(self) -> None:
