@@ -123,5 +123,7 @@ def _venue_error(body: bytes) -> tuple[int, str]:
     try:
         error = msgspec.json.decode(body, type=_VenueError)
     except msgspec.DecodeError:
-        return 0, body[:_SHOWN].decode("utf-8", "replace") or "(nothing)"
+        error = _VenueError()
+    if not error.msg:  # another's JSON, or none
+        return error.code, body[:_SHOWN].decode("utf-8", "replace") or "(nothing)"
     return error.code, f"{error.msg} (code {error.code})"

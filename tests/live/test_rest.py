@@ -31,6 +31,32 @@ def test_one_refusal_holds_all_requests_back() -> None:
     assert asyncio.run(run()) == []
 
 
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ('{"code":-1121,"msg":"Invalid symbol."}', "HTTP 404: Invalid symbol. (code -1121)"),
+        ('{"message":"endpoint not found."}', 'HTTP 404: {"message":"endpoint not found."}'),
+        ("{}", "HTTP 404: {}"),
+        ("no such page", "HTTP 404: no such page"),
+        ("", "HTTP 404: (nothing)"),
+    ],
+)
+def test_an_answer_that_is_none_is_said_in_the_venues_words(body: str, words: str) -> None:
+    """The venue's own error object where it is one; whatever came, where it is another's."""
+
+    async def run() -> str:
+        venue = FakeVenue(seed=3)
+        venue.answer_all = (404, body)
+        async with venue.running():
+            rest = Rest(venue.url.replace("ws:", "http:"))
+            with pytest.raises(Refused) as refused:
+                await rest.get(INFO)
+            await rest.close()
+        return refused.value.message
+
+    assert asyncio.run(run()).endswith(words)
+
+
 def test_a_refusal_without_a_time_holds_nobody_back() -> None:
     """Without Retry-After whoever asks decides how long to wait."""
 
