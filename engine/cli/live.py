@@ -57,7 +57,10 @@ def live(**options: Any) -> None:
             hint="name --feed where it is recorded: engine record --feed …",
         )
     if not options["tail"] and (listening is None or not listening.venues):
-        raise UsageError("name --symbols to listen to, or a log to --tail", hint="one of the two")
+        raise UsageError(
+            "name --symbols to listen to, or a log to --tail",
+            hint="one of the two, or --feed VENUE:SYMBOLS: what is polled alone cannot be traded",
+        )
     duration_s = seconds_of(options["duration"]) if options["duration"] else 0.0
     config = run_config(options, with_commands=True)
     if config.clock == "venue":

@@ -260,7 +260,7 @@ def _venue_error(body: bytes) -> tuple[int, str]:
 
 def _hint(status: int) -> str:
     if status in {401, 403, 451}:
-        return "the venue refuses this machine's address, country or credentials"
+        return "the venue refuses this machine's address, its country, or the keys: check both of them"
     if 300 <= status < 400:
         return "redirects are not followed: name the address itself with --url"
     return "the request is as this version knows the venue; --url may point at something else"

@@ -54,8 +54,10 @@ def hint_of_status(status: int) -> str:
     """What a person can do about an HTTP status that a venue answered."""
     if status in {418, 429}:
         return "the venue limits how often one may ask: wait, and ask for less"
-    if status in {401, 403, 451}:
-        return "the venue refuses this machine's address, country or credentials"
+    if status in {401, 403}:
+        return "the venue refuses this machine's address, its country, or the keys: check both of them"
+    if status == 451:
+        return "the venue refuses this machine's address or country"
     if status >= 500:
         return "the venue is in trouble: try again later"
     return "the address is not this venue's, or a proxy or login page stands between"

@@ -52,7 +52,11 @@ class Rest:
         self._client: httpx2.AsyncClient | None = None
 
     async def get(self, path: str) -> bytes:
-        """The body of a good JSON answer; raises Refused for anything else. `path` may have a query."""
+        """The body of a good JSON answer; raises Refused for anything else. `path` may have a query.
+
+        A venue that limits limits a whole address: what one request was told of when to come back holds for
+        all, or each that comes too soon would make the wait of all others longer.
+        """
         import httpx2
 
         loop = asyncio.get_running_loop()
@@ -90,7 +94,9 @@ class Rest:
         if response.status_code != 200:
             code, words = _venue_error(body)
             retry_after_s = retry_after_of(response.headers.get("Retry-After"))
-            self._not_before_s = max(self._not_before_s, loop.time() + retry_after_s)
+            if retry_after_s:
+                until_s = loop.time() + retry_after_s + _MARGIN_S
+                self._not_before_s = max(self._not_before_s, until_s)
             raise Refused(
                 f"{where} answered HTTP {response.status_code}: {words}",
                 hint=hint_of_status(response.status_code),
@@ -108,7 +114,6 @@ class Rest:
             except Refused as refusal:
                 if not is_soon(refusal.retry_after_s):
                     raise
-                await asyncio.sleep(refusal.retry_after_s + _MARGIN_S)
         return await self.get(path)
 
     async def close(self) -> None:
@@ -128,5 +133,7 @@ def _venue_error(body: bytes) -> tuple[int, str]:
     try:
         error = msgspec.json.decode(body, type=_VenueError)
     except msgspec.DecodeError:
-        return 0, body[:_SHOWN].decode("utf-8", "replace") or "(nothing)"
+        error = _VenueError()
+    if not error.msg:  # another's JSON, or none
+        return error.code, body[:_SHOWN].decode("utf-8", "replace") or "(nothing)"
     return error.code, f"{error.msg} (code {error.code})"

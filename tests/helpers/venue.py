@@ -33,6 +33,7 @@ class FakeVenue:
         self.subscriptions: list[list[str]] = []  # of each connection
         self.requests: list[str] = []  # REST paths asked for
         self.refuse_websocket: tuple[int, str, str] | None = None  # status, content type, body
+        self.answer_all: tuple[int, str] | None = None  # status and body of every request
         self.busy: list[str] = []  # Retry-After of the next requests and handshakes, which get a 429
         self.refuse_depth: list[int] = []  # statuses for the next depth requests
         self.html = False  # REST answers are HTML pages
@@ -198,8 +199,12 @@ class FakeVenue:
                 self._clients.discard(client)
                 self._changed.notify_all()
 
-    def _http(self, _client: ServerConnection, request: Request) -> Response | None:
+    def _http(  # noqa: PLR0911  one a kind of answer
+        self, _client: ServerConnection, request: Request
+    ) -> Response | None:
         parts = urlsplit(request.path)
+        if self.answer_all is not None:
+            return _response(self.answer_all[0], "application/json", self.answer_all[1])
         if self.busy:
             return _json(429, {"code": -1003, "msg": "Way too much."}, {"Retry-After": self.busy.pop(0)})
         if request.headers.get("Upgrade", "").lower() == "websocket":
