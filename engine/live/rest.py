@@ -8,6 +8,9 @@ sense, and writes the row.
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     import httpx2
 
 _SHOWN = 120  # characters of an answer that an error repeats
+_MINUTE_S = 60
 
 
 class Refused(VenueError):
@@ -39,12 +43,29 @@ class Rest:
 
     def __init__(self, base: str, *, timeout_s: float = 10.0) -> None:
         self.base = base.rstrip("/")
+        self.weight_per_minute = 0  # of requests, where the venue weighs them; 0: not known
         self.weight_used = 0  # of this minute, as the venue's last answer says; 0: it does not say
+        self._minute = -1  # when it said so
         self._timeout_s = timeout_s
         self._client: httpx2.AsyncClient | None = None
 
-    async def get(self, path: str) -> bytes:
-        """The body of a good JSON answer; raises Refused for anything else. `path` may have a query."""
+    async def spare(self, share: float) -> None:
+        """Wait for the next minute while more than this share of a minute's weight is used.
+
+        Windows begin with the minute.
+        """
+        while (  # noqa: ASYNC110  time has no event
+            self.weight_per_minute
+            and self.weight_used > share * self.weight_per_minute
+            and int(time.time()) // _MINUTE_S == self._minute
+        ):
+            await asyncio.sleep(_MINUTE_S - time.time() % _MINUTE_S)
+
+    async def get(self, path: str, headers: Mapping[str, str] | None = None) -> bytes:
+        """The body of a good JSON answer; raises Refused for anything else. `path` may have a query.
+
+        `headers` may hold a key: they go to this address alone, and redirects are not followed with them.
+        """
         import httpx2
 
         if self._client is None:
@@ -54,7 +75,7 @@ class Rest:
             )
         where = f"{self.base}{path}"
         try:
-            response = await self._client.get(where)
+            response = await self._client.get(where, headers=headers, follow_redirects=not headers)
         except httpx2.TimeoutException:
             raise Refused(f"{where} did not answer within {self._timeout_s:g} s", hint=REACH_HINT) from None
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
@@ -63,6 +84,7 @@ class Rest:
             ) from None
         weight = response.headers.get("X-MBX-USED-WEIGHT-1M", "")
         self.weight_used = int(weight) if weight.isdecimal() else 0
+        self._minute = int(time.time()) // _MINUTE_S
         body = KNOWN.body(response.content)
         kind = response.headers.get("Content-Type", "")
         if "html" in kind or body.lstrip()[:1] == b"<":
