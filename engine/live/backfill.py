@@ -165,12 +165,13 @@ class Backfills:
 
     def _conclude(self, job: _Job, words: str) -> None:
         """Say what came of it."""
-        oldest = _oldest(job)
-        missing = count(_still(job, job.missing)) - sum(number < oldest for number in job.came)
+        still = _still(job, job.missing)
+        came = [(number, number) for number in sorted(job.came)]  # before the parser forgot its hole
+        missing = count(still) - count(overlap(still, came))
         detail = f"{len(job.came):,} came"
         if missing:
-            detail += f"; {missing:,} still missing: {words or 'the venue does not give them'}"
-            detail += "; engine fetch may bring them"
+            why = words or job.way.words or "the venue does not give them"
+            detail += f"; {missing:,} still missing: {why}; engine fetch may bring them"
         first, last = min(job.came, default=0), max(job.came, default=0)
         self._say(job, StatusData("backfilled", job.way.channel, detail, first, last))
 

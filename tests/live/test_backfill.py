@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from engine.feed.parser import Sequenced
 from engine.ingest.rebuild import rebuild
 from engine.live import backfill
+from engine.live import rest as rest_module
 from engine.live.adapter import FillsGaps
 from engine.live.adapters.binance import binance, binanceus
 from engine.live.backfill import count, newest, overlap
 from engine.live.recorder import Recorder, RecorderConfig
+from engine.live.rest import Rest
 from engine.live.tap import TapConfig
 from engine.log.reader import LogReader
 from engine.model.kinds import STATUS_EVENTS, Flag, Kind
@@ -182,6 +184,22 @@ def test_several_gaps_are_one_request() -> None:
     assert asked(venue) == [f"{HISTORY}&fromId=502&limit=8"]
     assert filled(rows) == [502, 503, 505, 506, 508, 509]
     assert told(rows, "backfill") == [(502, 509, "6 missing in 3 gaps")]
+
+
+@pytest.mark.usefixtures("key")
+def test_more_gaps_than_a_parser_remembers_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The latest hundred are asked for; the others are said to be missing, even those it has forgotten."""
+    monkeypatch.setattr(backfill, "GATHER_S", 1.0)
+
+    async def story(venue: FakeVenue, listening: Listening) -> None:
+        await venue.send(venue.trade("BTCUSDT"), *(venue.trade("BTCUSDT", skip=1) for _ in range(300)))
+        await concluded(listening)
+
+    rows, venue = play(story, channels=("trade",))
+    assert asked(venue) == [f"{HISTORY}&fromId=902&limit=199"]
+    assert filled(rows) == list(range(902, 1_101, 2))
+    ((_, _, detail),) = told(rows, "backfilled")
+    assert detail.startswith("100 came; 200 still missing: no more than 10,000 in 100 gaps")
 
 
 def test_a_late_frame_needs_no_request() -> None:
@@ -371,18 +389,24 @@ def test_a_recording_with_filled_gaps_is_rebuilt_the_same(tmp_path: Path) -> Non
             assert len(filled(rows, instrument)) > 100
 
 
-@pytest.mark.parametrize("source", ["key", "latest"])
+@pytest.mark.parametrize(
+    ("source", "faults"),
+    [
+        ("key", "gap:3:0.02,disconnect:200ms,429:1s:every9"),
+        ("latest", "gap:3:0.02,disconnect:200ms"),  # a ban would outlast the latest thousand
+    ],
+)
 def test_what_a_local_venue_left_out_is_brought_by_its_rest(
-    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: str, faults: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Gaps, lost connections and refusals: in the end every trade that was made since the first is a row."""
     if source == "key":
         monkeypatch.setenv("BINANCE_API_KEY", KEY)
 
     async def run() -> tuple[list[Path], LocalVenue]:
-        faults = parse_faults(["gap:3:0.02,disconnect:200ms,429:1s:every9"])
+        planned = parse_faults([faults])
         market = SyntheticMarket(5, SYMBOLS)
-        async with LocalVenue(market, faults=faults, fault_seed=5, account=True, speed=20.0) as venue:
+        async with LocalVenue(market, faults=planned, fault_seed=5, account=True, speed=40.0) as venue:
             tap = TapConfig(
                 SYMBOLS, channels=("trade", "aggtrade"), url=venue.ws_url, back_off=QUICK, timeouts=TIMEOUTS
             )
@@ -453,6 +477,51 @@ def test_keys_stay_where_they_belong(key: str) -> None:
         assert adapter.backfill("quote") is None
     assert binance().backfill("aggtrade").headers() == {"X-MBX-TIME-UNIT": "MICROSECOND"}  # type: ignore[union-attr]
     assert binanceus().backfill("aggtrade").headers() == {}  # type: ignore[union-attr]
+
+
+class Clock:
+    """Time that passes by waiting only."""
+
+    def __init__(self) -> None:
+        self.now_s = 1_000_000 * 60 + 20.0  # the twentieth second of a minute
+        self.waits: list[float] = []
+
+    def time(self) -> float:
+        """As of the wall, and of the monotonic clock as well."""
+        return self.now_s
+
+    monotonic = time
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits, and is over."""
+        self.waits.append(seconds)
+        self.now_s += seconds
+
+
+@pytest.mark.parametrize(
+    ("used", "share", "closed_s", "waits"),
+    [
+        (0, 0.5, 0, []),
+        (50, 0.5, 0, []),
+        (51, 0.5, 0, [40.0]),
+        (51, 0.8, 0, []),
+        (81, 0.8, 0, [40.0]),
+        (0, 0.5, 7, [7.0]),
+        (51, 0.5, 45, [40.0, 5.0]),
+    ],
+)
+def test_requests_keep_to_their_share(
+    used: int, share: float, closed_s: float, waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of a minute's weight for trades, four fifths for books; and a ban holds for everybody."""
+    clock = Clock()
+    monkeypatch.setattr(rest_module, "time", clock)
+    monkeypatch.setattr(rest_module, "asyncio", clock)
+    rest = Rest("http://127.0.0.1:1")
+    rest.weight_per_minute, rest.weight_used = 100, used
+    rest._minute, rest._closed_until_s = int(clock.now_s) // 60, clock.now_s + closed_s
+    asyncio.run(rest.spare(share))
+    assert clock.waits == waits
 
 
 Spans = list[tuple[int, int]]
