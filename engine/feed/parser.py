@@ -193,15 +193,16 @@ class Sequence:
 
     Knows the last number and the holes below it, so that a number that fills a hole is late, and one that
     was there already is a duplicate. Holes beyond `HOLES` are forgotten, oldest first; what would fill
-    them then counts as a duplicate.
+    them then counts as a duplicate; `forgotten` is the last number of these.
     """
 
     HOLES = 256
-    __slots__ = ("first", "holes", "last")
+    __slots__ = ("first", "forgotten", "holes", "last")
 
     def __init__(self) -> None:
         self.last = -1  # none yet
         self.first = -1
+        self.forgotten = -1
         self.holes: list[tuple[int, int]] = []
 
     def judge(self, number: int) -> tuple[int, tuple[int, int] | None]:
@@ -230,6 +231,8 @@ class Sequence:
 
     def _open(self, low: int, high: int) -> None:
         self.holes.append((low, high))
+        for _, last in self.holes[: -self.HOLES]:
+            self.forgotten = max(self.forgotten, last)
         del self.holes[: -self.HOLES]
 
     def _close(self, number: int) -> None:

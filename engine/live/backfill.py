@@ -30,7 +30,7 @@ GATHER_S = 0.25  # how long gaps are gathered before they are asked for
 ATTEMPTS = 4
 PATIENCE_S = 120.0  # a longer wait is not worth it: the latest trades are others by then
 MOST = 10_000
-GAPS_AT_ONCE = 100  # of one symbol and channel; a parser remembers 256 holes
+GAPS_AT_ONCE = 100  # of one symbol and channel; a parser remembers 256 holes (Sequence)
 REQUESTS_AT_ONCE = 2
 SHARE = 0.5  # of a minute's request weight
 SLACK = 200  # trades that may be made before an answer is
@@ -140,13 +140,12 @@ class Backfills:
         job.pending, job.came = [], []
         if not job.missing:
             return
-        holes, latest = _known(job)
         words = ""
-        job.asked = newest(overlap(holes, job.missing)[-GAPS_AT_ONCE:], MOST)
+        job.asked = newest(overlap(_holes(job), job.missing)[-GAPS_AT_ONCE:], MOST)
         if job.asked != job.missing:
             words = f"no more than {MOST:,} in {GAPS_AT_ONCE} gaps are asked for at a time"
         if not job.way.by_id:
-            reached = overlap(job.asked, [(latest - job.way.limit + 1, latest)])
+            reached = overlap(job.asked, [(_sequence(job).last - job.way.limit + 1, _sequence(job).last)])
             words = words if reached == job.asked else job.way.words
             job.asked = reached
         if not job.asked:
@@ -183,13 +182,13 @@ class Backfills:
             here = overlap(wanted, [(first, first + limit - 1)])
             await self._page(job, first, here[-1][1] - first + 1)
             beyond = [(max(low, first + limit), high) for low, high in wanted if high >= first + limit]
-            wanted = overlap(_known(job)[0], beyond)
+            wanted = overlap(_holes(job), beyond)
 
     async def _latest(self, job: _Job) -> None:
         """As many of the latest as should reach back to the first that is missing; if they do not, all."""
-        limit = min(_known(job)[1] - job.asked[0][0] + 1 + SLACK, job.way.limit)
+        limit = min(_sequence(job).last - job.asked[0][0] + 1 + SLACK, job.way.limit)
         await self._page(job, 0, limit)
-        if limit < job.way.limit and overlap(_known(job)[0], job.asked):
+        if limit < job.way.limit and overlap(_holes(job), job.asked):
             await self._page(job, 0, job.way.limit)
 
     async def _page(self, job: _Job, first: int, limit: int) -> None:
@@ -238,24 +237,22 @@ class Backfills:
         self._turn.arm()
 
 
-def _known(job: _Job) -> tuple[list[Span], int]:
-    """The holes, sorted, and the latest id."""
+def _sequence(job: _Job) -> Sequence:
     assert isinstance(job.parser, Sequenced)
-    sequence = job.parser.sequence(job.symbol, job.way.channel)
-    return sorted(sequence.holes), sequence.last
+    return job.parser.sequence(job.symbol, job.way.channel)
 
 
-def _oldest(job: _Job) -> int:
-    """The first id of which the parser knows whether it is missing: it remembers so many holes only."""
-    holes, _ = _known(job)
-    return holes[0][0] if len(holes) >= Sequence.HOLES else 0
+def _holes(job: _Job) -> list[Span]:
+    """What the parser knows to be missing, sorted."""
+    sequence = _sequence(job)
+    return sorted(hole for hole in sequence.holes if hole[0] > sequence.forgotten)
 
 
 def _still(job: _Job, spans: list[Span]) -> list[Span]:
-    """What is missing of some gaps; those that the parser has forgotten count as missing."""
-    oldest = _oldest(job)
-    forgotten = [(low, min(high, oldest - 1)) for low, high in spans if low < oldest]
-    return forgotten + overlap(_known(job)[0], spans)
+    """What is missing of some gaps; what the parser has forgotten of them counts as missing."""
+    forgotten = _sequence(job).forgotten
+    lost = [(low, min(high, forgotten)) for low, high in spans if low <= forgotten]
+    return lost + overlap(_holes(job), spans)
 
 
 def overlap(spans: list[Span], others: list[Span]) -> list[Span]:
