@@ -1,8 +1,9 @@
 """What are all the figures, on this machine, today?
 
-    python -m bench        every measurement in turn, each in a process of its own; about half an hour
+    python -m bench        every measurement in turn, each in a process of its own; most of an hour
 
-Alone on the machine: whatever else runs is measured along with it.
+Alone on the machine: whatever else runs is measured along with it. `bench.day` is apart: a day of recording
+takes it more than an hour.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ MEASUREMENTS = (
     "memory",
     "record_rate",
     "venues",
+    "many",
     "tick_to_order",
     "peers",
     "market_making",

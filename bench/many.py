@@ -5,14 +5,14 @@ that stamps every trade with the moment when it was due. Then the log is read: e
 that were sent, without a gap; the lag is from that moment to the row's time, the sender's lateness included.
 
     python -m bench.many [--seconds 60] [--rate 50000] [--queue-mb 0]
+    python -m bench.many --rate 0 --queue-mb 8 --seconds 20
 
 With --queue-mb the sender closes connections that lag so far behind, as venues do; what then is missing must
-lie in gaps that the log names.
+lie in gaps that the log names. `--rate 0` measures what the recorder sustains, then sends twice that.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import signal
@@ -25,7 +25,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from bench.common import CACHE, ROOT, engine_command, show
+from bench.common import CACHE, ROOT, arguments, engine_command, show
 from bench.sender_many import symbols_of
 from engine.log.reader import LogReader
 from engine.model.kinds import Flag, InstrumentData, Kind, StatusData
@@ -34,35 +34,39 @@ SYMBOLS, CONNECTIONS = 200, 2
 STILL_S = 1.0
 
 
-def run(rate: float, seconds: float, queue_mb: float) -> dict[str, Any]:
+def sustained(folder: Path, count: int = 300_000) -> float:
+    """Messages a second that the recorder takes when there are always more: the reader sets the pace."""
+    result = run(1e9, count / 1e9, 0.0, folder)
+    return float(result["log"]["trades"] / result["log"]["seconds"])
+
+
+def run(rate: float, seconds: float, queue_mb: float, folder: Path) -> dict[str, Any]:
     """One recording: the sender's account, the recorder's summary, and what its log holds."""
-    folder = CACHE / "many"
     shutil.rmtree(folder, ignore_errors=True)
     arguments = [str(SYMBOLS), str(CONNECTIONS), str(rate), str(seconds)]
     if queue_mb:
         arguments.append(str(queue_mb))
-    sender = subprocess.Popen(
-        [sys.executable, "-m", "bench.sender_many", *arguments], stdout=subprocess.PIPE, text=True, cwd=ROOT
-    )
-    assert sender.stdout is not None
-    port = sender.stdout.readline().strip()
     names = symbols_of(SYMBOLS)
     half = SYMBOLS // CONNECTIONS
-    feeds = []
-    for start in range(0, SYMBOLS, half):
-        feeds += ["--feed", "binance:" + ",".join(names[start : start + half])]
-    command = engine_command("record", *feeds, "--channels", "trade", "--url", f"ws://127.0.0.1:{port}")
-    recorder = subprocess.Popen(
-        [*command, "--to", str(folder), "--no-seal", "--json"], stdout=subprocess.PIPE, cwd=ROOT
-    )
-    try:
-        account = json.loads(sender.stdout.readline())
-        _wait_until_still(folder)
-        recorder.send_signal(signal.SIGINT)
-        out, _ = recorder.communicate(timeout=120)
-    finally:
-        sender.kill()
-        recorder.kill()
+    with subprocess.Popen(
+        [sys.executable, "-m", "bench.sender_many", *arguments], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as sender:
+        assert sender.stdout is not None
+        feeds = ["--url", f"ws://127.0.0.1:{sender.stdout.readline().strip()}"]
+        for start in range(0, SYMBOLS, half):
+            feeds += ["--feed", "binance:" + ",".join(names[start : start + half])]
+        command = engine_command(
+            "record", *feeds, "--channels", "trade", "--to", folder, "--no-seal", "--json"
+        )
+        with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as recorder:
+            try:
+                account = json.loads(sender.stdout.readline())
+                _wait_until_still(folder)
+                recorder.send_signal(signal.SIGINT)
+                out, _ = recorder.communicate(timeout=120)
+            finally:
+                sender.kill()
+                recorder.kill()
     return {"sender": account, "recorder": json.loads(out), "log": _log(folder, account)}
 
 
@@ -78,13 +82,14 @@ def _log(folder: Path, account: dict[str, Any]) -> dict[str, Any]:
     came: dict[int, list[np.ndarray[Any, Any]]] = {}
     missing: dict[int, int] = {}
     names: dict[int, str] = {}
-    lags = []
+    lags, stamps = [], []
     disconnects = 0
     for path in sorted(folder.glob("*.arrow")):
         with LogReader(path) as reader:
             for batch in reader.batches():
                 trades = (batch.kind == Kind.TRADE) & (batch.flags & int(Flag.DUPLICATE) == 0)
                 lags.append((batch.ts - batch.ts_venue)[trades])
+                stamps.append(batch.ts[trades])
                 for number in np.unique(batch.instrument[trades]).tolist():
                     came.setdefault(number, []).append(batch.id[trades & (batch.instrument == number)])
                 for row in np.flatnonzero((batch.kind == Kind.STATUS) | (batch.kind == Kind.INSTRUMENT)):
@@ -100,11 +105,10 @@ def _log(folder: Path, account: dict[str, Any]) -> dict[str, Any]:
     unaccounted = 0
     for number, parts in came.items():
         ids = np.unique(np.concatenate(parts))
-        last = int(ids[-1])  # what was sent after a connection's last frame has no row after it
-        unaccounted += last - len(ids) - missing.get(number, 0)
-        unaccounted += 0 if account["closed"] else sent[names[number]] - last
-    lag = np.sort(np.concatenate(lags))
+        unaccounted += sent[names[number]] - len(ids) - missing.get(number, 0)
+    lag, times = np.sort(np.concatenate(lags)), np.concatenate(stamps)
     return {
+        "seconds": float(times[-1] - times[0]) / 1e9,
         "trades": len(lag),
         "in_gaps": sum(missing.values()),
         "unaccounted": unaccounted,
@@ -118,12 +122,17 @@ _SHARES = {"p50": 0.5, "p99": 0.99, "p999": 0.999, "max": 1.0}
 
 def main() -> None:
     """Run, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--rate", type=float, default=50_000.0)
+    parser.add_argument("--rate", type=float, default=50_000.0, help="0: twice what is sustained")
     parser.add_argument("--queue-mb", type=float, default=0.0)
     options = parser.parse_args()
-    result = run(options.rate, options.seconds, options.queue_mb)
+    folder = CACHE / "many"
+    if not options.rate:
+        rate = sustained(folder)
+        print(f"sustained: {rate:,.0f} messages/s; now twice that")
+        options.rate = 2 * rate
+    result = run(options.rate, options.seconds, options.queue_mb, folder)
     log, sender = result["log"], result["sender"]
     lag = ", ".join(f"{name} {value:.1f}" for name, value in log["lag_ms"].items())
     total = sum(sender["ids"])

@@ -100,6 +100,10 @@ class Many:
                 await self._send(done, due, began_ns, period_ns)
                 done = due
             await asyncio.sleep(TICK_S)
+        if self.closed:  # one more of each, when everybody is back: what was missed before has an end then
+            while len(self.listeners) < len(self.symbols):  # noqa: ASYNC110  has no event
+                await asyncio.sleep(TICK_S)
+            await self._send(done, done + len(self.symbols), began_ns, period_ns)
 
     async def _send(self, start: int, end: int, began_ns: int, period_ns: float) -> None:
         parts: dict[ServerConnection, list[bytes]] = {}

@@ -103,16 +103,14 @@ def fetch(**options: Any) -> int:
 
 def _venue(name: str, url: str, channels: tuple[str, ...]) -> HistoryVenue:
     """The venue, with the keys that it needs for these channels."""
-    from engine.live.credentials import Credentials
-
-    credentials = Credentials()
+    from engine.live.credentials import find
 
     def key(variable: str) -> str:
-        found = credentials.look(variable)
-        if found is None:
+        secret = find(variable)
+        if secret is None:
             return ""
         _check_encrypted(url, variable)
-        return found.secret.reveal()
+        return secret.reveal()
 
     if name in _BINANCE:
         from engine.live.fetch_binance import BinanceHistory

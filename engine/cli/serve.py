@@ -67,7 +67,7 @@ _NOT_SERVED = {
 )  # fmt: skip
 @click.option(
     "--past", default=None, metavar="DURATION",
-    help="So much of the market is history when it opens, for REST.  [default: 0s, alpaca: 2m]",
+    help="So much of the market is history when it opens, for REST.  [default: 0s, an invented alpaca's: 2m]",
 )  # fmt: skip
 @click.option(
     "--plan", type=click.Choice(["unlimited", "free"]), default="unlimited", show_default=True,

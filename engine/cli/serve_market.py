@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 BINANCE, ALPACA = "binance", "alpaca"
 PORTS = {BINANCE: 9443, ALPACA: 9446}
-_PAST = {BINANCE: "0s", ALPACA: "2m"}
+_INVENTED_PAST = {BINANCE: "0s", ALPACA: "2m"}  # a recording is shown from its beginning
 _PAST_MAX_NS = 7 * 86_400 * 10**9
 _KEY, _SECRET = "APCA_API_KEY_ID", "APCA_API_SECRET_KEY"  # what Alpaca's own clients read
 
@@ -61,7 +61,8 @@ def serve_market(options: MarketOptions, *, as_json: bool) -> None:
     from engine.config import parse_duration
     from engine.serve.faults import parse_faults
 
-    past_ns = parse_duration(options.past or _PAST[options.venue], "--past")
+    unsaid = _INVENTED_PAST[options.venue] if options.synthetic else "0s"
+    past_ns = parse_duration(unsaid if options.past is None else options.past, "--past")
     if past_ns > _PAST_MAX_NS:
         raise UsageError(f"--past {options.past}: at most 7 days", hint="write 10m")
     dials: Dials = {

@@ -95,6 +95,10 @@ class AlpacaDialogue:
         actions = ("unsubscribe", "subscribe")
         return [self._ask(_Request(action, "book", books, first=False)) for action in actions]
 
+    def anew(self, channel: str, symbols: Sequence[str]) -> list[Message]:  # noqa: ARG002  it would be refused again
+        """Nothing: what is refused here is a matter of plans, keys and spelling."""
+        return []
+
     def ping(self) -> list[Message]:
         """Nothing: the WebSocket's own ping is answered."""
         return []

@@ -28,13 +28,14 @@ from __future__ import annotations
 from collections import deque
 
 from engine.feed.binance_messages import DepthSnapshot, DepthUpdate
-from engine.feed.parser import DUPLICATE
+from engine.feed.parser import DUPLICATE, OUT_OF_ORDER
 from engine.model.kinds import Flag
 
 MAYBE_BAD_BOOK = int(Flag.MAYBE_BAD_BOOK)
 # Updates kept aside while a snapshot is on its way: about seven minutes at one per 100 ms. When more come,
 # the oldest are forgotten, and a snapshot must then be as new as the oldest that is left.
 KEPT_UPDATES = 4_096
+HOLES = 256  # ranges of missing updates that are remembered; what fills an older one counts as a repeat
 
 Levels = dict[int, int]
 
@@ -42,7 +43,7 @@ Levels = dict[int, int]
 class BookSync:
     """Where one symbol's book stands between its updates and its snapshots."""
 
-    __slots__ = ("asked", "id", "kept", "seen", "synchronised")
+    __slots__ = ("asked", "holes", "id", "kept", "seen", "synchronised")
 
     def __init__(self) -> None:
         self.synchronised = False
@@ -50,6 +51,7 @@ class BookSync:
         self.seen = -1  # last update received, also across a lost connection
         self.kept: deque[DepthUpdate] = deque(maxlen=KEPT_UPDATES)
         self.asked = False  # a snapshot is wanted and has not come
+        self.holes: deque[tuple[int, int]] = deque(maxlen=HOLES)  # updates that have not come, yet
 
     def lost(self) -> None:
         """The connection is gone: what came in between is unknown."""
@@ -63,11 +65,13 @@ class BookSync:
         self.id = self.seen = last
         self.kept.clear()
         self.asked = False
+        self.holes.clear()
 
     def judge(self, update: DepthUpdate) -> tuple[int, tuple[int, int] | None]:
         """Flags of an update's rows, and the first and last update missing before it, if any."""
         if update.last <= self.seen:
-            return (DUPLICATE if self.synchronised else DUPLICATE | MAYBE_BAD_BOOK), None
+            flag = DUPLICATE if self._hole_of(update) is None else OUT_OF_ORDER
+            return (flag if self.synchronised else flag | MAYBE_BAD_BOOK), None
         gap = None
         if self.seen >= 0 and update.first > self.seen + 1:
             gap = (self.seen + 1, update.first - 1)
@@ -78,7 +82,10 @@ class BookSync:
     def take(self, update: DepthUpdate, *, gap: bool) -> str:
         """The update's rows are written. The reason why a snapshot is wanted now, or ""."""
         if update.last <= self.seen:
+            self._fill(update)
             return ""
+        if gap:
+            self.holes.append((self.seen + 1, update.first - 1))
         self.seen = update.last
         if self.synchronised and not gap:
             self.id = max(self.id, update.last)
@@ -91,6 +98,17 @@ class BookSync:
             return ""
         self.asked = True
         return "gap" if gap else "first"
+
+    def _hole_of(self, update: DepthUpdate) -> tuple[int, int] | None:
+        """The hole that a late update lies in; None for one that has come before."""
+        return next((h for h in self.holes if h[0] <= update.first and update.last <= h[1]), None)
+
+    def _fill(self, update: DepthUpdate) -> None:
+        hole = self._hole_of(update)
+        if hole is not None:
+            self.holes.remove(hole)
+            rest = ((hole[0], update.first - 1), (update.last + 1, hole[1]))
+            self.holes.extend(part for part in rest if part[0] <= part[1])
 
     def judge_snapshot(self, snapshot: DepthSnapshot) -> int:
         """Flags of a snapshot's rows: 0 when it may be taken.

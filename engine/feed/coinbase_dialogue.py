@@ -53,6 +53,11 @@ class CoinbaseDialogue:
         self._asked.add("book", symbols)
         return [self._request(kind, "book", symbols) for kind in ("unsubscribe", "subscribe")]
 
+    def anew(self, channel: str, symbols: Sequence[str]) -> list[Message]:
+        """The same request, for these alone."""
+        self._asked.add(channel, symbols)
+        return [self._request("subscribe", channel, symbols or self._symbols)]
+
     def ping(self) -> list[Message]:
         """The WebSocket's own does."""
         return []

@@ -118,10 +118,14 @@ class CoinGeckoParser:
             answer = _decoder.decode(body)
         except DECODE_FAILURES as error:
             raise malformed_of(error, body) from None
+        if "error_code" in answer.get("status", {}):
+            raise Malformed(
+                "is an error", field="status.error_code", value=_text(answer["status"]["error_code"])
+            )
         found = []
         for coin, currency in self._wanted:
             said = answer.get(coin, {})
-            text = bytes(said.get(currency, b"null")).decode()
+            text = _text(said.get(currency, msgspec.Raw(b"null")))
             if text == "null":
                 continue
             price = _price(text, f"{coin}.{currency}")
@@ -244,6 +248,10 @@ def _definition(coin: str, currency: str, decimals: int) -> InstrumentData:
     )
 
 
+def _text(raw: msgspec.Raw) -> str:
+    return bytes(raw).decode("utf-8", "replace")
+
+
 def _increment(decimals: int) -> str:
     return f"0.{'1'.rjust(decimals, '0')}"
 
@@ -268,6 +276,6 @@ def _time(raw: msgspec.Raw | None, coin: str) -> int:
     if seconds is None:
         return NULL_TIME
     if not 0 <= seconds <= _LATEST_S:
-        value = bytes(raw or b"").decode("utf-8", "replace")
+        value = _text(raw or msgspec.Raw(b""))
         raise Malformed("is no time in seconds since 1970", field=f"{coin}.last_updated_at", value=value)
     return seconds * SECOND_NS

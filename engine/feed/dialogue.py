@@ -43,6 +43,9 @@ class Dialogue(Protocol):
     def again(self, symbols: Sequence[str]) -> list[Message]:
         """What makes the venue send the books of these symbols anew; [] where REST brings them."""
 
+    def anew(self, channel: str, symbols: Sequence[str]) -> list[Message]:
+        """What asks once more for a subscription that was refused; [] where that cannot help."""
+
     def ping(self) -> list[Message]:
         """What makes a silent venue say something; [] where the WebSocket's own ping does."""
 
@@ -74,6 +77,10 @@ class Spoken:
         return []
 
     def again(self, symbols: Sequence[str]) -> list[Message]:  # noqa: ARG002  REST brings the books
+        """Nothing."""
+        return []
+
+    def anew(self, channel: str, symbols: Sequence[str]) -> list[Message]:  # noqa: ARG002  no answer says which
         """Nothing."""
         return []
 

@@ -152,7 +152,7 @@ class _Reading:
     def _end(self, name: str) -> None:
         if self._began >= 0:
             if self._depth == self._level + 1 and self._name:
-                self._texts.setdefault(self._name, "".join(self._pile).strip())
+                self._texts[self._name] = self._texts.get(self._name) or "".join(self._pile).strip()
                 self._name = ""
             elif self._depth == self._level:
                 self._close(name)

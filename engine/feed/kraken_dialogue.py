@@ -54,6 +54,11 @@ class KrakenDialogue:
         self._asked.add("book", symbols)
         return [self._request(method, "book", symbols) for method in ("unsubscribe", "subscribe")]
 
+    def anew(self, channel: str, symbols: Sequence[str]) -> list[Message]:
+        """The same request, for these alone."""
+        self._asked.add(channel, symbols or ("",))
+        return [self._request("subscribe", channel, symbols or self._symbols)]
+
     def ping(self) -> list[Message]:
         """The venue's own ping: it answers it, and counts it as a sign of life."""
         return [_text({"method": "ping", "req_id": _PING})]

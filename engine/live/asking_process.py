@@ -33,6 +33,7 @@ from engine.model.kinds import AnswerData
 Deliver = Callable[[AnswerData, bytes | None], None]
 READY_WITHIN_S = 60.0
 CLOSE_WITHIN_S = 10.0  # how long its last words are waited for
+_IN_TIME = f"within {CLOSE_WITHIN_S:g} s"
 EXIT_WITHIN_S = 1.0  # and then its end: nothing is lost with it any more
 _READ_BYTES = 1 << 18
 
@@ -58,6 +59,7 @@ class AskingProcess:
         self._ready = False
         self._closed = asyncio.Event()
         self._ended = ""  # how the process ended before its time
+        self._hurried = asyncio.Event()
         ours, theirs = socket.socketpair()
         self._socket = ours
         with theirs:
@@ -108,6 +110,10 @@ class AskingProcess:
             return
         self._write(frame(question))
 
+    def hurry(self) -> None:
+        """Wait for nobody any more: a user has asked twice."""
+        self._hurried.set()
+
     async def aclose(self) -> None:
         """End every call, and deliver what is open as failed; calls under way stay paid for.
 
@@ -116,11 +122,14 @@ class AskingProcess:
         self._listen()
         if not self._ended:
             self._write(frame(Close()))
-            try:
-                await asyncio.wait_for(self._closed.wait(), CLOSE_WITHIN_S)
-            except TimeoutError:
+            ends = [asyncio.ensure_future(each.wait()) for each in (self._closed, self._hurried)]
+            await asyncio.wait(ends, timeout=CLOSE_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
+            for end in ends:
+                end.cancel()
+            if not self._closed.is_set():
                 self._process.kill()
-                self._end(f"the process that asks Claude did not end within {CLOSE_WITHIN_S:g} s")
+                patience = "before one stopped waiting" if self._hurried.is_set() else _IN_TIME
+                self._end(f"the process that asks Claude did not end {patience}")
         self._fail_open()
         self._stop_listening()
         self._socket.close()

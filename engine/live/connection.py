@@ -64,7 +64,7 @@ class Timeouts(msgspec.Struct, frozen=True):
     overlap_s: float = 2.0  # how long a successor runs beside its predecessor
     queue_s: float = 1.0  # how often it is looked at how far behind we are
     behind_bytes: int = 1 << 20
-    refused_s: float = 30.0  # until a refused book is asked for again; doubles up to sixteen minutes
+    refused_s: float = 30.0  # until what was refused is asked for again; doubles up to sixteen minutes
 
 
 class Hooks(msgspec.Struct, frozen=True):
@@ -121,6 +121,7 @@ class Connection:
         self._closing: asyncio.Task[None] | None = None
         self._hint = ""
         self._retry_after_s = 0.0
+        self._successor_after_s = 0.0  # when the venue wants to hear of a successor again
         self._failure: BaseException | None = None  # a bug in one of our tasks
         self._stopping = asyncio.Event()
 
@@ -173,7 +174,7 @@ class Connection:
         if notice.event == "rejected" and notice.channel:
             attempt = self._refused.get(answered, 0) + 1
             self._refused[answered] = attempt
-            if notice.channel == "book" and not notice.fatal:
+            if not notice.fatal:
                 wait_s = self._timeouts.refused_s * 2.0 ** min(attempt - 1, 5)
                 asyncio.get_running_loop().call_later(wait_s, self._ask_refused, answered, self._life)
         elif notice.event == "subscribed":
@@ -184,8 +185,8 @@ class Connection:
         self._troubles[_REFUSED] = f"refused: {', '.join(words)}" if words else ""
 
     def _ask_refused(self, what: tuple[str, tuple[str, ...]], life: Life | None) -> None:
-        if life is self._life and what in self._refused:
-            self.ask_again(what[1])
+        if life is not None and life is self._life and what in self._refused:
+            life.say(life.dialogue.anew(*what))
 
     def ask_again(self, symbols: Iterable[str]) -> None:
         """Have the venue send these symbols' books anew, where the stream brings them."""
@@ -310,14 +311,14 @@ class Connection:
     async def _renew(self, reason: str) -> None:
         attempt = 0
         while True:
+            attempt, self._successor_after_s = attempt + 1, 0.0
             self._tell(Event.RENEW, reason)
             words = await self._succeed()
             if not words:
                 return
-            attempt += 1
             self._tell(Event.KEPT, words)
             self._settle()
-            await asyncio.sleep(self._back_off.wait_s(attempt, 0.5))
+            await asyncio.sleep(max(self._back_off.wait_s(attempt, 0.5), self._successor_after_s))
 
     async def _succeed(self) -> str:
         """Bring a successor to the point where it may take over, and close the present life; or why not."""
@@ -326,7 +327,9 @@ class Connection:
             life = self._life_of(await self._attempt())
             holder = await self._hold(life)
         except opening_errors() as error:
-            return refusal_of(error, self.url).detail
+            refusal = refusal_of(error, self.url)
+            self._successor_after_s = refusal.retry_after_s
+            return refusal.detail
         finally:
             if life is not None and self._next is None:
                 await life.end()

@@ -25,13 +25,14 @@ CREDENTIAL_CHARACTERS = 8  # unless they are known as a credential
 class Redactor:
     """Texts that must not be seen, and how to remove them. Never shows what it holds."""
 
-    __slots__ = ("_bytes", "_least", "_texts")
+    __slots__ = ("_least", "_texts", "in_bytes")
 
     def __init__(self, *secrets: str, least: int = BODY_CHARACTERS) -> None:
         """`least`: characters of what is looked for in bytes."""
         self._least = least
         self._texts: tuple[str, ...] = ()  # in every form, longest first
-        self._bytes: tuple[tuple[bytes, bytes], ...] = ()  # the same, and their stars
+        # The same, and their stars; empty while there is nothing that `body` would have to look for.
+        self.in_bytes: tuple[tuple[bytes, bytes], ...] = ()
         self.add(*secrets)
 
     def __bool__(self) -> bool:
@@ -50,7 +51,7 @@ class Redactor:
             return
         self._texts = tuple(sorted(found, key=lambda text: (-len(text), text)))
         long = (text.encode() for text in self._texts if len(text) >= self._least)
-        self._bytes = tuple((secret, b"*" * len(secret)) for secret in long)
+        self.in_bytes = tuple((secret, b"*" * len(secret)) for secret in long)
 
     def text(self, text: str) -> str:
         """A text without them."""
@@ -61,7 +62,7 @@ class Redactor:
 
     def body(self, body: bytes) -> bytes:
         """Bytes without them, and as many."""
-        for secret, stars in self._bytes:
+        for secret, stars in self.in_bytes:
             if secret in body:
                 body = body.replace(secret, stars)
         return body

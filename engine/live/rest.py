@@ -4,6 +4,10 @@ Only the body of a good answer leaves this module; everything else is a `Refused
 which status, how long to wait and what to do. A page of HTML with status 200 (a login page, a captive
 portal, a proxy) is a refusal too. Nothing is repeated here: who asks knows whether asking again makes
 sense, and writes the row.
+
+"Come back in a minute" is said to all of us, whoever asked: until then every request waits. Several books
+that are asked for at the same time would otherwise break each other's ban again and again, and venues double
+it.
 """
 
 from __future__ import annotations
@@ -22,7 +26,6 @@ from engine.model.errors import VenueError
 if TYPE_CHECKING:
     import httpx2
 
-_CLOSED = (418, 429)  # asked too much
 _SHOWN = 120  # characters of an answer that an error repeats
 _MINUTE_S = 60
 
@@ -47,24 +50,21 @@ class Rest:
         self.weight_per_minute = 0  # of requests, where the venue weighs them; 0: not known
         self.weight_used = 0  # of this minute, as the venue's last answer says; 0: it does not say
         self._minute = -1  # when it said so
-        self._closed_until_s = 0.0  # asking earlier makes the wait longer
         self._timeout_s = timeout_s
+        self._not_before_s = 0.0  # the event loop's time: the venue does not want to hear of us sooner
         self._client: httpx2.AsyncClient | None = None
 
     async def spare(self, share: float) -> None:
-        """Wait as long as the venue has told anybody to wait, and until less than this share is used.
+        """Wait for the next minute while more than this share of a minute's weight is used.
 
-        The share is that of a minute's weight; windows begin with the minute.
+        Windows begin with the minute.
         """
-        while (wait_s := self._wait_s(share)) > 0:  # noqa: ASYNC110  time has no event
-            await asyncio.sleep(wait_s)
-
-    def _wait_s(self, share: float) -> float:
-        now_s = time.time()
-        used = self.weight_per_minute and self.weight_used > share * self.weight_per_minute
-        if used and int(now_s) // _MINUTE_S == self._minute:
-            return _MINUTE_S - now_s % _MINUTE_S
-        return self._closed_until_s - time.monotonic()
+        while (  # noqa: ASYNC110  time has no event
+            self.weight_per_minute
+            and self.weight_used > share * self.weight_per_minute
+            and int(time.time()) // _MINUTE_S == self._minute
+        ):
+            await asyncio.sleep(_MINUTE_S - time.time() % _MINUTE_S)
 
     async def get(self, path: str, headers: Mapping[str, str] | None = None) -> bytes:
         """The body of a good JSON answer; raises Refused for anything else. `path` may have a query.
@@ -73,6 +73,9 @@ class Rest:
         """
         import httpx2
 
+        loop = asyncio.get_running_loop()
+        while (left_s := self._not_before_s - loop.time()) > 0:  # noqa: ASYNC110  others may move it
+            await asyncio.sleep(left_s)
         if self._client is None:
             # Loopback is never behind a proxy, whatever the environment says of the rest of the world.
             self._client = httpx2.AsyncClient(
@@ -101,8 +104,7 @@ class Rest:
         if response.status_code != 200:
             code, words = _venue_error(body)
             retry_after_s = retry_after_of(response.headers.get("Retry-After"))
-            if response.status_code in _CLOSED:
-                self._closed_until_s = max(self._closed_until_s, time.monotonic() + retry_after_s)
+            self._not_before_s = max(self._not_before_s, loop.time() + retry_after_s)
             raise Refused(
                 f"{where} answered HTTP {response.status_code}: {words}",
                 hint=hint_of_status(response.status_code),

@@ -77,6 +77,9 @@ class Answerer(Protocol):
     def ask(self, ticket: int, request: Request, loop_time_ns: int) -> None:
         """Take a question; never waits, and delivers nothing within this call."""
 
+    def hurry(self) -> None:
+        """Let `aclose` wait for nobody any more."""
+
     async def aclose(self) -> None:
         """Stop; what is still being asked is delivered as failed before this returns."""
 
@@ -148,6 +151,8 @@ class Session:
         """Stop; a second call stops without waiting for the ends of open orders."""
         if self._stopping.is_set():
             self._impatient.set()
+            if self._answerer is not None:
+                self._answerer.hurry()
             return
         self.reason = reason
         self._stopping.set()

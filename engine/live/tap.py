@@ -247,10 +247,10 @@ class Tap:
         turn, snapshots, parser = self._turn, self._snapshots, books.parser
         feed, stamp, rows = parser.feed, turn.sequencer.stamp, turn.rows
         wants, notices, waiting = parser.wants, parser.notices, books.waiting
-        guarded, clean = bool(KNOWN), KNOWN.body  # a venue may repeat the key that it was given
+        known, clean = KNOWN, KNOWN.body  # a venue may repeat the key that it was given
 
         def take(frame: bytes) -> None:
-            if guarded:
+            if known.in_bytes:
                 frame = clean(frame)
             feed(frame, stamp(), rows)
             if wants:

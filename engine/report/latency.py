@@ -284,7 +284,7 @@ class _File:
         except msgspec.DecodeError:
             return  # `check` names it
         source = self._source(number)
-        if status.event == "disconnected":
+        if status.event == "disconnected" and status.detail != "stopped":  # which was we ourselves
             source.disconnects += 1
         elif status.event == "gap":
             source.gap_count += 1

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 Key = tuple[int, int]  # stamp in nanoseconds, number
-KEPT = 200_000
+KEPT = 50_000
 
 
 class History:

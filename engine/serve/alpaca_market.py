@@ -61,8 +61,9 @@ class Message(NamedTuple):
 class _Symbol:
     """Everything kept of one symbol."""
 
-    def __init__(self, listing: Listing, *, has_quotes: bool) -> None:
+    def __init__(self, listing: Listing, *, has_quotes: bool, lot: int) -> None:
         self.listing = listing
+        self.lot = lot  # shares in what a quote counts
         self.has_quotes = has_quotes
         self.bars = BarSeries(listing.kind)
         self.trades, self.quotes = History(), History()
@@ -105,7 +106,9 @@ class AlpacaMarket:
         self._symbols: dict[str, _Symbol] = {}
         self._prefixes: dict[str, _Symbol] = {}
         for data in instruments:
-            symbol = _Symbol(listing_of(data), has_quotes="quote" in data.channels)
+            # What was recorded here counts lots already; whatever else, shares.
+            lot = 1 if seed is None and data.venue.startswith("alpaca") else _ROUND_LOT
+            symbol = _Symbol(listing_of(data), has_quotes="quote" in data.channels, lot=lot)
             self._symbols[symbol.listing.symbol] = self._prefixes[data.symbol.lower()] = symbol
         self.desk = NewsDesk(keep_times=keep_times)
         self._seed = seed
@@ -251,8 +254,8 @@ class AlpacaMarket:
             item |= {"bs": sizes[0], "as": sizes[1]}
         else:
             item |= {
-                "bs": max(1, int(sizes[0]) // _ROUND_LOT),
-                "as": max(1, int(sizes[1]) // _ROUND_LOT),
+                "bs": _lots(sizes[0], symbol.lot),
+                "as": _lots(sizes[1], symbol.lot),
                 "bx": exchange_of(sequence),
                 "ax": exchange_of(sequence // 3),
                 "c": ["R"],
@@ -361,6 +364,11 @@ def _status(symbol: _Symbol, at_ns: int, *, resumes: bool) -> Message:
     }
     body |= {"z": listing.tape, "t": Stamp(at_ns)}
     return Message(f"statuses@{listing.symbol}", body, 0, at_ns)
+
+
+def _lots(shares: float, lot: int) -> int:
+    """Whole lots; a side that somebody quotes has one at least."""
+    return max(1, int(shares) // lot) if shares else 0
 
 
 def _scaled(value: float) -> int:

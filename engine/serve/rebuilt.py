@@ -20,7 +20,7 @@ from engine.serve.candles import INTERVAL_SECONDS
 from engine.serve.synthetic import SNAPSHOT, Event
 
 _UNUSABLE = int(Flag.MAYBE_BAD_BOOK | Flag.DUPLICATE | Flag.REJECTED_TICK)
-_CLEAR = int(Flag.CLEAR)
+_CLEAR, _REVISED = int(Flag.CLEAR), int(Flag.REVISED)
 _VENUE_DECIMALS = 8
 _INTERVALS = {seconds: name for name, seconds in INTERVAL_SECONDS.items() if seconds}
 
@@ -87,6 +87,8 @@ class RebuiltStreams:
         data = self._instruments.get(int(batch.instrument[start]))
         # Some ticks of a message may be rejected, each with a STATUS row behind it.
         same, usable = batch.kind[start:stop] == kind, batch.flags[start:stop] & _UNUSABLE == 0
+        if kind == Kind.TRADE:
+            usable &= batch.flags[start:stop] & _REVISED == 0  # no trade of its own
         rows = (start + np.flatnonzero(same & usable)).tolist()
         if data is None or not rows:
             return

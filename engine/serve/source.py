@@ -113,7 +113,11 @@ class RecordingSource:
                 yield from _frame_event(int(batch.ts[first]), batch.wire_at(first) or b"")
             else:
                 for begin, stop in runs(batch, first, end + 1):
-                    yield from rebuilt.message(batch, begin, stop)
+                    if batch.kind[begin] == Kind.INSTRUMENT:  # a definition that a message has made wider
+                        data = _decode_instrument(batch.data_at(begin) or b"")
+                        rebuilt.define(int(batch.instrument[begin]), data)
+                    else:
+                        yield from rebuilt.message(batch, begin, stop)
 
     def _scan(self, batch: Batch) -> None:
         for row in (batch.kind == Kind.SOURCE).nonzero()[0].tolist():

@@ -5,23 +5,28 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
 
+import msgspec
 import pytest
+from websockets.sync.server import ServerConnection, serve
 
+from engine.log.journal import read_journal
 from engine.log.reader import LogReader
 from engine.model.kinds import Kind
 from tests.helpers import keyrings
-from tests.helpers.command import call
+from tests.helpers.command import call, local_venue, warm
 from tests.helpers.rows import rows_of_batch
 
 OF_ENVIRONMENT = "PLANTED-ENVIRONMENT-KEY-4711"
 OF_FILE = "planted/file+secret=0815"
 OF_KEYRING = "CG-planted-keyring-1234"
 OF_ADDRESS = "planted-address-token-5678"
+BUSY = ("--strategy", str(Path(__file__).parents[1] / "helpers" / "strategies" / "busy.py"))
 SECRETS = (OF_ENVIRONMENT, OF_FILE, OF_KEYRING, OF_ADDRESS)
 GOOD = {
     "/v1beta1/news": '{"news":[{"id":1,"headline":"H"}],"next_page_token":null}',
@@ -116,7 +121,9 @@ def left_behind(folder: Path) -> list[tuple[str, list[str]]]:
     found = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".env"):
         text = path.read_bytes().decode("latin-1")
-        if path.suffix == ".arrow":
+        if path.name == "journal.arrow":
+            text += repr(read_journal(path).to_pylist())
+        elif path.suffix == ".arrow" and path.name != "snapshots.arrow":
             with LogReader(path) as reader:
                 rows = [row for batch in reader.batches() for row in rows_of_batch(batch)]
             assert {Kind.NEWS, Kind.MARK, Kind.MALFORMED, Kind.STATUS} <= {row.kind for row in rows}
@@ -137,6 +144,20 @@ def test_a_recording_keeps_no_secret(parrot: str, tmp_path: Path) -> None:
     files = left_behind(tmp_path)
     assert files
     assert [file for file in files if file[1]] == []
+
+
+def test_a_session_keeps_no_secret(parrot: str, tmp_path: Path) -> None:
+    """Nor do its log, its journal, run.json and all else that a run leaves, after headlines were heard."""
+    warm()
+    with local_venue(tmp_path) as venue:
+        live = ("live", "--paper", "--symbols", "BTCUSDT", "--url", venue, *BUSY, *feeds(parrot))
+        done = call(*live, "--for", "4s", "--json", cwd=tmp_path)
+    assert done.code == 0, done
+    assert Parrot.heard == set(SECRETS)
+    assert shown(done.out + done.err) == []
+    files = dict(left_behind(tmp_path / "runs"))
+    assert {"log.arrow", "journal.arrow", "run.json", "summary.json"} <= set(files)
+    assert not any(files.values()), files
 
 
 def test_a_command_that_fails_repeats_no_secret(
@@ -162,3 +183,52 @@ def test_doctor_says_where_each_is_and_never_what(parrot: str, tmp_path: Path) -
     assert shown(text.out + text.err + report.out + report.err) == []
     names = ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY", "COINGECKO_DEMO_API_KEY")
     assert [report.json["credentials"][name] for name in names] == ["environment", ".env", "keyring"]
+
+
+class TestTheStream:
+    """Alpaca's stream, which is sent both keys in a message, and a server that says them back."""
+
+    @staticmethod
+    @contextmanager
+    def echo(*, lets_in: bool) -> Iterator[str]:
+        """A server that answers with what it heard, in words of the protocol and others."""
+        packed = msgspec.msgpack.encode
+
+        def handle(connection: ServerConnection) -> None:
+            connection.send(packed([{"T": "success", "msg": "connected"}]))
+            for message in connection:
+                body = message.encode() if isinstance(message, str) else message
+                Parrot.heard.update(secret for secret in SECRETS if secret.encode() in body)
+                said = str(msgspec.msgpack.decode(body))
+                if "'auth'" in said and lets_in:
+                    connection.send(packed([{"T": "success", "msg": "authenticated"}]))
+                    connection.send(packed([{"T": "what", "msg": said}]))
+                    connection.send(b"\xc1" + said.encode())
+                else:
+                    connection.send(packed([{"T": "error", "code": 400, "msg": said}]))
+                    connection.close(1008, f"{OF_ENVIRONMENT} {OF_FILE}")
+                    return
+
+        with serve(handle, "127.0.0.1", 0) as server:
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}"
+            server.shutdown()
+            thread.join()
+
+    @pytest.mark.parametrize("lets_in", [True, False])
+    def test_keys_that_come_back(self, parrot: str, tmp_path: Path, *, lets_in: bool) -> None:
+        """In frames that are kept, in frames that are none, in refusals, in the reason of a close: stars."""
+        assert parrot
+        with self.echo(lets_in=lets_in) as address:
+            feed = ("--feed", "alpaca-news:*", "--url", f"alpaca-news={address}")
+            done = call("record", *feed, "--for", "2s", "--no-seal", cwd=tmp_path)
+        assert done.code in {0, 4}, done
+        assert {OF_ENVIRONMENT, OF_FILE} <= Parrot.heard
+        assert shown(done.out + done.err) == []
+        for path in tmp_path.glob("recordings/*.arrow"):
+            with LogReader(path) as reader:
+                rows = [row for batch in reader.batches() for row in rows_of_batch(batch)]
+            everything = "".join(f"{row.data} {(row.wire or b'').decode('latin-1')}" for row in rows)
+            assert "***" in everything
+            assert shown(everything + path.read_bytes().decode("latin-1")) == []

@@ -31,7 +31,7 @@ from tests.helpers.frames import (
 )
 
 LAST, NONE = Flag.LAST, Flag(0)
-BAD, DUPLICATE = Flag.MAYBE_BAD_BOOK, Flag.DUPLICATE
+BAD, DUPLICATE, LATE = Flag.MAYBE_BAD_BOOK, Flag.DUPLICATE, Flag.OUT_OF_ORDER
 SNAP, CLEAR = Flag.SNAPSHOT, Flag.CLEAR
 NS = MS * 1_000_000
 
@@ -166,6 +166,20 @@ def test_after_a_gap_the_book_waits_for_a_snapshot() -> None:
     assert wanted(target) == []
     assert feed_depth(target, snapshot(20))[0].flags == CLEAR | SNAP
     assert [row.flags for row in feed(target, depth(24, 24))] == [LAST]
+
+
+def test_a_late_update_is_no_repeat() -> None:
+    """What lies in a gap came late, once; after that, and anywhere else, it came twice."""
+    target = parser()
+    feed_depth(target, snapshot(10))
+    feed(target, depth(20, 21))
+    late = [feed(target, depth(*update))[0].flags for update in ((12, 13), (12, 13), (14, 19), (9, 10))]
+    assert late == [BAD | LATE | LAST, BAD | DUPLICATE | LAST, BAD | LATE | LAST, BAD | DUPLICATE | LAST]
+    feed_depth(target, snapshot(21))
+    assert [row.flags for row in feed(target, depth(11, 11), depth(11, 11))] == [
+        LATE | LAST,
+        DUPLICATE | LAST,
+    ]
 
 
 def test_a_gap_while_waiting_makes_older_updates_useless() -> None:

@@ -172,6 +172,7 @@ def test_what_goes_missing_is_said_once() -> None:
 BROKEN = [
     (b"[]", "Expected `object`, got `array`", ""),
     (b'{"status":{"error_code":429},"x":"y"}', "Expected `object`, got `str`", "[...]"),
+    (b'{"status":{"error_code":429,"error_message":"m"}}', "is an error", "status.error_code"),
     (b"", "the JSON ends too early", ""),
     (b"<html>", "JSON is malformed", ""),
     (body('"67187.33"'), "is no number", "bitcoin.usd"),

@@ -149,7 +149,7 @@ def test_what_an_item_is_known_by() -> None:
     """guid, else the link, else title and date; the description where there is no title."""
     bodies = [
         b"<item><title>T</title><guid>g</guid><link>l</link></item>",
-        b"<item><title>T</title><link>l</link></item>",
+        b"<item><title>T</title><link/><link>l</link><link>m</link></item>",
         b"<item><title>T</title><pubDate>x</pubDate></item>",
         b"<item><title>T</title></item>",
         b"<item><description> only\n this </description></item>",

@@ -20,7 +20,7 @@ from engine.serve.synthetic import SyntheticMarket
 
 LIMIT_S = 60.0
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
-QUICK = Timeouts(silence_s=0.2, pong_s=1.0, patience=2, overlap_s=0.1, queue_s=0.1)
+QUICK = Timeouts(silence_s=0.2, pong_s=1.0, patience=4, overlap_s=0.1, queue_s=0.1)
 BACK_OFF = BackOff(base_s=0.01, cap_s=0.05)
 
 
@@ -81,7 +81,7 @@ async def _record(
     dials: dict[str, object],
 ) -> Recorded:
     planned = parse_faults([faults])
-    venue = LocalVenue(market, faults=planned, fault_seed=seed, account=True, grace_s=0.3, **dials)  # type: ignore[arg-type]
+    venue = LocalVenue(market, faults=planned, fault_seed=seed, account=True, **dials)  # type: ignore[arg-type]
     async with venue:
         account = venue.account
         assert account is not None

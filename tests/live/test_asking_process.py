@@ -144,6 +144,23 @@ def test_its_end_delivers_what_is_open() -> None:
     play([waits_for(asyncio.Event(), answers(WELL))], story)
 
 
+def test_who_asks_twice_for_the_end_need_not_wait() -> None:
+    """A process that hangs is killed when its session is stopped again; what was open has failed."""
+
+    async def story(asking: AskingProcess, api: ScriptedApi, heard: Heard) -> None:
+        asking.ask(1, question(), NOON)
+        await api.arrived(1)
+        os.kill(asking.pid, signal.SIGSTOP)
+        ending = asyncio.ensure_future(asking.aclose())
+        await asyncio.sleep(0)
+        asking.hurry()
+        with pytest.raises(InternalError, match="did not end before one stopped waiting"):
+            await ending
+        assert [data.outcome for data, _ in heard.answers] == ["failed"]
+
+    play([waits_for(asyncio.Event(), answers(WELL))], story)
+
+
 def test_a_process_that_dies_leaves_no_question_without_an_answer() -> None:
     """What is open fails at once with how it ended, what is asked later as well, and the end raises it."""
 

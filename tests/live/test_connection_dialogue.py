@@ -52,6 +52,10 @@ class Wordy:
         """Each anew."""
         return [f"subscribe book {symbol}" for symbol in symbols]
 
+    def anew(self, channel: str, symbols: Sequence[str]) -> list[Message]:
+        """The same."""
+        return [f"subscribe {channel} {symbol}" for symbol in symbols]
+
     def ping(self) -> list[Message]:
         """A word of our own."""
         return ["ping"]

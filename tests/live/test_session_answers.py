@@ -100,6 +100,9 @@ class Hand:
             b'{"raw":true}',
         )
 
+    def hurry(self) -> None:
+        """It waits for nobody anyway."""
+
     async def aclose(self) -> None:
         """What nobody has answered has failed."""
         self.closed = True

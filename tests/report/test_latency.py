@@ -161,13 +161,16 @@ def test_a_message_is_measured_by_its_latest_stamp(tmp_path: Path) -> None:
 def test_silence_gaps_and_disconnects(tmp_path: Path) -> None:
     """The longest silence is named with its beginning, gaps as their rows say, disconnects by number."""
     gap = encode_canonical(StatusData(event="gap", channel="trade", first=7, last=9))
-    lost = encode_canonical(StatusData(event="disconnected", detail="gone"))
+    lost, stopped = (
+        encode_canonical(StatusData(event="disconnected", detail=words)) for words in ("gone", "stopped")
+    )
     messages = [
         stamped(at(0), 5 * MS),
         stamped(at(1), 5 * MS),
         Message(at(2), (Row(Kind.STATUS, data=lost),)),
         Message(at(31.5), (Row(Kind.STATUS, instrument=1, data=gap), *stamped(at(31.5), 5 * MS).rows)),
         stamped(at(32), 5 * MS),
+        Message(at(33), (Row(Kind.STATUS, data=stopped),)),
     ]
     (source,) = measured(tmp_path / "a.arrow", messages).sources
     assert source.silence is not None

@@ -94,7 +94,7 @@ def test_a_recorded_trade_keeps_its_distance_from_its_receipt() -> None:
 
 def test_quotes_of_stocks_count_round_lots() -> None:
     """450 shares are four lots; less than one is one."""
-    market = AlpacaMarket([AAPL], seed=None)
+    market = AlpacaMarket([AAPL])
     (message,) = market.apply(T0, quote(T0, "180.00", "180.02"))
     assert (message.body["bs"], message.body["as"], message.body["bp"]) == (4, 1, 180)
 

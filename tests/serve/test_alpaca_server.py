@@ -27,7 +27,7 @@ from engine.serve.source import RecordingSource
 from engine.serve.synthetic import SyntheticMarket
 from engine.serve.venue import MAX_SPEED
 
-PATIENCE_S = 15.0
+PATIENCE_S = 60.0  # a hang, on a machine with other work
 HEADERS = {"APCA-API-KEY-ID": "k", "APCA-API-SECRET-KEY": "s"}
 AUTH = {"action": "auth", "key": "k", "secret": "s"}
 

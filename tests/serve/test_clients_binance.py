@@ -26,7 +26,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # it imports what websockets has deprecated
     binance = pytest.importorskip("binance", reason="python-binance is not installed")
 
-PATIENCE_S = 15.0
+PATIENCE_S = 60.0  # a hang, on a machine with other work
 SEED = 7
 
 

@@ -165,7 +165,7 @@ def test_nobody_waits_for_a_slow_client() -> None:
         await until(lambda: bool(venue.dropped))
         made = len(account_of(venue).made)
         assert all(client.behind < slow._queue_bytes // 10 for client in venue.clients.values())
-        assert made > 150, "the market went on"
+        assert made > 50, "the market went on"
 
     readers = asyncio.run(with_clients(venue, scene))
     ((number, reason),) = venue.dropped

@@ -115,10 +115,10 @@ def test_mistakes_are_named(arguments: list[str], message: str, capsys: pytest.C
     assert "Traceback" not in printed.err
 
 
-def test_a_venue_has_one_fault(capsys: pytest.CaptureFixture[str]) -> None:
-    """Two faults are refused where there is a market."""
-    assert main(["serve", "--synthetic", "--fault", "html", "--fault", "silence:3"]) == 2
-    assert "a venue has one fault at a time" in capsys.readouterr().err
+def test_a_markets_faults_are_not_those_of_messages(capsys: pytest.CaptureFixture[str]) -> None:
+    """What only the Messages API can do wrong is refused where there is a market."""
+    assert main(["serve", "--synthetic", "--fault", "gap", "--fault", "refusal:first1"]) == 2
+    assert 'unknown fault "refusal:first1"' in capsys.readouterr().err
 
 
 def test_serving_imports_no_client() -> None:
