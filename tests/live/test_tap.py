@@ -25,6 +25,12 @@ QUICK = BackOff(base_s=0.01, cap_s=0.02)
 BOTH = ("BTCUSDT", "ETHUSDT")
 
 
+@pytest.fixture(autouse=True)
+def _without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sources of missing trades depend on whether there is one."""
+    monkeypatch.delenv("BINANCE_API_KEY", raising=False)
+
+
 class Listening:
     """A tap whose rows are kept in one buffer."""
 
