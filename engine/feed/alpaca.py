@@ -58,7 +58,7 @@ from engine.feed.parser import (
     LAST,
     Malformed,
     Notice,
-    SnapshotWanted,
+    Want,
     append_malformed,
 )
 from engine.model.errors import DecimalError
@@ -107,7 +107,7 @@ class AlpacaParser:
     ) -> None:
         self.source = source
         self.channels = tuple(channels)
-        self.wants: list[SnapshotWanted] = []
+        self.wants: list[Want] = []
         self.notices: list[Notice] = []
         self.unknown: Counter[str] = Counter()
         self._authenticated = False

@@ -28,7 +28,7 @@ from typing import Any
 from engine.feed.alpaca_messages import Book, Cancel, Correction, Imbalance, PriceBand, Quote, Trade
 from engine.feed.alpaca_messages import TradingStatus as TradingStatusMessage
 from engine.feed.alpaca_values import Amounts, decimal_words
-from engine.feed.parser import DUPLICATE, OUT_OF_ORDER, Malformed, SnapshotWanted
+from engine.feed.parser import DUPLICATE, OUT_OF_ORDER, Malformed, SnapshotWanted, Want
 from engine.model.kinds import (
     ASK,
     BID,
@@ -127,7 +127,7 @@ class SymbolRows:
         number: int,
         definition: InstrumentData,
         source: int,
-        wants: list[SnapshotWanted],
+        wants: list[Want],
         memory: Memory,
     ) -> None:
         self.number = number

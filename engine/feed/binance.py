@@ -17,11 +17,17 @@ synchronisation rules (binance_book).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from engine.feed.binance_backfill import (
+    CHANNEL_OF_ENDPOINT,
+    append_entries,
+    entry_texts,
+    missing_entries,
+)
 from engine.feed.binance_messages import (
     AggregateTrade,
     BookTicker,
@@ -30,7 +36,6 @@ from engine.feed.binance_messages import (
     DepthUpdate,
     Kline,
     MarketMessage,
-    Message,
     ServerShutdown,
     Trade,
     decimal_texts,
@@ -41,7 +46,8 @@ from engine.feed.binance_messages import (
 from engine.feed.binance_reference import definitions, stream_names
 from engine.feed.binance_rows import INSTRUMENT, SymbolRows
 from engine.feed.decimals import Mantissas, TooFine
-from engine.feed.parser import LAST, Malformed, Notice, SnapshotWanted, append_malformed
+from engine.feed.parser import LAST, Malformed, Notice, Want, append_malformed
+from engine.feed.parser import Sequence as Ids
 from engine.model.errors import DecimalError
 from engine.model.kinds import InstrumentData, Kind, SourceData, StatusData, encode_canonical
 from engine.model.rows import RowBuffer
@@ -79,7 +85,7 @@ class BinanceParser:
     ) -> None:
         self.source = source
         self.channels = tuple(channels)
-        self.wants: list[SnapshotWanted] = []
+        self.wants: list[Want] = []
         self.notices: list[Notice] = []
         self.unknown: Counter[str] = Counter()
         self._symbols: dict[str, SymbolRows] = {}
@@ -113,6 +119,10 @@ class BinanceParser:
         """The symbol's book is in step up to update `last`: it was carried over from an earlier file."""
         self._symbols[symbol].book.carry(last)
 
+    def sequence(self, symbol: str, channel: str) -> Ids:
+        """The ids of a symbol's channel, "trade" or "aggtrade": what came last, and the holes."""
+        return self._symbols[symbol].sequence(channel)
+
     def connection_lost(self, symbol: str = "") -> None:
         """Books are out of step until their next snapshot: of one symbol, or of all."""
         for name, state in self._symbols.items():
@@ -142,7 +152,8 @@ class BinanceParser:
         """Append the rows of a REST answer; `source` says what was asked, `number` is its own in the log.
 
         A depth answer synchronises the book of `source.symbol`; exchangeInfo gives INSTRUMENT rows for
-        definitions that changed; anything else is kept as a CONTROL row.
+        definitions that changed; trades, historicalTrades and aggTrades give the trades that are missing
+        (engine.feed.binance_backfill); anything else is kept as a CONTROL row.
         """
         start = rows.count
         try:
@@ -150,6 +161,8 @@ class BinanceParser:
                 self._feed_snapshot(source.symbol, body, ts, rows, number)
             elif source.endpoint == "exchangeInfo":
                 self._feed_definitions(body, ts, rows, number)
+            elif source.endpoint in CHANNEL_OF_ENDPOINT:
+                self._feed_missing(source, body, ts, rows, number)
             else:
                 self._control(source.endpoint or "rest", body, ts, rows, number)
         except Malformed as problem:
@@ -190,7 +203,7 @@ class BinanceParser:
         try:
             apply(message, frame, ts, rows)
         except DecimalError:
-            self._widen(state, message, decoded.prefix, ts, rows)
+            self._widen(state, decimal_texts(message), decoded.prefix, ts, rows)
             apply(message, frame, ts, rows)
         prefix = frame[: frame.find(b",")]
         if decoded.stream and prefix.startswith(b'{"stream":"') and len(self._routes) < _ROUTES:
@@ -212,7 +225,7 @@ class BinanceParser:
         try:
             state.partial(message, frame, ts, rows)
         except DecimalError:
-            self._widen(state, message, decoded.prefix, ts, rows)
+            self._widen(state, decimal_texts(message), decoded.prefix, ts, rows)
             state.partial(message, frame, ts, rows)
 
     def _feed_snapshot(self, symbol: str, body: bytes, ts: int, rows: RowBuffer, number: int) -> None:
@@ -233,8 +246,34 @@ class BinanceParser:
         try:
             state.snapshot(message, body, ts, rows, number)
         except DecimalError:
-            self._widen(state, message, "", ts, rows)
+            self._widen(state, decimal_texts(message), "", ts, rows)
             state.snapshot(message, body, ts, rows, number)
+
+    def _feed_missing(self, source: SourceData, body: bytes, ts: int, rows: RowBuffer, number: int) -> None:
+        """Trades of an answer: those that are missing here, or a CONTROL row when there are none."""
+        state = self._symbols.get(source.symbol)
+        if state is None:
+            self._control(f"symbol {source.symbol}", body, ts, rows, number)
+            return
+        endpoint = source.endpoint
+        channel = CHANNEL_OF_ENDPOINT[endpoint]
+        try:
+            entries = missing_entries(endpoint, body, state.sequence(channel))
+        except Malformed:
+            refusal = decode(body).rejection
+            if refusal is None:
+                raise
+            data = StatusData(event="rejected", channel=channel, detail=f"{refusal.code} {refusal.msg}")
+            self._status(data, NULL_TIME, body, ts, rows, number, state.number)
+            return
+        if not entries:
+            self._control("", body, ts, rows, number)
+            return
+        try:
+            append_entries(entries, endpoint, state, body, ts, rows, number)
+        except DecimalError:
+            self._widen(state, entry_texts(entries), "", ts, rows)
+            append_entries(entries, endpoint, state, body, ts, rows, number)
 
     def _feed_definitions(self, body: bytes, ts: int, rows: RowBuffer, number: int) -> None:
         known = {symbol: state.definition for symbol, state in self._symbols.items()}
@@ -254,11 +293,18 @@ class BinanceParser:
             wire = None
         rows.end_message()
 
-    def _widen(self, state: SymbolRows, message: Message, prefix: str, ts: int, rows: RowBuffer) -> None:
+    def _widen(
+        self,
+        state: SymbolRows,
+        decimals: Iterable[tuple[str, bool, str]],
+        prefix: str,
+        ts: int,
+        rows: RowBuffer,
+    ) -> None:
         """Give the instrument the decimals that a message needs; Malformed if its texts are no decimals."""
         old = state.definition
         price_decimals, size_decimals = old.price_decimals, old.size_decimals
-        texts = list(decimal_texts(message))
+        texts = list(decimals)
         for path, is_price, text in texts:
             try:
                 (state.prices if is_price else state.sizes)[text]

@@ -123,6 +123,13 @@ def _decode(decoder: msgspec.json.Decoder[list[Any]], body: bytes, *decimals: st
     return items
 
 
+def entries_of(body: bytes, *, aggregate: bool) -> list[Any]:
+    """The trades of an answer (`Aggregate` or `Trade`), by growing id. Raises Malformed."""
+    entries = _decode(_aggregates if aggregate else _trades, body, "price", "size")
+    _check_ids(entries)
+    return entries
+
+
 def _milliseconds(ns: int) -> int:
     """The first whole millisecond at or after a time."""
     return -(-ns // MILLISECOND_NS)
@@ -178,8 +185,7 @@ class TradeStream:
         """The trades of the page that `next` asked for."""
         if self._seeking and not self.aggregate:
             return self._take_first_id(_decode(_aggregates, body))
-        items: list[Any] = _decode(_aggregates if self.aggregate else _trades, body, "price", "size")
-        _check_ids(items)
+        items = entries_of(body, aggregate=self.aggregate)
         page = Page([])
         last, ended = self._last, False
         for item in items:

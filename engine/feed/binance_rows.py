@@ -20,7 +20,15 @@ from engine.feed.binance_messages import (
 )
 from engine.feed.binance_messages import Levels as LevelTexts
 from engine.feed.decimals import Mantissas
-from engine.feed.parser import DUPLICATE, LAST, OUT_OF_ORDER, Sequence, SnapshotWanted
+from engine.feed.parser import (
+    DUPLICATE,
+    LAST,
+    OUT_OF_ORDER,
+    BackfillWanted,
+    Sequence,
+    SnapshotWanted,
+    Want,
+)
 from engine.model.errors import DecimalError
 from engine.model.kinds import (
     ASK,
@@ -79,9 +87,7 @@ class SymbolRows:
         "wants",
     )
 
-    def __init__(
-        self, number: int, definition: InstrumentData, source: int, wants: list[SnapshotWanted]
-    ) -> None:
+    def __init__(self, number: int, definition: InstrumentData, source: int, wants: list[Want]) -> None:
         self.number = number
         self.source = source
         self.wants = wants
@@ -98,8 +104,12 @@ class SymbolRows:
         self.prices = Mantissas(definition.price_decimals)
         self.sizes = Mantissas(definition.size_decimals)
 
+    def sequence(self, channel: str) -> Sequence:
+        """The ids of "trade" or "aggtrade"."""
+        return self.aggregates if channel == "aggtrade" else self.trades
+
     def trade(self, message: Trade, frame: bytes, ts: int, rows: RowBuffer) -> None:
-        """TRADE; before it a STATUS row when ids are missing."""
+        """TRADE; before it a STATUS row when ids are missing, which are then wanted."""
         price = self.prices[message.price]
         size = self.sizes[message.size]
         sequence = self.trades
@@ -111,6 +121,7 @@ class SymbolRows:
             flags |= more
             if gap is not None:
                 self._gap("trade", gap, frame, ts, rows)
+                self.wants.append(BackfillWanted(self.definition.symbol, "trade", *gap))
                 wire = None
             sequence.take(number)
         else:
@@ -141,6 +152,7 @@ class SymbolRows:
         wire: bytes | None = frame
         if gap is not None:
             self._gap("aggtrade", gap, frame, ts, rows)
+            self.wants.append(BackfillWanted(self.definition.symbol, "aggtrade", *gap))
             wire = None
         self.aggregates.take(message.id)
         side = SELL if message.buyer_is_maker else BUY

@@ -30,7 +30,7 @@ from engine.feed.parser import (
     LAST,
     Malformed,
     Notice,
-    SnapshotWanted,
+    Want,
     append_malformed,
     malformed_of,
 )
@@ -127,7 +127,7 @@ class CcxtParser:
 
     def __init__(self, instruments: Mapping[str, tuple[int, InstrumentData]], source: int) -> None:
         self.source = source
-        self.wants: list[SnapshotWanted] = []  # the library asks for its own
+        self.wants: list[Want] = []  # the library asks for its own
         self.notices: list[Notice] = []
         self.unknown: Counter[str] = Counter()
         self._symbols = {name: _Symbol(*numbered) for name, numbered in instruments.items()}

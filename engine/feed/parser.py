@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -38,6 +38,18 @@ class SnapshotWanted(msgspec.Struct, frozen=True):
 
     symbol: str
     reason: str = ""
+
+
+class BackfillWanted(msgspec.Struct, frozen=True):
+    """Trades that are missing: first and last id. `channel`: as in the gap row, "trade" or "aggtrade"."""
+
+    symbol: str
+    channel: str
+    first: int
+    last: int
+
+
+Want = SnapshotWanted | BackfillWanted
 
 
 class Notice(msgspec.Struct, frozen=True):
@@ -72,7 +84,7 @@ NOTICES = (
 class Parser(Protocol):
     """One connection's frames into rows. Implementations are not thread-safe and never block."""
 
-    wants: list[SnapshotWanted]  # filled by the parser, drained by the connection
+    wants: list[Want]  # filled by the parser, drained by the connection
     notices: list[Notice]  # likewise
     unknown: Counter[str]  # messages kept as CONTROL rows because nobody knows them, by type
 
@@ -97,6 +109,14 @@ class Parser(Protocol):
 
     def carry_book(self, symbol: str, last: int) -> None:
         """The symbol's book is in step up to update `last`: it was carried over from an earlier file."""
+
+
+@runtime_checkable
+class Sequenced(Protocol):
+    """A parser that knows which trades are missing, and takes them from REST answers."""
+
+    def sequence(self, symbol: str, channel: str) -> Sequence:
+        """The ids of one channel: what came last, and the holes."""
 
 
 class Malformed(Exception):
@@ -173,15 +193,16 @@ class Sequence:
 
     Knows the last number and the holes below it, so that a number that fills a hole is late, and one that
     was there already is a duplicate. Holes beyond `HOLES` are forgotten, oldest first; what would fill
-    them then counts as a duplicate.
+    them then counts as a duplicate; `forgotten` is the last number of these.
     """
 
     HOLES = 256
-    __slots__ = ("first", "holes", "last")
+    __slots__ = ("first", "forgotten", "holes", "last")
 
     def __init__(self) -> None:
         self.last = -1  # none yet
         self.first = -1
+        self.forgotten = -1
         self.holes: list[tuple[int, int]] = []
 
     def judge(self, number: int) -> tuple[int, tuple[int, int] | None]:
@@ -210,6 +231,8 @@ class Sequence:
 
     def _open(self, low: int, high: int) -> None:
         self.holes.append((low, high))
+        for _, last in self.holes[: -self.HOLES]:
+            self.forgotten = max(self.forgotten, last)
         del self.holes[: -self.HOLES]
 
     def _close(self, number: int) -> None:

@@ -21,7 +21,7 @@ import msgspec
 
 from engine.feed.decimals import TooFine
 from engine.feed.instrument_rows import InstrumentRows
-from engine.feed.parser import LAST, Malformed, Notice, SnapshotWanted, append_malformed
+from engine.feed.parser import LAST, Malformed, Notice, Want, append_malformed
 from engine.feed.stamps import Stamps
 from engine.model.errors import DecimalError
 from engine.model.kinds import InstrumentData, Kind, SourceData, StatusData, encode_canonical
@@ -50,7 +50,7 @@ class StreamParser(ABC, Generic[RowsT]):
         """`instruments`: symbol -> (number in the file, definition). `source`: the connection's number."""
         self.source = source
         self.channels = tuple(channels)
-        self.wants: list[SnapshotWanted] = []
+        self.wants: list[Want] = []
         self.notices: list[Notice] = []
         self.unknown: Counter[str] = Counter()
         self.symbols: dict[str, RowsT] = {}

@@ -21,6 +21,7 @@ import numpy as np
 
 import engine
 from engine.feed.binance import BinanceParser
+from engine.feed.parser import SnapshotWanted
 from engine.ingest.capture_lines import Line, read_lines
 from engine.ingest.capture_scan import Scan
 from engine.ingest.instruments import known_instruments, read_exchange_info
@@ -246,7 +247,7 @@ class _Importer:
                 f"{definition.size_increment} are guessed from the widest decimals seen; "
                 "name the venue's own with --exchange-info"
             )
-        wanting = {want.symbol for want in self._parser.wants}
+        wanting = {want.symbol for want in self._parser.wants if isinstance(want, SnapshotWanted)}
         for definition in self._definitions:
             if definition.symbol in wanting and not self._parser.synchronised(definition.symbol):
                 yield (

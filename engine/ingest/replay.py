@@ -177,12 +177,11 @@ class Replay:
         return False
 
     def _answered(self, source: SourceData) -> Parser | None:
-        """The parser that a REST answer was for: one that waits for it, else the venue's first."""
+        """The parser that a REST answer was for: one that waits for it, else its symbol's or venue's."""
         of_venue = [p for number, p in self.parsers.items() if self.sources[number].venue == source.venue]
-        waiting = (
-            p for p in of_venue if source.symbol in p.instruments and not p.synchronised(source.symbol)
-        )
-        return next(waiting, of_venue[0] if of_venue else None)
+        of_symbol = [p for p in of_venue if source.symbol in p.instruments]
+        waiting = (p for p in of_symbol if not p.synchronised(source.symbol))
+        return next(waiting, next(iter(of_symbol or of_venue), None))
 
     def _carry(self, cells: Cells, start: int, end: int) -> None:
         self.counts["carried"] += end - start

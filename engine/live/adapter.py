@@ -11,7 +11,7 @@ runs against a local venue: same host, same port, whatever scheme was written.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 import msgspec
@@ -74,6 +74,28 @@ class Adapter(Protocol):
 
     def snapshot_path(self, symbol: str, levels: int) -> str:
         """The REST path of a book snapshot, where `books` is "rest"."""
+
+
+class Backfill(msgspec.Struct, frozen=True):
+    """How the missing trades of one channel are asked for."""
+
+    channel: str
+    endpoint: str  # as in the SOURCE row of its answers
+    limit: int  # the most that one answer has
+    by_id: bool = True  # from an id on; else the latest only
+    words: str = ""  # why no more can be had, where it is the latest only
+    headers: Callable[[], dict[str, str]] = dict  # a call, since a key must not be shown
+
+
+@runtime_checkable
+class FillsGaps(Protocol):
+    """An adapter whose venue gives missing trades a second time; its parsers are Sequenced."""
+
+    def backfill(self, channel: str) -> Backfill | None:
+        """How it is done for a channel. Raises what credentials raise."""
+
+    def backfill_path(self, way: Backfill, symbol: str, first: int, limit: int) -> str:
+        """The REST path of `limit` trades from id `first` on, or of the latest ones."""
 
 
 def at(url: str, stream: str, rest: str) -> tuple[str, str]:

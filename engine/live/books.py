@@ -10,14 +10,14 @@ before the venue has to say so, where it weighs them and tells how much of a min
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
 
-from engine.feed.parser import Parser, SnapshotWanted
+from engine.feed.parser import BackfillWanted, Parser, SnapshotWanted
 from engine.live.adapter import Adapter
+from engine.live.backfill import Backfills
 from engine.live.connection import Connection
 from engine.live.machine import BackOff
 from engine.live.rest import Refused, Rest
@@ -27,7 +27,6 @@ from engine.model.kinds import SourceData, StatusData
 SNAPSHOTS_AT_ONCE = 4
 ASK_AGAIN_S = 10.0  # a book that the stream was to bring, and did not
 _ENOUGH = 0.8  # of a minute's request weight
-_MINUTE_S = 60.0
 
 
 class Books(msgspec.Struct):
@@ -50,16 +49,17 @@ class Snapshots:
         turn: Turn,
         back_off: BackOff,
         levels: int,
+        backfills: Backfills,
         chance: Callable[[], float],
         on_failure: Callable[[BaseException], None],
     ) -> None:
-        """`on_failure` hears of a bug in one of the tasks."""
-        self.weight_per_minute = 0
+        """`backfills` is told of missing trades; `on_failure` hears of a bug in one of the tasks."""
         self._adapter = adapter
         self._rest = rest
         self._turn = turn
         self._back_off = back_off
         self._levels = levels
+        self._backfills = backfills
         self._chance = chance
         self._on_failure = on_failure
         self._sources: dict[str, tuple[int, SourceData]] = {}  # of REST snapshots, by symbol
@@ -74,7 +74,9 @@ class Snapshots:
         """Drain the parser's wants."""
         wants, books.parser.wants[:] = list(books.parser.wants), []
         for want in wants:
-            if self._adapter.books == "rest":
+            if isinstance(want, BackfillWanted):
+                self._backfills.wanted(books.parser, want)
+            elif self._adapter.books == "rest":
                 self._in_background(books, self._by_rest(books, want))
             else:
                 self._in_background(books, self._by_stream(books, want))
@@ -88,7 +90,7 @@ class Snapshots:
 
     def forget(self, books: Books) -> None:
         """The stream is interrupted: what was on its way belongs to a stream that is over."""
-        books.parser.wants.clear()
+        books.parser.wants[:] = [w for w in books.parser.wants if isinstance(w, BackfillWanted)]
         for handle in books.waiting.values():
             handle.cancel()
         books.waiting.clear()
@@ -171,7 +173,7 @@ class Snapshots:
         while True:
             try:
                 async with self._at_once:
-                    await self._spare()
+                    await self._rest.spare(_ENOUGH)
                     return await self._rest.get(self._adapter.snapshot_path(symbol, self._levels))
             except Refused as refusal:
                 attempt += 1
@@ -186,13 +188,6 @@ class Snapshots:
                 self._turn.status(refused, source=number, instrument=instrument)
                 self._turn.arm()
                 await asyncio.sleep(wait_s)
-
-    async def _spare(self) -> None:
-        """Wait for the next minute when most of this one's weight is used: windows begin with the minute."""
-        if self.weight_per_minute and self._rest.weight_used > _ENOUGH * self.weight_per_minute:
-            left_s = _MINUTE_S - time.time() % _MINUTE_S
-            self._rest.weight_used = 0
-            await asyncio.sleep(left_s)
 
     def _say(self, data: StatusData, books: Books, symbol: str) -> None:
         self._turn.status(data, source=books.source, instrument=books.parser.instruments[symbol][0])

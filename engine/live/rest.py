@@ -13,6 +13,8 @@ it.
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 _PIECES = 6  # times the limit for a part of an answer: for all of it
 _MARGIN_S = 0.05  # who comes back too soon is made to wait for longer
 _SHOWN = 120  # characters of an answer that an error repeats
+_MINUTE_S = 60
 
 
 class Refused(VenueError):
@@ -46,13 +49,29 @@ class Rest:
 
     def __init__(self, base: str, *, timeout_s: float = 10.0) -> None:
         self.base = base.rstrip("/")
+        self.weight_per_minute = 0  # of requests, where the venue weighs them; 0: not known
         self.weight_used = 0  # of this minute, as the venue's last answer says; 0: it does not say
+        self._minute = -1  # when it said so
         self._timeout_s = timeout_s
         self._not_before_s = 0.0  # the event loop's time: the venue does not want to hear of us sooner
         self._client: httpx2.AsyncClient | None = None
 
-    async def get(self, path: str) -> bytes:
+    async def spare(self, share: float) -> None:
+        """Wait for the next minute while more than this share of a minute's weight is used.
+
+        Windows begin with the minute.
+        """
+        while (  # noqa: ASYNC110  time has no event
+            self.weight_per_minute
+            and self.weight_used > share * self.weight_per_minute
+            and int(time.time()) // _MINUTE_S == self._minute
+        ):
+            await asyncio.sleep(_MINUTE_S - time.time() % _MINUTE_S)
+
+    async def get(self, path: str, headers: Mapping[str, str] | None = None) -> bytes:
         """The body of a good JSON answer; raises Refused for anything else. `path` may have a query.
+
+        `headers` may hold a key: they go to this address alone, and redirects are not followed with them.
 
         A venue that limits limits a whole address: what one request was told of when to come back holds for
         all, or each that comes too soon would make the wait of all others longer.
@@ -71,7 +90,7 @@ class Rest:
         try:
             # The client's own limit is between two pieces of an answer: one that drips would never end.
             async with asyncio.timeout(_PIECES * self._timeout_s):
-                response = await self._client.get(where)
+                response = await self._client.get(where, headers=headers, follow_redirects=not headers)
         except httpx2.TimeoutException:
             raise Refused(f"{where} did not answer within {self._timeout_s:g} s", hint=REACH_HINT) from None
         except TimeoutError:
@@ -83,6 +102,7 @@ class Rest:
             ) from None
         weight = response.headers.get("X-MBX-USED-WEIGHT-1M", "")
         self.weight_used = int(weight) if weight.isdecimal() else 0
+        self._minute = int(time.time()) // _MINUTE_S
         body = KNOWN.body(response.content)
         kind = response.headers.get("Content-Type", "")
         if "html" in kind or body.lstrip()[:1] == b"<":

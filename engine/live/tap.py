@@ -3,7 +3,7 @@
     connections ──frame──► stamp ──► parser ──rows──► RowBuffer ──turn──► owner
         ▲  ▲                           │ notices, wants
         │  └── the table, the dialogue ┤
-        └───────────────────────────── snapshots (REST, or subscribed to anew)
+        └───────────────────────────── snapshots (REST, or subscribed to anew), missing trades (REST)
 
 The recorder and the paper session stand behind taps (engine.live.intake): it knows nothing of files or
 strategies. What the venue is, an adapter says; what is done is the same for all of them. A venue needs more
@@ -25,6 +25,7 @@ import msgspec
 from engine.feed.parser import Notice, Parser
 from engine.feed.quality import DEFAULT_MODE, MODES, checked_mode, with_mode
 from engine.live.adapter import Definitions, Line
+from engine.live.backfill import Backfills
 from engine.live.books import Books, Snapshots
 from engine.live.connection import Connection, Hooks, Target, Timeouts
 from engine.live.machine import BackOff, Machine
@@ -76,12 +77,14 @@ class Tap:
         self._rest = Rest(self.adapter.rest_base)
         self._definitions = Definitions({})
         self._wires: list[_Wire] = []
+        self._backfills = Backfills(self.adapter, self._rest, turn, config.back_off, chance, self._fail)
         self._snapshots = Snapshots(
             self.adapter,
             self._rest,
             turn,
             config.back_off,
             config.snapshot_levels,
+            self._backfills,
             chance,
             self._fail,
         )
@@ -133,7 +136,7 @@ class Tap:
         except BaseException:
             await self._rest.close()
             raise
-        self._snapshots.weight_per_minute = self._definitions.weight_per_minute
+        self._rest.weight_per_minute = self._definitions.weight_per_minute
 
     def number(self, first_source: int, first_instrument: int, *, alone: bool) -> None:
         """Give everything its number; `alone`: nobody else listens to this venue."""
@@ -165,6 +168,9 @@ class Tap:
                 )
                 self._snapshots.number(first_source + len(self.sources), data)
                 self.sources.append(data)
+        self.sources += self._backfills.sources(
+            f"{self.name}-rest", self.name, self.symbols, self.channels, first_source + len(self.sources)
+        )
 
     def begin(self) -> None:
         """Append what the definitions came in; the header's rows stand already."""
@@ -217,6 +223,7 @@ class Tap:
                 task.exception()  # `open` and `run` raise the first; the others say the same
         for wire in self._wires:
             await self._snapshots.end(wire.books)
+        await self._backfills.end()
         await self._rest.close()
 
     def _wire(self, line: Line, source: int, parser: Parser) -> _Wire:

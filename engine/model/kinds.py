@@ -145,6 +145,8 @@ STATUS_EVENTS = (
     "gap",
     "resync",  # a snapshot has been asked for
     "synchronised",  # the snapshot arrived, the book is good
+    "backfill",  # missing trades have been asked for: `first` to `last`
+    "backfilled",  # what of them came: `first` to `last`, none at 0; `detail` says what is still missing
     "server_shutdown",
     "silence",
     "resumed",  # frames come again

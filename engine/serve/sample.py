@@ -21,6 +21,7 @@ import numpy as np
 
 from engine import __version__
 from engine.feed.binance import BinanceParser
+from engine.feed.parser import SnapshotWanted
 from engine.log.schema import LogHeader
 from engine.log.seal import seal
 from engine.log.writer import LogWriter
@@ -101,6 +102,8 @@ class _Recorder:
         frame = wrap(event.stream, encode_payload(event.payload, MILLISECOND))
         self._parser.feed(frame, self.stamp(received), self.writer.rows)
         for want in self._parser.wants:
+            if not isinstance(want, SnapshotWanted):
+                continue
             data = StatusData(event="resync", channel="book", detail=want.reason)
             self._row(received, Kind.STATUS, data, self._depth[want.symbol], self._numbered[want.symbol][0])
             self._snapshots.append((received + _ANSWER_NS, want.symbol))

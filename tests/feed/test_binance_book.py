@@ -43,7 +43,7 @@ def gap(first: int, last: int) -> dict[str, Any]:
 
 def wanted(target: BinanceParser) -> list[str]:
     """Reasons of the snapshots wanted since the last call."""
-    reasons = [want.reason for want in target.wants]
+    reasons = [want.reason for want in target.wants if isinstance(want, SnapshotWanted)]
     assert all(want.symbol == "BTCUSDT" for want in target.wants)
     target.wants.clear()
     return reasons

@@ -8,7 +8,7 @@ import pytest
 
 from engine.feed.kraken import KrakenParser
 from engine.feed.kraken_book import PATIENCE_NS
-from engine.feed.parser import SnapshotWanted
+from engine.feed.parser import SnapshotWanted, Want
 from engine.model.kinds import ASK, BID, Flag, Kind
 from tests.helpers.frames import TS, Row
 from tests.helpers.kraken import (
@@ -32,7 +32,7 @@ BAD, SNAP = Flag.MAYBE_BAD_BOOK, Flag.SNAPSHOT
 LATER = "2026-08-16T23:37:06.000000Z"
 
 
-def wanted(target: KrakenParser) -> list[SnapshotWanted]:
+def wanted(target: KrakenParser) -> list[Want]:
     """What the parser wants, taken away from it as the tap does."""
     wants = list(target.wants)
     target.wants.clear()

@@ -36,6 +36,9 @@ class FakeVenue:
         self.answer_all: tuple[int, str] | None = None  # status and body of every request
         self.busy: list[str] = []  # Retry-After of the next requests and handshakes, which get a 429
         self.refuse_depth: list[int] = []  # statuses for the next depth requests
+        self.refuse_trades: list[int | str] = []  # of the next requests for trades: statuses, or bodies
+        self.oldest_trade = 0  # what is older, REST does not have
+        self.keys: list[str | None] = []  # that came with requests for trades
         self.html = False  # REST answers are HTML pages
         self.answers_pings = True
         self.mute = False  # subscribing messages are not answered
@@ -45,6 +48,8 @@ class FakeVenue:
         self._asked = asyncio.Event()
         self._update_id = dict.fromkeys(self.symbols, 1_000)
         self._trade_id = dict.fromkeys(self.symbols, 500)
+        self._trades: dict[str, list[dict[str, object]]] = {symbol: [] for symbol in self.symbols}
+        self._aggregates: dict[str, list[dict[str, object]]] = {symbol: [] for symbol in self.symbols}
         self._book: dict[str, tuple[dict[str, str], dict[str, str]]] = {
             symbol: (
                 {f"{100 - n * 0.01:.2f}": f"{n}.00000000" for n in range(1, 21)},
@@ -122,16 +127,28 @@ class FakeVenue:
 
     def trade(self, symbol: str, *, skip: int = 0) -> str:
         """The next trade; `skip` ids are left out before it."""
-        self._trade_id[symbol] += 1 + skip
-        number = self._trade_id[symbol]
-        return _frame(
-            f"{symbol.lower()}@trade",
-            {
+        for _ in range(skip + 1):
+            self._trade_id[symbol] += 1
+            number = self._trade_id[symbol]
+            made: dict[str, object] = {
                 "e": "trade", "E": 1_717_200_000_000 + number, "s": symbol, "t": number,
                 "p": f"{100 + self.chance.randrange(-50, 50) / 100:.8f}", "q": "0.02000000",
                 "T": 1_717_200_000_000 + number, "m": self.chance.random() < 0.5, "M": True,
-            },
-        )  # fmt: skip
+            }  # fmt: skip
+            self._trades[symbol].append(made)
+        return _frame(f"{symbol.lower()}@trade", made)
+
+    def aggregate(self, symbol: str, *, skip: int = 0) -> str:
+        """The next aggregate trade; `skip` ids are left out before it."""
+        for _ in range(skip + 1):
+            number = len(self._aggregates[symbol]) + 1
+            made: dict[str, object] = {
+                "e": "aggTrade", "E": 1_717_200_000_000, "s": symbol, "a": number, "p": "100.25000000",
+                "q": f"{number}.00000000", "f": number * 2, "l": number * 2 + 1,
+                "T": 1_717_200_000_000 + number, "m": number % 2 == 0, "M": True,
+            }  # fmt: skip
+            self._aggregates[symbol].append(made)
+        return _frame(f"{symbol.lower()}@aggTrade", made)
 
     def quote(self, symbol: str) -> str:
         """The book's best prices."""
@@ -218,7 +235,30 @@ class FakeVenue:
             return self._exchange_info(query)
         if parts.path == "/api/v3/depth":
             return self._depth(query["symbol"][0])
-        return _json(404, {"code": -1, "msg": "no such path"})
+        return self._history(parts.path, query, request.headers.get("X-MBX-APIKEY"))
+
+    def _history(self, path: str, query: dict[str, list[str]], api_key: str | None) -> Response:
+        if path not in {"/api/v3/trades", "/api/v3/historicalTrades", "/api/v3/aggTrades"}:
+            return _json(404, {"code": -1, "msg": "no such path"})
+        self.keys.append(api_key)
+        if self.refuse_trades:
+            refusal = self.refuse_trades.pop(0)
+            if isinstance(refusal, str):
+                return _response(200, "application/json", refusal)
+            return _json(refusal, {"code": -1003, "msg": "Too much."}, {"Retry-After": "0"})
+        symbol, limit = query["symbol"][0], int(query["limit"][0])
+        first = int(query["fromId"][0]) if "fromId" in query else None
+        if path == "/api/v3/aggTrades":
+            made, key, names = self._aggregates[symbol], "a", {name: name for name in "apqflTmM"}
+        else:
+            made, key = self._trades[symbol], "t"
+            names = {"t": "id", "p": "price", "q": "qty", "T": "time", "m": "isBuyerMaker"}
+        found = [
+            {new: trade[old] for old, new in names.items()}
+            for trade in made
+            if int(str(trade[key])) >= max(self.oldest_trade, first or 0)
+        ]
+        return _json(200, found[-limit:] if first is None else found[:limit])
 
     def _exchange_info(self, query: dict[str, list[str]]) -> Response:
         asked = json.loads(query["symbols"][0]) if "symbols" in query else query["symbol"]

@@ -108,10 +108,10 @@ def test_a_venue_and_two_feeds_in_one_log(tmp_path: Path) -> None:
     (path,) = [Path(name) for name in summary.files]
     rows = read(path)
     sources = {row.source: row.data["name"] for row in rows if row.kind is Kind.SOURCE}
-    assert sources == {1: "binance", 2: "binance-rest", 3: "news", 4: "news"}
-    assert [row.kind for row in rows[:5]] == [Kind.SOURCE] * 4 + [Kind.INSTRUMENT]
+    assert sources == {1: "binance", 2: "binance-rest", 3: "binance-rest", 4: "news", 5: "news"}
+    assert [row.kind for row in rows[:6]] == [Kind.SOURCE] * 5 + [Kind.INSTRUMENT]
     assert {row.source for row in rows if row.kind is Kind.TRADE} == {1}
-    for number, texts in ((3, ["1", "2", "3"]), (4, ["11", "12"])):
+    for number, texts in ((4, ["1", "2", "3"]), (5, ["11", "12"])):
         own = [row for row in rows if row.source == number]
         assert news(own) == [f"Headline {text}" for text in texts]
         assert [row.event for row in own if row.event] == [
@@ -165,20 +165,23 @@ def test_venues_beside_each_other_in_one_log(tmp_path: Path) -> None:
         (1, "binance", ["BTCUSDT"]),
         (2, "binance-rest", None),
         (3, "binance-rest", None),
-        (4, "binanceus", None),
-        (5, "binanceus-rest", None),
+        (4, "binance-rest", None),
+        (5, "binanceus", None),
         (6, "binanceus-rest", None),
-        (7, "binance", ["ETHUSDT"]),
-        (8, "binance-rest", None),
-        (9, "binance-rest", None),
+        (7, "binanceus-rest", None),
+        (8, "binanceus-rest", None),
+        (9, "binance", ["ETHUSDT"]),
+        (10, "binance-rest", None),
+        (11, "binance-rest", None),
+        (12, "binance-rest", None),
     ]
     keys = {row.instrument: row.data["key"] for row in rows if row.kind is Kind.INSTRUMENT}
     assert keys == {1: "BTCUSDT.binance", 2: "BTCUSDT.binanceus", 3: "ETHUSDT.binance"}
-    assert [row.source for row in rows if row.event == "disconnected"] == [4, 1, 4, 7]
+    assert [row.source for row in rows if row.event == "disconnected"] == [5, 1, 5, 9]
     assert (summary.disconnects, summary.kinds["trade"]) == (1, 3)
     for kind in (Kind.TRADE, Kind.BOOK):
         lines = {(row.instrument, row.source) for row in rows if row.kind is kind}
-        assert lines <= {(1, 1), (1, 3), (2, 4), (2, 6), (3, 7), (3, 9)}
+        assert lines <= {(1, 1), (1, 3), (2, 5), (2, 7), (3, 9), (3, 11)}
     with LogReader(Path(summary.files[0])) as reader:
         assert reader.header.venues == ("binance", "binanceus")
 
@@ -231,6 +234,7 @@ def test_each_segment_names_all_sources(tmp_path: Path) -> None:
     for rows in segments:
         assert [row.data["name"] for row in rows if row.kind is Kind.SOURCE] == [
             "binance",
+            "binance-rest",
             "binance-rest",
             "news",
         ]
@@ -315,7 +319,7 @@ def test_trouble_of_a_feed_is_its_own(tmp_path: Path) -> None:
     assert summary.disconnects == 3
     rows = read(Path(summary.files[0]))
     away = [row.source for row in rows if row.event == "disconnected"]
-    assert away == [3, 3, 3, 3, 1]
+    assert away == [4, 4, 4, 4, 1]
     assert [row.event for row in rows if row.source == 1 and row.event] == [
         "connecting", "connected", "subscribed", "disconnected",
     ]  # fmt: skip

@@ -207,7 +207,7 @@ def test_segments_are_complete_alone_and_together(tmp_path: Path) -> None:
         if previous is not None:
             assert reader.header.previous_file == previous.path.name
             assert reader.header.previous_chain == previous.chain_head
-            assert [row.kind for row in rows[:6]] == [Kind.SOURCE] * 4 + [Kind.INSTRUMENT] * 2
+            assert [row.kind for row in rows[:8]] == [Kind.SOURCE] * 6 + [Kind.INSTRUMENT] * 2
             assert books_of(rows[:6] + [row for row in rows[6:] if row.source == 0]) == books_of(whole)
         assert all(a.ts <= b.ts for a, b in itertools.pairwise(rows))
         assert not whole or whole[-1].ts < rows[0].ts

@@ -29,6 +29,12 @@ QUICK = BackOff(base_s=0.01, cap_s=0.02)
 BOTH = ("BTCUSDT", "ETHUSDT")
 
 
+@pytest.fixture(autouse=True)
+def _without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sources of missing trades depend on whether there is one."""
+    monkeypatch.delenv("BINANCE_API_KEY", raising=False)
+
+
 class Listening:
     """A tap whose rows are kept in one buffer."""
 
@@ -185,21 +191,23 @@ def test_rows_begin_with_sources_and_instruments() -> None:
         return
 
     rows, venue = play(story)
-    kinds = [row.kind for row in rows[:7]]
-    assert kinds == [Kind.SOURCE] * 4 + [Kind.INSTRUMENT] * 2 + [Kind.CONTROL]
-    assert [row.source for row in rows[:4]] == [1, 2, 3, 4]
+    kinds = [row.kind for row in rows[:9]]
+    assert kinds == [Kind.SOURCE] * 6 + [Kind.INSTRUMENT] * 2 + [Kind.CONTROL]
+    assert [row.source for row in rows[:6]] == [1, 2, 3, 4, 5, 6]
     assert rows[0].data["url"].startswith(f"{venue.url}/stream?streams=btcusdt@trade/ethusdt@trade/")
-    assert [(row.data["endpoint"], row.data.get("symbol")) for row in rows[1:4]] == [
+    assert [(row.data["endpoint"], row.data.get("symbol")) for row in rows[1:6]] == [
         ("exchangeInfo", None),
         ("depth", "BTCUSDT"),
         ("depth", "ETHUSDT"),
+        ("trades", "BTCUSDT"),
+        ("trades", "ETHUSDT"),
     ]
-    assert [(row.instrument, row.data["key"]) for row in rows[4:6]] == [
+    assert [(row.instrument, row.data["key"]) for row in rows[6:8]] == [
         (1, "BTCUSDT.binance"),
         (2, "ETHUSDT.binance"),
     ]
-    assert rows[4].data["channels"] == ["trade", "quote", "book"]
-    assert [row.event for row in rows[7:]] == ["connecting", "connected", "subscribed", "disconnected"]
+    assert rows[6].data["channels"] == ["trade", "quote", "book"]
+    assert [row.event for row in rows[9:]] == ["connecting", "connected", "subscribed", "disconnected"]
 
 
 def test_every_frame_of_the_venue_is_in_the_rows_in_order() -> None:
@@ -351,7 +359,7 @@ def test_a_header_for_the_next_segment_repeats_all_numbers() -> None:
 
     rows, _ = play(story)
     sources = [(row.source, row.data) for row in rows if row.kind is Kind.SOURCE]
-    assert sources[:4] == sources[4:]
+    assert sources[:6] == sources[6:]
     instruments = [row for row in rows if row.kind is Kind.INSTRUMENT]
     assert [row.instrument for row in instruments] == [1, 2, 1, 1, 2]
     assert instruments[2].data == instruments[3].data

@@ -18,9 +18,14 @@ import msgspec
 
 from engine.feed import binance_reference
 from engine.feed.binance import BinanceParser
+from engine.feed.binance_backfill import LATEST
+from engine.feed.binance_history import AGGREGATES, LIMIT, TRADES
 from engine.feed.dialogue import Dialogue, Spoken
 from engine.feed.parser import Malformed
-from engine.live.adapter import Definitions, Get, Instruments, Line, at
+from engine.live.adapter import Backfill, Definitions, Get, Instruments, Line, at
+from engine.live.credentials import find
+from engine.live.fetch_binance import KEY_HEADER
+from engine.live.refusal import is_loopback
 from engine.live.rest import Refused
 from engine.model.errors import UsageError, VenueError
 from engine.model.kinds import InstrumentData, SourceData
@@ -30,6 +35,8 @@ STREAMS_PER_MESSAGE = 200
 SYMBOLS_PER_REQUEST = 150  # of definitions: they stand in the address
 STREAMS_PER_CONNECTION = 1_024
 LIFE_S = 23.5 * 3_600  # the venue ends every connection after 24 hours
+KEY_NAME = "BINANCE_API_KEY"  # for the history of single trades
+UNIT_HEADER = "X-MBX-TIME-UNIT"
 _UNKNOWN_SYMBOL = -1121
 _EXCHANGE_INFO = "/api/v3/exchangeInfo"
 
@@ -92,6 +99,30 @@ class Binance:
     def snapshot_path(self, symbol: str, levels: int) -> str:
         """GET depth."""
         return binance_reference.depth_path(quote(symbol), levels)
+
+    def backfill(self, channel: str) -> Backfill | None:
+        """AggTrades and, with a key, historicalTrades go back as far as one likes; else the last thousand.
+
+        The key is Binance.com's, and does not travel without encryption to another machine.
+        """
+        unit = {UNIT_HEADER: "MICROSECOND"} if self._unit else {}
+        if channel == "aggtrade":
+            return Backfill(channel, AGGREGATES, LIMIT, headers=lambda: dict(unit))
+        if channel != "trade":
+            return None
+        safe = self.rest_base.startswith("https:") or is_loopback(self.rest_base)
+        key = find(KEY_NAME) if self.name == "binance" and safe else None
+        if key is None:
+            words = f"only the latest {LIMIT:,} can be had" + (
+                f" without {KEY_NAME}" if self.name == "binance" else ""
+            )
+            return Backfill(channel, LATEST, LIMIT, by_id=False, words=words, headers=lambda: dict(unit))
+        return Backfill(channel, TRADES, LIMIT, headers=lambda: {**unit, KEY_HEADER: key.reveal()})
+
+    def backfill_path(self, way: Backfill, symbol: str, first: int, limit: int) -> str:
+        """GET trades, historicalTrades or aggTrades."""
+        begin = f"&fromId={first}" if way.by_id else ""
+        return f"/api/v3/{way.endpoint}?symbol={quote(symbol)}{begin}&limit={limit}"
 
     async def definitions(self, get: Get, symbols: Sequence[str], channels: Sequence[str]) -> Definitions:
         """Of GET exchangeInfo; raises UsageError for a symbol that the venue does not have."""
