@@ -177,6 +177,8 @@ class AlpacaParser:
             found = self._read_all(messages, {**self._symbols, **wider})
         except Malformed as problem:
             append_malformed(problem, frame, ts, self.source, rows)
+            for state in self._symbols.values():
+                state.doubt()
             return
         if wider:
             for symbol, trial in wider.items():

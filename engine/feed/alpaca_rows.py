@@ -160,6 +160,12 @@ class SymbolRows:
         self.synchronised = False
         self.book_asked = False
 
+    def doubt(self) -> None:
+        """A frame could not be read, and nothing numbers what was in it: the book is wanted whole again."""
+        if self.synchronised:
+            self.synchronised, self.book_asked = False, True
+            self.wants.append(SnapshotWanted(self.symbol, "gap"))
+
     # --- reading: may raise DecimalError or Malformed, changes nothing -----------------------------------
 
     def read_trade(self, message: Trade[Any, Any], stamp: int) -> TradeFact:

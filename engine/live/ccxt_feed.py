@@ -44,6 +44,7 @@ from engine.model.rows import RowBuffer
 
 CHANNELS = ("trade", "quote", "book")
 SILENCE_S = 60.0
+CLOSE_S = 5.0  # for the library to close what it holds
 PATIENCE = 5  # silences after which everything is begun again
 _LAST = int(Flag.LAST)
 _encode = msgspec.json.Encoder(order="sorted", enc_hook=repr).encode
@@ -326,7 +327,8 @@ class CcxtFeed:
         if self._exchange is None:
             return
         try:
-            await self._exchange.close()
+            async with asyncio.timeout(CLOSE_S):
+                await self._exchange.close()
         except Exception as error:  # noqa: BLE001  of sockets that are gone anyway
             if self.machine.state is not State.IDLE:
                 self._status(StatusData(event="disconnected", detail=f"while closing: {words_of(error)}"))

@@ -360,8 +360,11 @@ class Connection:
     async def _watch_phases(self) -> None:
         """Give up a connection whose authentication or subscriptions are not answered."""
         while True:
+            state = self.machine.state
             await asyncio.sleep(self._timeouts.phase_s)
             life = self._life
+            if self.machine.state is not state:
+                continue  # each phase has its own time
             if self.machine.state in {State.AUTHENTICATING, State.SUBSCRIBING} and life is not None:
                 what = life.dialogue.unanswered() or self.machine.state.value
                 self._leave(Event.LOST, f"no answer within {self._timeouts.phase_s:g} s: {what}")

@@ -203,10 +203,11 @@ class Intake:
             instrument += len(feed.instruments)
 
     async def _close(self) -> None:
-        for feed in self._feeds:
-            await feed.stop()
-        for tap in self._taps:
-            await tap.stop()
+        parts: list[Tap | Poller | CcxtFeed] = [*self._feeds, *self._taps]
+        outcomes = await asyncio.gather(*(part.stop() for part in parts), return_exceptions=True)
+        for outcome in outcomes:  # nobody stays open because another one failed
+            if isinstance(outcome, BaseException):
+                raise outcome
 
 
 def _nothing_twice(venues: list[Tap | CcxtFeed]) -> None:

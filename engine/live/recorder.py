@@ -149,7 +149,6 @@ class Recorder:
         """
         if self._before is not None:
             self.intake.opening = (_interruption(self._before),)
-        self._began = self._sequencer.now()
         if not await self._start_intake():
             return self.summary()
         try:
@@ -204,6 +203,7 @@ class Recorder:
 
     def _begin(self) -> None:
         before = self._before
+        self._began = self._sequencer.now()  # not before: how long a venue takes to answer is not ours
         self._open(None if before is None else before.end)
         if before is not None and not before.sealed and before.whole and self.config.seal:
             self._sealing.append(seal_in_background(before.end.path))

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.msgpack import Ext
 
+from engine.feed.parser import SnapshotWanted
 from engine.model.kinds import Flag, Kind
 from engine.model.rows import RowBuffer
 from tests.helpers.alpaca import (
@@ -273,6 +274,21 @@ def test_a_malformed_frame_changes_nothing(frame: Encoding) -> None:
     assert (target.notices, target.wants, dict(target.unknown)) == ([], [], {})
     rows = feed(target, frame(trade(1, t=later(5)), trade(4, t=later(5)), quote(), article()))
     assert [row.flags & ~Flag.LAST for row in rows] == [Flag(0)] * 5
+
+
+def test_a_frame_that_cannot_be_read_puts_books_in_doubt() -> None:
+    """Nothing numbers what was in it: a book that was in step is wanted whole again, once, until it comes."""
+    target = parser()
+    feed(target, json_frame(book([(1, 1)], [(2, 1)], reset=True)))
+    assert target.synchronised("BTC/USD")
+    feed(target, b"[{")
+    feed(target, b"[{")
+    assert not target.synchronised("BTC/USD")
+    assert target.wants == [SnapshotWanted("BTC/USD", "gap")]
+    (row,) = feed(target, json_frame(book([(1, 2)], t=later(1))))
+    assert row.flags & Flag.MAYBE_BAD_BOOK
+    feed(target, json_frame(book([(1, 2)], [(2, 1)], reset=True, t=later(2))))
+    assert target.synchronised("BTC/USD")
 
 
 @given(st.binary(max_size=200))

@@ -32,7 +32,7 @@ from alpaca.common.exceptions import APIError
 from alpaca.data import historical, requests
 from alpaca.data.timeframe import TimeFrame
 
-PATIENCE_S = 60.0  # a hang, on a machine with other work
+PATIENCE_S = 180.0  # a hang, on a machine with other work
 STOCKS = ["AAPL", "MSFT"]
 
 
@@ -85,7 +85,9 @@ async def running(stream: Any) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        work.cancel()
+        while not work.done():  # its `wait_for` swallows a cancellation that comes together with a frame
+            work.cancel()
+            await asyncio.wait((work,), timeout=0.1)
         await asyncio.gather(work, return_exceptions=True)
         await stream.close()
 
