@@ -1,9 +1,9 @@
 """How many frames a second are parsed and logged, by venue, against handlers that store nothing?
 
 Frames are in memory, one process on one processor. Ours go the whole way: stamped, parsed, judged, written
-with their bytes, column checksums and the chain hash, 64 frames a flush (bench.with_venue). ccxt.pro's and
-cryptofeed's handlers of Binance trades decode the same market into their own objects, and that is all; each
-lives in an environment of its own under bench/.cache, made on first use. All take turns.
+with their bytes, column checksums and the chain hash, flushed as a busy recorder does (bench.with_venue).
+ccxt.pro's and cryptofeed's handlers of Binance trades decode the same market into their own objects, and that
+is all; each lives in an environment of its own under bench/.cache, made on first use. All take turns.
 
     python -m bench.venues [--runs 5] [--rows 300000]
 """

@@ -2,9 +2,9 @@
 
     python -m bench.with_venue KIND COUNT
 
-What a connection does with each frame, without the socket: a stamp, the parser, and for every 64 frames
-(some tens of kilobytes, as one read of a busy socket brings) the quality checks and one flush. Then the file
-is read again: every frame must stand in it, and none may have been refused.
+What a recorder does with each frame, without the socket: a stamp, the parser; and after each turn (64 frames)
+in which as many rows stand ready as it waits for, the quality checks and one flush. Then the file is read
+again: every frame must stand in it, and none may have been refused.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from engine.feed.kraken import KrakenParser
 from engine.feed.parser import Parser
 from engine.feed.quality import Quality, prepare, with_mode
 from engine.live.clock import Sequencer
+from engine.live.recorder import FLUSH_ROWS
 from engine.log.reader import LogReader
 from engine.log.schema import LogHeader
 from engine.log.writer import LogWriter
@@ -67,8 +68,11 @@ def main() -> None:
         for start in range(0, len(frames), READ):
             for frame in frames[start : start + READ]:
                 feed(frame, stamp(), rows)
-            quality.take(rows)
-            writer.flush()
+            if rows.count >= FLUSH_ROWS:
+                quality.take(rows)
+                writer.flush()
+        quality.take(rows)
+        writer.flush()
         seconds = time.perf_counter() - began
         writer.close(reason="bench", ts=stamp())
     counted = _counts(path)
