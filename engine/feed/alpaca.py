@@ -19,7 +19,6 @@ recognised by the run of its rows.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -53,20 +52,13 @@ from engine.feed.alpaca_messages import (
 from engine.feed.alpaca_rows import Memory, SymbolRows
 from engine.feed.alpaca_values import Amounts, NotATime, decimal_words, packed_time
 from engine.feed.decimals import TooFine
-from engine.feed.parser import (
-    DECODE_FAILURES,
-    LAST,
-    Malformed,
-    Notice,
-    Want,
-    append_malformed,
-)
+from engine.feed.parser import DECODE_FAILURES, Malformed, Notice
+from engine.feed.parser_base import CONTROL, STATUS, ParserBase
 from engine.model.errors import DecimalError
-from engine.model.kinds import NO_SIDE, InstrumentData, Kind, SourceData, StatusData, encode_canonical
+from engine.model.kinds import NO_SIDE, InstrumentData, StatusData, encode_canonical
 from engine.model.rows import RowBuffer
 from engine.model.units import NULL_TIME, trim_decimal
 
-_CONTROL, _STATUS, _INSTRUMENT = int(Kind.CONTROL), int(Kind.STATUS), int(Kind.INSTRUMENT)
 # What makes a frame leave the known way. Anything else would be a bug and must be seen.
 _LEAVE = (*DECODE_FAILURES, DecimalError, NotATime, Malformed)
 _Found = tuple[Callable[..., None], Any, Any]  # what writes, for whom, what has been read
@@ -92,12 +84,8 @@ _WORDS = {"up", "down", "price"}
 _SIZES = {"volume", "size", "old_size", "bid_size", "ask_size"}
 
 
-class AlpacaParser:
-    """One connection's frames into rows.
-
-    `instruments`: symbol -> (number in the file, definition). `source`: the connection's number in the file.
-    `channels`: what the connection subscribes to, as users name it.
-    """
+class AlpacaParser(ParserBase[SymbolRows]):
+    """One connection's frames into rows. Nothing that it needs comes by REST."""
 
     def __init__(
         self,
@@ -105,53 +93,36 @@ class AlpacaParser:
         source: int,
         channels: Sequence[str] = (),
     ) -> None:
-        self.source = source
-        self.channels = tuple(channels)
-        self.wants: list[Want] = []
-        self.notices: list[Notice] = []
-        self.unknown: Counter[str] = Counter()
         self._authenticated = False
         self._memory = Memory()
-        self._symbols: dict[str, SymbolRows] = {}
         self._news = NewsRows(source)
-        for number, definition in instruments.values():
-            self.define(number, definition)
+        super().__init__(instruments, source, channels)
 
-    def define(self, number: int, definition: InstrumentData) -> None:
-        """Take an instrument's definition, new or changed, under its number in the log."""
-        state = self._symbols.get(definition.symbol)
-        if state is None:
-            self._symbols[definition.symbol] = SymbolRows(
-                number, definition, self.source, self.wants, self._memory
-            )
-        else:
-            state.number = number
-            state.define(definition)
+    def new_rows(self, number: int, definition: InstrumentData) -> SymbolRows:
+        """A symbol's."""
+        return SymbolRows(number, definition, self.source, self.wants, self._memory)
 
-    @property
-    def instruments(self) -> dict[str, tuple[int, InstrumentData]]:
-        """The definitions now in force, by symbol."""
-        return {symbol: (state.number, state.definition) for symbol, state in self._symbols.items()}
+    def lose(self, state: SymbolRows) -> None:
+        """As it says itself."""
+        state.lost()
 
     def synchronised(self, symbol: str) -> bool:
         """Whether the symbol's book is in step with the venue's."""
-        return self._symbols[symbol].synchronised
+        return self.symbols[symbol].synchronised
 
     def carry_book(self, symbol: str, last: int) -> None:  # noqa: ARG002  nothing is numbered here
         """The symbol's book is in step: it was carried over from an earlier file."""
-        self._symbols[symbol].synchronised = True
+        self.symbols[symbol].synchronised = True
 
     def connection_lost(self, symbol: str = "") -> None:
-        """Books are out of step until their next full picture: of one symbol, or of all."""
+        """Books are out of step; if all of them, we have to say again who we are."""
+        super().connection_lost(symbol)
         if not symbol:
             self._authenticated = False
-        for name, state in self._symbols.items():
-            if symbol in ("", name):
-                state.lost()
 
     def feed(self, frame: bytes, ts: int, rows: RowBuffer) -> None:
         """Append the rows of one frame received at `ts` (ns). Never raises for what the venue sends."""
-        read, symbols = self._read, self._symbols
+        read, symbols = self._read, self.symbols
         try:
             found = [read(message, symbols) for message in decode(frame)]
         except _LEAVE:
@@ -163,33 +134,27 @@ class AlpacaParser:
         elif found:
             self._write(found, frame, ts, rows)
         else:
-            self._feed_carefully(frame, ts, rows)
+            super().feed(frame, ts, rows)
 
-    def feed_rest(self, source: SourceData, body: bytes, ts: int, rows: RowBuffer, number: int) -> None:
-        """Keep a REST answer as a CONTROL row; nothing that this parser needs comes by REST."""
-        self.unknown[source.endpoint or "rest"] += 1
-        rows.append(ts, _CONTROL, source=number, flags=LAST, wire=body)
-
-    def _feed_carefully(self, frame: bytes, ts: int, rows: RowBuffer) -> None:
+    def take(self, frame: bytes, ts: int, rows: RowBuffer) -> None:
+        """The careful way. Raises Malformed."""
         try:
             messages = decode_carefully(frame)
             wider = self._wider(messages)
-            found = self._read_all(messages, {**self._symbols, **wider})
-        except Malformed as problem:
-            append_malformed(problem, frame, ts, self.source, rows)
-            for state in self._symbols.values():
+            found = self._read_all(messages, {**self.symbols, **wider})
+        except Malformed:
+            for state in self.symbols.values():
                 state.doubt()
-            return
+            raise
         if wider:
             for symbol, trial in wider.items():
-                self._symbols[symbol].define(trial.definition)
-                data = encode_canonical(trial.definition)
-                rows.append(ts - 1, _INSTRUMENT, source=self.source, instrument=trial.number, data=data)
+                self.symbols[symbol].define(trial.definition)
+                self.definition_row(trial, None, ts - 1, rows, self.source)
             rows.end_message()
         if found:
             self._write(found, frame, ts, rows)
         else:  # an array of nothing
-            rows.append(ts, _CONTROL, source=self.source, flags=LAST, wire=frame)
+            self.control("", frame, ts, rows, self.source)
 
     def _write(self, found: list[_Found], frame: bytes, ts: int, rows: RowBuffer) -> None:
         if sum(write is SymbolRows.write_book for write, _, _ in found) > 1:
@@ -239,7 +204,7 @@ class AlpacaParser:
                 name, value = _culprit(message, problem)
                 raise Malformed(_words(problem), field=f"[{index}].{name}".rstrip("."), value=value) from None
             if isinstance(owner, SymbolRows):
-                owner = self._symbols[owner.symbol]
+                owner = self.symbols[owner.symbol]
             found.append((write, owner, fact))
         return found
 
@@ -248,7 +213,7 @@ class AlpacaParser:
         wider: dict[str, SymbolRows] = {}
         for index, message in enumerate(messages):
             symbol = getattr(message, "symbol", "")
-            state = wider.get(symbol) or self._symbols.get(symbol)
+            state = wider.get(symbol) or self.symbols.get(symbol)
             if state is None or isinstance(message, _IN_WORDS):
                 continue
             for name, is_price, value in _amounts_of(message):
@@ -260,7 +225,7 @@ class AlpacaParser:
                         state.definition,
                         needed.decimals,
                         is_price=is_price,
-                        version=self._symbols[symbol].definition.version + 1,
+                        version=self.symbols[symbol].definition.version + 1,
                     )
                     wider[symbol] = SymbolRows(state.number, definition, self.source, [], self._memory)
                 except DecimalError as problem:
@@ -271,7 +236,7 @@ class AlpacaParser:
 
     def _write_unknown(self, name: str, wire: bytes | None, ts: int, rows: RowBuffer) -> None:
         self.unknown[name] += 1
-        self._control(wire, ts, rows)
+        self._control_row(wire, ts, rows)
 
     def _write_success(self, message: Success, wire: bytes | None, ts: int, rows: RowBuffer) -> None:
         if message.msg == "connected":
@@ -281,7 +246,7 @@ class AlpacaParser:
             self.notices.append(Notice("authenticated"))
         else:
             self.unknown[f"success {message.msg}"] += 1
-        self._control(wire, ts, rows)
+        self._control_row(wire, ts, rows)
 
     def _write_subscription(
         self, message: Subscription, wire: bytes | None, ts: int, rows: RowBuffer
@@ -294,7 +259,7 @@ class AlpacaParser:
                 channel = CHANNEL_OF_LIST[wire_name]
                 self.notices.append(Notice("subscribed", channel=channel, symbols=tuple(symbols)))
         self.notices.append(Notice("subscribed"))
-        self._control(wire, ts, rows)
+        self._control_row(wire, ts, rows)
 
     def _write_refusal(self, message: Refusal, wire: bytes | None, ts: int, rows: RowBuffer) -> None:
         notice = notice_of(message.code, message.msg, authenticated=self._authenticated)
@@ -302,10 +267,10 @@ class AlpacaParser:
             self._authenticated = True
         self.notices.append(notice)
         data = encode_canonical(StatusData("rejected", detail=notice.detail))
-        rows.append_fast(ts, NULL_TIME, self.source, _STATUS, 0, 0, 0, NO_SIDE, 0, 0, 0, data, wire)
+        rows.append_fast(ts, NULL_TIME, self.source, STATUS, 0, 0, 0, NO_SIDE, 0, 0, 0, data, wire)
 
-    def _control(self, wire: bytes | None, ts: int, rows: RowBuffer) -> None:
-        rows.append_fast(ts, NULL_TIME, self.source, _CONTROL, 0, 0, 0, NO_SIDE, 0, 0, 0, None, wire)
+    def _control_row(self, wire: bytes | None, ts: int, rows: RowBuffer) -> None:
+        rows.append_fast(ts, NULL_TIME, self.source, CONTROL, 0, 0, 0, NO_SIDE, 0, 0, 0, None, wire)
 
 
 def _books_together(found: list[_Found]) -> list[_Found]:

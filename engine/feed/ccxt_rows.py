@@ -18,8 +18,7 @@ decimal of a float, where it does not, which is the venue's own up to fifteen di
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -29,11 +28,9 @@ from engine.feed.parser import (
     DUPLICATE,
     LAST,
     Malformed,
-    Notice,
-    Want,
-    append_malformed,
     malformed_of,
 )
+from engine.feed.parser_base import ParserBase
 from engine.feed.plain import plain
 from engine.model.errors import DecimalError
 from engine.model.kinds import (
@@ -122,65 +119,43 @@ class _Symbol:
 _frames = msgspec.json.Decoder(_Frame)
 
 
-class CcxtParser:
-    """Frames of one venue; keeps the rules of `engine.feed.parser.Parser`."""
+class CcxtParser(ParserBase[_Symbol]):
+    """Frames of one venue. It wants nothing: the library asks for its own."""
 
-    def __init__(self, instruments: Mapping[str, tuple[int, InstrumentData]], source: int) -> None:
-        self.source = source
-        self.wants: list[Want] = []  # the library asks for its own
-        self.notices: list[Notice] = []
-        self.unknown: Counter[str] = Counter()
-        self._symbols = {name: _Symbol(*numbered) for name, numbered in instruments.items()}
+    def new_rows(self, number: int, definition: InstrumentData) -> _Symbol:
+        """A symbol's."""
+        return _Symbol(number, definition)
 
-    @property
-    def instruments(self) -> Mapping[str, tuple[int, InstrumentData]]:
-        """The definitions now in force, by symbol, each with its number in the log."""
-        return {name: (symbol.number, symbol.definition) for name, symbol in self._symbols.items()}
+    def lose(self, state: _Symbol) -> None:
+        """Its book is out of step."""
+        state.in_step = False
 
-    def feed(self, frame: bytes, ts: int, rows: RowBuffer) -> None:
-        """Append the rows of one frame received at `ts` (ns). Never raises for what it is."""
+    def take(self, frame: bytes, ts: int, rows: RowBuffer) -> None:
+        """Append the rows of one frame. Raises Malformed."""
         try:
             message = _frames.decode(frame)
-            symbol = self._symbols.get(message.symbol)
-            if symbol is None or message.channel not in {"trade", "quote", "book"}:
-                self.unknown[message.channel] += 1
-                rows.append(ts, Kind.CONTROL, source=self.source, flags=LAST, wire=frame)
-                return
-            facts = list(_facts(message))
-            self._fit(symbol, facts, ts, rows)
         except DECODE_FAILURES as error:
-            append_malformed(malformed_of(error, frame), frame, ts, self.source, rows)
-        except Malformed as problem:
-            append_malformed(problem, frame, ts, self.source, rows)
-        else:
-            self._write(symbol, message, facts, frame, ts, rows)
+            raise malformed_of(error, frame) from None
+        symbol = self.symbols.get(message.symbol)
+        if symbol is None or message.channel not in {"trade", "quote", "book"}:
+            self.unknown[message.channel] += 1
+            self.control("", frame, ts, rows, self.source)
+            return
+        facts = list(_facts(message))
+        self._fit(symbol, facts, ts, rows)
+        self._write(symbol, message, facts, frame, ts, rows)
 
-    def feed_rest(self, source: SourceData, body: bytes, ts: int, rows: RowBuffer, number: int) -> None:  # noqa: ARG002
+    def take_rest(self, source: SourceData, body: bytes, ts: int, rows: RowBuffer, number: int) -> None:  # noqa: ARG002
         """A REST answer, which the library keeps to itself: nothing is in it for a run."""
-        rows.append(ts, Kind.CONTROL, source=number, flags=LAST, wire=body)
-
-    def connection_lost(self, symbol: str = "") -> None:
-        """Forget that books are in step: of one symbol, or of all. Appends nothing."""
-        for name, each in self._symbols.items():
-            if symbol in {"", name}:
-                each.in_step = False
-
-    def define(self, number: int, definition: InstrumentData) -> None:
-        """Take an instrument's definition, new or changed, under its number in the log."""
-        known = self._symbols.get(definition.symbol)
-        if known is None:
-            self._symbols[definition.symbol] = _Symbol(number, definition)
-        else:
-            known.number = number
-            known.define(definition)
+        self.control("", body, ts, rows, number)
 
     def synchronised(self, symbol: str) -> bool:
         """Whether the symbol's book is in step with the library's."""
-        return symbol in self._symbols and self._symbols[symbol].in_step
+        return symbol in self.symbols and self.symbols[symbol].in_step
 
     def carry_book(self, symbol: str, last: int) -> None:  # noqa: ARG002  its updates have no numbers
         """The symbol's book is in step: it was carried over from an earlier file."""
-        self._symbols[symbol].in_step = True
+        self.symbols[symbol].in_step = True
 
     def _fit(self, symbol: _Symbol, facts: Sequence[_Fact], ts: int, rows: RowBuffer) -> None:
         """Widen the definition if a number needs it. Raises Malformed, and then nothing has changed."""

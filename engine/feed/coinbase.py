@@ -38,7 +38,8 @@ from engine.feed.coinbase_rows import ProductRows
 from engine.feed.instrument_rows import UNNUMBERED, LevelFact, TradeFact
 from engine.feed.parser import Malformed, Notice, SnapshotWanted
 from engine.feed.parser import Sequence as Numbers
-from engine.feed.stream_parser import NOT_CONVERTED, STATUS, StreamParser, Text
+from engine.feed.parser_base import STATUS
+from engine.feed.stream_parser import NOT_CONVERTED, StreamParser, Text
 from engine.model.kinds import BUY, NO_SIDE, SELL, InstrumentData, StatusData, encode_canonical
 from engine.model.rows import RowBuffer
 from engine.model.units import MAX_INT64, SECOND_NS
@@ -88,7 +89,7 @@ class CoinbaseParser(StreamParser[ProductRows]):
 
     def definitions_of(self, body: bytes) -> dict[str, InstrumentData]:
         """Those of our products in a list of products."""
-        known = {symbol: state.definition for symbol, state in self.symbols.items()}
+        known = self.definitions
         return coinbase_reference.definitions(body, known, known)
 
     def take(self, frame: bytes, ts: int, rows: RowBuffer) -> None:
@@ -276,7 +277,7 @@ class CoinbaseParser(StreamParser[ProductRows]):
     def _error(self, message: Error, frame: bytes, ts: int, rows: RowBuffer) -> None:
         hint = "the venue says so of a channel or product that it does not have as well"
         self.notices.append(Notice("rejected", detail=message.message, hint=hint))
-        self.status(StatusData(event="rejected", detail=message.message), frame, ts, rows)
+        self.status(StatusData(event="rejected", detail=message.message), frame, ts, rows, self.source)
 
 
 def _oldest_first(fact: TradeFact) -> tuple[int, int]:

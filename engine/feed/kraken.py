@@ -93,7 +93,7 @@ class KrakenParser(StreamParser[PairRows]):
 
     def definitions_of(self, body: bytes) -> dict[str, InstrumentData]:
         """Those of our pairs in an answer to AssetPairs."""
-        known = {symbol: state.definition for symbol, state in self.symbols.items()}
+        known = self.definitions
         return kraken_reference.definitions(body, known, known)
 
     def take(self, frame: bytes, ts: int, rows: RowBuffer) -> None:
@@ -291,7 +291,7 @@ class KrakenParser(StreamParser[PairRows]):
         state = self.symbols.get(symbols[0]) if symbols else None
         detail = " ".join(part for part in (answer.method, *symbols, words) if part)
         data = StatusData(event="rejected", channel=channel, detail=detail)
-        self.status(data, frame, ts, rows, instrument=state.number if state is not None else 0)
+        self.status(data, frame, ts, rows, self.source, instrument=state.number if state is not None else 0)
 
 
 def _trade_facts(state: PairRows, item: kraken_messages.TradeItem, stamp: int) -> TradeFact:

@@ -219,7 +219,7 @@ def test_the_short_cut_gives_the_same_rows(frame: bytes, rows: list[Row]) -> Non
     fresh = parser()
     fresh._routes = target._routes.copy()
     fresh._routes = {
-        prefix: (decode, getattr(fresh._symbols[symbol], apply.__name__), symbol)
+        prefix: (decode, getattr(fresh.symbols[symbol], apply.__name__), symbol)
         for prefix, (decode, apply, symbol) in target._routes.items()
     }
     assert fresh._routes
