@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from engine.feed.known import with_known
 from engine.feed.parser import DECODE_FAILURES, Malformed, malformed_of
 from engine.model.errors import DecimalError, UsageError
 from engine.model.kinds import InstrumentData
@@ -120,9 +121,7 @@ def _definition(entry: _Symbol, known: InstrumentData | None, venue: str) -> Ins
         raise Malformed(error.message, field=f"symbols.{entry.symbol}.filters") from None
     if known is not None:
         venue = known.venue
-        price_decimals = max(price_decimals, known.price_decimals)
-        size_decimals = max(size_decimals, known.size_decimals)
-    return InstrumentData(
+    definition = InstrumentData(
         key=f"{entry.symbol}.{venue}",
         symbol=entry.symbol,
         venue=venue,
@@ -135,10 +134,9 @@ def _definition(entry: _Symbol, known: InstrumentData | None, venue: str) -> Ins
         min_size=minimum,
         max_size=maximum,
         min_notional=smallest,
-        channels=known.channels if known else (),
         status=entry.status,
-        version=known.version if known else 1,
     )
+    return with_known(definition, known)
 
 
 def _clean(text: str) -> str:

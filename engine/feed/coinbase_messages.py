@@ -10,15 +10,12 @@ AsyncAPI description, as of 2026.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from engine.feed.parser import DECODE_FAILURES, malformed_of
-
-Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-Form = Literal["snapshot", "update"]
+from engine.feed.channel_decoder import ChannelDecoder, Form, Number
 
 HEARTBEATS = "heartbeats"
 # What users call a channel, and what it is called when one subscribes to it.
@@ -149,20 +146,12 @@ _outline = msgspec.json.Decoder(_Outline)
 _error = msgspec.json.Decoder(Error)
 
 
-def decode(frame: bytes) -> Message | Error | Unknown:
-    """Tell what a frame is and decode it; raises Malformed, naming byte, field and value."""
-    try:
-        return _message.decode(frame)
-    except DECODE_FAILURES as error:
-        refused = error
-    try:
-        outline = _outline.decode(frame)
-        if outline.channel is not UNSET:
-            if outline.channel in CHANNELS:
-                raise malformed_of(refused, frame)
-            return Unknown(f"channel {outline.channel}", outline.sequence_num)
-        if outline.type is not UNSET and bytes(outline.type) == b'"error"':
-            return _error.decode(frame)
-    except DECODE_FAILURES as error:
-        raise malformed_of(error, frame) from None
+def _other(outline: _Outline, frame: bytes) -> Error | Unknown:
+    if outline.channel is not UNSET:
+        return Unknown(f"channel {outline.channel}", outline.sequence_num)
+    if outline.type is not UNSET and bytes(outline.type) == b'"error"':
+        return _error.decode(frame)
     return Unknown("no channel", outline.sequence_num)
+
+
+decode = ChannelDecoder(_message, CHANNELS, _outline, _other).decode

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import msgspec
 
 from engine.feed.increments import trimmed
+from engine.feed.known import with_known
 from engine.feed.parser import DECODE_FAILURES, Malformed, malformed_of
 from engine.model.errors import DecimalError
 from engine.model.kinds import InstrumentData
@@ -96,10 +97,7 @@ def _definition(product: _Product, known: InstrumentData | None) -> InstrumentDa
         size_decimals = max(decimals_of(step), decimals_of(minimum), decimals_of(maximum))
     except DecimalError as error:
         raise Malformed(error.message, field=f"products.{product.product_id}") from None
-    if known is not None:
-        price_decimals = max(price_decimals, known.price_decimals)
-        size_decimals = max(size_decimals, known.size_decimals)
-    return InstrumentData(
+    definition = InstrumentData(
         key=key_of(product.product_id),
         symbol=product.product_id,
         venue=VENUE,
@@ -112,10 +110,9 @@ def _definition(product: _Product, known: InstrumentData | None) -> InstrumentDa
         min_size=minimum,
         max_size=maximum,
         min_notional=smallest,
-        channels=known.channels if known else (),
         status=_status(product),
-        version=known.version if known else 1,
     )
+    return with_known(definition, known)
 
 
 def _status(product: _Product) -> str:

@@ -15,13 +15,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from engine.feed.channel_decoder import ChannelDecoder, Form, Number
 from engine.feed.kraken_numbers import Texts
-from engine.feed.parser import DECODE_FAILURES, malformed_of
 
-Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Checksum = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 Minutes = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
-Form = Literal["snapshot", "update"]
 
 # What users call a channel, and the number that our requests about it carry: an answer that refuses a
 # request does not always say which one.
@@ -201,21 +199,13 @@ _answer = msgspec.json.Decoder(Answer)
 _outline = msgspec.json.Decoder(_Outline)
 
 
-def decode(frame: bytes) -> Message | Answer | Unknown:
-    """Tell what a frame is and decode it; raises Malformed, naming byte, field and value."""
-    try:
-        return _message.decode(frame)
-    except DECODE_FAILURES as error:
-        refused = error
-    try:
-        outline = _outline.decode(frame)
-        if outline.channel is not UNSET:
-            if outline.channel in CHANNELS:
-                raise malformed_of(refused, frame)
-            return Unknown(f"channel {outline.channel}")
-        if outline.method is UNSET and outline.error is UNSET:
-            return Unknown("no channel")
-        answer = _answer.decode(frame)
-    except DECODE_FAILURES as error:
-        raise malformed_of(error, frame) from None
+def _other(outline: _Outline, frame: bytes) -> Answer | Unknown:
+    if outline.channel is not UNSET:
+        return Unknown(f"channel {outline.channel}")
+    if outline.method is UNSET and outline.error is UNSET:
+        return Unknown("no channel")
+    answer = _answer.decode(frame)
     return answer if answer.error or answer.method in METHODS else Unknown(f"method {answer.method}")
+
+
+decode = ChannelDecoder(_message, CHANNELS, _outline, _other).decode

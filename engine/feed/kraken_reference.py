@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from engine.feed.increments import trimmed
+from engine.feed.known import with_known
 from engine.feed.kraken_messages import Pair
 from engine.feed.kraken_numbers import Texts, plain
 from engine.feed.parser import DECODE_FAILURES, Malformed, malformed_of
@@ -118,11 +119,8 @@ def definition_of(pair: Pair, known: InstrumentData | None, field: str) -> Instr
         size_decimals = max(decimals_of(step), decimals_of(minimum), _bounded(pair.qty_precision))
     except DecimalError as error:
         raise Malformed(error.message, field=field) from None
-    if known is not None:
-        price_decimals = max(price_decimals, known.price_decimals)
-        size_decimals = max(size_decimals, known.size_decimals)
     base, _, quote = pair.symbol.partition("/")
-    return InstrumentData(
+    definition = InstrumentData(
         key=key_of(pair.symbol),
         symbol=pair.symbol,
         venue=VENUE,
@@ -134,10 +132,9 @@ def definition_of(pair: Pair, known: InstrumentData | None, field: str) -> Instr
         quote=pair.quote or quote,
         min_size=minimum,
         min_notional=smallest,
-        channels=known.channels if known else (),
         status="TRADING" if pair.status == "online" else pair.status.upper(),
-        version=known.version if known else 1,
     )
+    return with_known(definition, known)
 
 
 def _bounded(decimals: int) -> int:
