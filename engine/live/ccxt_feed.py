@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -36,17 +36,17 @@ from engine.live.ccxt_library import (
     words_of,
 )
 from engine.live.clock import Sequencer
-from engine.live.machine import STOPPED, BackOff, Event, Machine, State
+from engine.live.feed_part import FeedPart
+from engine.live.machine import BackOff, Event, Machine, State
 from engine.live.redact import KNOWN
 from engine.model.errors import EngineError, UsageError
-from engine.model.kinds import Flag, InstrumentData, Kind, SourceData, StatusData, encode_canonical
+from engine.model.kinds import SourceData, StatusData
 from engine.model.rows import RowBuffer
 
 CHANNELS = ("trade", "quote", "book")
 SILENCE_S = 60.0
 CLOSE_S = 5.0  # for the library to close what it holds
 PATIENCE = 5  # silences after which everything is begun again
-_LAST = int(Flag.LAST)
 _encode = msgspec.json.Encoder(order="sorted", enc_hook=repr).encode
 _CALLS = {
     "watchTrades": "watch_trades",
@@ -73,7 +73,7 @@ class CcxtConfig(msgspec.Struct, frozen=True):
         return f"{PREFIX}{self.venue}"
 
 
-class CcxtFeed:
+class CcxtFeed(FeedPart[CcxtParser]):
     """One venue's market data into `rows`, through the library; one life only."""
 
     def __init__(
@@ -92,33 +92,23 @@ class CcxtFeed:
             symbols=_each(config.symbols, str, "symbol", "BTC/USDT"),
             channels=_each(config.channels, str.lower, "channel", ",".join(CHANNELS)),
         )
-        self.name = config.name
+        self.name = name = config.name
+        source = SourceData(name=name, venue=name, url=config.url, detail={"lossy": "ccxt"})
+        super().__init__(
+            with_mode(source, config.quality),
+            Machine(name, back_off=config.back_off, chance=chance),
+            CcxtParser({}, 0),
+            sequencer,
+            rows,
+        )
         self.symbols = self.config.symbols
         self.frames = 0  # things handed over so far
-        self.machine = Machine(self.name, back_off=config.back_off, chance=chance)
-        source = SourceData(name=self.name, venue=self.name, url=config.url, detail={"lossy": "ccxt"})
-        self.source = with_mode(source, config.quality)
-        self._sequencer = sequencer
-        self._rows = rows
         self._on_rows = on_rows
         self._make = make
         self._exchange: Any = None
         self._calls: dict[str, str] = {}  # by channel
-        self._parser = CcxtParser({}, 0)
         self._books: dict[str, tuple[dict[Any, Any], dict[Any, Any]]] = {}
-        self._working: asyncio.Task[None] | None = None
         self._armed = False
-        self._stopped = False
-
-    @property
-    def sources(self) -> tuple[SourceData, ...]:
-        """What is to be numbered for `begin`: one source."""
-        return (self.source,)
-
-    @property
-    def instruments(self) -> Mapping[str, tuple[int, InstrumentData]]:
-        """Definitions by symbol, with their numbers; there are none before the first contact."""
-        return self._parser.instruments
 
     @property
     def judged(self) -> bool:
@@ -169,49 +159,12 @@ class CcxtFeed:
         for number, (_, definition) in enumerate(list(self.instruments.values()), start=instrument):
             self._parser.define(number, definition)
 
-    def header(self) -> None:
-        """Append the SOURCE and INSTRUMENT rows that a file begins with, as they are now."""
-        number, stamp = self._parser.source, self._sequencer.stamp
-        data = encode_canonical(self.source)
-        self._rows.append(stamp(), Kind.SOURCE, source=number, flags=_LAST, data=data)
-        self.define()
-
-    def define(self) -> None:
-        """Append the INSTRUMENT rows alone: the engine's own; those of our source the parser makes."""
-        for number, definition in self.instruments.values():
-            self._rows.append(
-                self._sequencer.stamp(),
-                Kind.INSTRUMENT,
-                instrument=number,
-                flags=_LAST,
-                data=encode_canonical(definition),
-            )
-
     def begin(self, number: int = 0, instrument: int = 1) -> None:
         """Append the first STATUS row; our SOURCE and INSTRUMENT rows stand already."""
         assert self._exchange is not None, "contact first"
         if number:
             self.number(number, instrument)
         self._tell(Event.START, self.name)
-
-    async def run(self) -> None:
-        """Take in until `stop`; never ends by itself."""
-        if self._stopped:
-            return
-        self._working = asyncio.ensure_future(self._work())
-        await asyncio.wait((self._working,))
-        if not self._working.cancelled():
-            self._working.result()
-
-    async def stop(self) -> None:
-        """Leave the venue; the last rows are in the buffer when this returns."""
-        self._stopped = True
-        if self._working is not None:
-            self._working.cancel()
-            await asyncio.wait((self._working,))
-        await self._close()
-        if self.machine.state not in {State.IDLE, State.STOPPED}:
-            self._tell(Event.STOP, STOPPED)
 
     async def _work(self) -> None:
         while True:
@@ -333,21 +286,9 @@ class CcxtFeed:
             if self.machine.state is not State.IDLE:
                 self._status(StatusData(event="disconnected", detail=f"while closing: {words_of(error)}"))
 
-    def _tell(self, event: Event, detail: str = "") -> None:
-        now_s = asyncio.get_running_loop().time()
-        for status in self.machine.on(event, now_s, detail):
-            self._status(status)
+    def _tell(self, event: Event, detail: str = "", retry_after_s: float = 0.0) -> None:
+        super()._tell(event, detail, retry_after_s)
         self._arm()
-
-    def _status(self, data: StatusData, instrument: int = 0) -> None:
-        self._rows.append(
-            self._sequencer.stamp(),
-            Kind.STATUS,
-            source=self._parser.source,
-            instrument=instrument,
-            flags=_LAST,
-            data=encode_canonical(data),
-        )
 
     def _arm(self) -> None:
         """Call the owner when everything that is ready now has been taken."""

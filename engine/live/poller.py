@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -34,18 +34,18 @@ from engine.feed.polled import PolledParser, Taken
 from engine.live.address import Address
 from engine.live.clock import Sequencer
 from engine.live.credentials import Secret
-from engine.live.machine import STOPPED, BackOff, Event, Machine, State
+from engine.live.feed_part import FeedPart
+from engine.live.machine import BackOff, Event, Machine, State
 from engine.live.polling import Answer, Conditional
 from engine.live.rest import Refused
 from engine.model.errors import VenueError
-from engine.model.kinds import Flag, InstrumentData, Kind, SourceData, StatusData, encode_canonical
+from engine.model.kinds import SourceData, StatusData
 from engine.model.rows import RowBuffer
 
 EVERY_S = 5.0
 MOST_BYTES = 8 << 20
 PAGES_MOST = 20  # of one poll: the rest is asked for after the interval
 BASE_S, CAP_S = 1.0, 300.0  # of the waits after trouble
-_LAST = int(Flag.LAST)
 
 
 class Format(msgspec.Struct, frozen=True):
@@ -85,7 +85,7 @@ def _patience(config: PollConfig) -> BackOff:
     )
 
 
-class Poller:
+class Poller(FeedPart[PolledParser]):
     """One address into `rows`: `contact`, `begin`, `run`, `stop`; one life only."""
 
     def __init__(
@@ -100,17 +100,20 @@ class Poller:
         clock: Callable[[], float] | None = None,
     ) -> None:
         """`sleep` and `clock` (monotonic, in seconds) are the event loop's unless a test has its own."""
+        super().__init__(
+            SourceData(
+                name=config.name,
+                venue=config.format.venue,
+                url=config.address.shown,
+                endpoint=config.format.endpoint,
+            ),
+            Machine(config.name, back_off=config.back_off or _patience(config), chance=chance),
+            config.format.parser(),
+            sequencer,
+            rows,
+        )
         self.config = config
         self.answers = 0  # with a body, so far
-        self.machine = Machine(config.name, back_off=config.back_off or _patience(config), chance=chance)
-        self.source = SourceData(
-            name=config.name,
-            venue=config.format.venue,
-            url=config.address.shown,
-            endpoint=config.format.endpoint,
-        )
-        self._sequencer = sequencer
-        self._rows = rows
         self._on_rows = on_rows
         self._sleep = sleep
         self._clock = clock
@@ -121,12 +124,9 @@ class Poller:
             accept=config.format.accept,
             headers=config.headers,
         )
-        self._parser = config.format.parser()
         self._first: tuple[Answer, Any] | None = None  # and what it says
         self._asked_s = 0.0  # when the latest request began, and
         self._news_s = 0.0  # when the latest news came
-        self._working: asyncio.Task[None] | None = None
-        self._stopped = False
 
     @property
     def name(self) -> str:
@@ -137,16 +137,6 @@ class Poller:
     def judged(self) -> bool:
         """Never: what is polled are headlines, and prices that somebody else has averaged."""
         return False
-
-    @property
-    def sources(self) -> tuple[SourceData, ...]:
-        """What is to be numbered for `begin`: one source."""
-        return (self.source,)
-
-    @property
-    def instruments(self) -> Mapping[str, tuple[int, InstrumentData]]:
-        """Definitions by symbol, with their numbers; there are none before the first contact."""
-        return self._parser.instruments
 
     @property
     def frames(self) -> int:
@@ -184,24 +174,6 @@ class Poller:
         """Take the number of our source, and the first one of our instruments; before `header`."""
         self._parser.number(source, instrument)
 
-    def header(self) -> None:
-        """Append the SOURCE and INSTRUMENT rows that a file begins with, as they are now."""
-        number, stamp = self._parser.source, self._sequencer.stamp
-        data = encode_canonical(self.source)
-        self._rows.append(stamp(), Kind.SOURCE, source=number, flags=_LAST, data=data)
-        self.define()
-
-    def define(self) -> None:
-        """Append the INSTRUMENT rows alone: the engine's own; those of our source the parser makes."""
-        for number, definition in self.instruments.values():
-            self._rows.append(
-                self._sequencer.stamp(),
-                Kind.INSTRUMENT,
-                instrument=number,
-                flags=_LAST,
-                data=encode_canonical(definition),
-            )
-
     def begin(self, number: int = 0, instrument: int = 1) -> None:
         """Append the rows of the first contact; our SOURCE and INSTRUMENT rows stand already.
 
@@ -215,24 +187,8 @@ class Poller:
         self._take(*self._first)
         self._first = None
 
-    async def run(self) -> None:
-        """Poll until `stop`; never ends by itself."""
-        if self._stopped:
-            return
-        self._working = asyncio.ensure_future(self._work())
-        await asyncio.wait((self._working,))
-        if not self._working.cancelled():
-            self._working.result()
-
-    async def stop(self) -> None:
-        """End polling; the last rows are in the buffer when this returns."""
-        self._stopped = True
-        if self._working is not None:
-            self._working.cancel()  # it holds nothing back: rows are appended without a wait between them
-            await asyncio.wait((self._working,))
+    async def _close(self) -> None:
         await self._asking.close()
-        if self.machine.state not in {State.IDLE, State.STOPPED}:
-            self._tell(Event.STOP, STOPPED)
 
     async def _work(self) -> None:
         while True:
@@ -308,20 +264,9 @@ class Poller:
         event = Event.REFUSED if self.machine.state is State.CONNECTING else Event.LOST
         self._tell(event, detail, retry_after_s)
 
-    def _tell(self, event: Event, detail: str = "", retry_after_s: float = 0.0) -> None:
-        for status in self.machine.on(event, self._now_s(), detail, retry_after_s=retry_after_s):
-            self._status(status)
-
-    def _status(self, data: StatusData) -> None:
+    def _status(self, data: StatusData, instrument: int = 0) -> None:
         # The channel tells a strategy that this is no trouble of a venue.
-        data = msgspec.structs.replace(data, channel=self.config.format.channel)
-        self._rows.append(
-            self._sequencer.stamp(),
-            Kind.STATUS,
-            source=self._parser.source,
-            flags=_LAST,
-            data=encode_canonical(data),
-        )
+        super()._status(msgspec.structs.replace(data, channel=self.config.format.channel), instrument)
 
     def _now_s(self) -> float:
-        return self._clock() if self._clock is not None else asyncio.get_running_loop().time()
+        return self._clock() if self._clock is not None else super()._now_s()
