@@ -13,12 +13,10 @@ from msgspec.msgpack import Ext
 
 from engine.feed.parser import SnapshotWanted
 from engine.model.kinds import Flag, Kind
-from engine.model.rows import RowBuffer
 from tests.helpers.alpaca import (
     AT,
     ENCODINGS,
     SOURCE,
-    TS,
     Encoding,
     Message,
     article,
@@ -32,20 +30,10 @@ from tests.helpers.alpaca import (
     quote,
     trade,
 )
-from tests.helpers.frames import rows_of
+from tests.helpers.malformed import ANY_FRAME, check_cut, check_outcome, check_refused, json_values
 
 # Kinds that a frame of arbitrary bytes may become; anything else, or an exception, is a bug.
-DOCUMENTED = {
-    Kind.TRADE,
-    Kind.QUOTE,
-    Kind.BOOK,
-    Kind.BAR,
-    Kind.NEWS,
-    Kind.STATUS,
-    Kind.CONTROL,
-    Kind.MALFORMED,
-    Kind.INSTRUMENT,
-}
+DOCUMENTED = ANY_FRAME | {Kind.TRADE, Kind.QUOTE, Kind.BOOK, Kind.BAR, Kind.NEWS}
 EVERY: list[Message] = [
     trade(5),
     quote(),
@@ -70,37 +58,18 @@ FRAMES = [(f"{name}-{message['T']}", encode(message)) for name, encode in ENCODI
 encodings = pytest.mark.parametrize("frame", [e[1] for e in ENCODINGS], ids=[e[0] for e in ENCODINGS])
 
 
-def check_outcome(frame: bytes, rows: RowBuffer) -> None:
-    """At least one row; whole messages; the frame once, on its message's first row."""
-    made = rows_of(rows)
-    assert made
-    assert {row.kind for row in made} <= DOCUMENTED
-    assert made[-1].flags & Flag.LAST
-    assert rows.wire == [frame]
-    if any(row.kind is Kind.MALFORMED for row in made):
-        assert len(made) == 1
-
-
 @pytest.mark.parametrize("frame", [f[1] for f in FRAMES], ids=[f[0] for f in FRAMES])
 def test_a_whole_frame_is_read(frame: bytes) -> None:
     """Every type, alone and all of them together, in both encodings."""
-    rows = RowBuffer()
-    parser().feed(frame, TS, rows)
-    check_outcome(frame, rows)
-    assert Kind.MALFORMED not in {row.kind for row in rows_of(rows)}
+    made = check_outcome(parser(), frame, DOCUMENTED)
+    assert Kind.MALFORMED not in {row.kind for row in made}
 
 
 @pytest.mark.parametrize("frame", [f[1] for f in FRAMES], ids=[f[0] for f in FRAMES])
 def test_a_frame_cut_anywhere_is_one_malformed_row(frame: bytes) -> None:
     """At every byte; the wire has what came, and no notice is taken."""
     target = parser()
-    for length in range(len(frame)):
-        rows = RowBuffer()
-        target.feed(frame[:length], TS, rows)
-        (row,) = rows_of(rows)
-        assert (row.kind, row.flags, row.instrument) == (Kind.MALFORMED, Flag.LAST, 0), length
-        assert rows.wire == [frame[:length]]
-        assert row.data["error"]
+    check_cut(target, frame)
     assert not target.notices
     assert not target.unknown
 
@@ -213,8 +182,7 @@ WRONG: list[tuple[str, Message, dict[str, Any]]] = [
 def test_what_is_wrong_is_said(message: Message, said: dict[str, Any]) -> None:
     """Error, field and value, of the one message among several that is wrong."""
     (row,) = feed(parser(), json_frame(trade(1), message))
-    assert (row.kind, row.flags, row.source, row.wire) == (Kind.MALFORMED, Flag.LAST, SOURCE, True)
-    assert row.data == said
+    check_refused(row, SOURCE, said)
 
 
 # bytes, and the error
@@ -294,9 +262,7 @@ def test_a_frame_that_cannot_be_read_puts_books_in_doubt() -> None:
 @given(st.binary(max_size=200))
 def test_random_bytes_give_documented_outcomes(frame: bytes) -> None:
     """Nothing that arrives raises."""
-    rows = RowBuffer()
-    parser().feed(frame, TS, rows)
-    check_outcome(frame, rows)
+    check_outcome(parser(), frame, DOCUMENTED)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -309,24 +275,8 @@ def test_damaged_frames_give_documented_outcomes(seed: int) -> None:
         for _ in range(chance.randint(1, 4)):
             at = chance.randrange(len(damaged) + 1)
             damaged[at : at + chance.randint(0, 3)] = chance.randbytes(chance.randint(0, 3))
-        rows = RowBuffer()
-        target.feed(bytes(damaged), TS, rows)
-        instruments = [row for row in rows_of(rows) if row.kind is Kind.INSTRUMENT]
-        if instruments:  # a digit more makes a price finer
-            made = rows_of(rows)[len(instruments) :]
-            assert {row.kind for row in made} <= DOCUMENTED
-            assert made[-1].flags & Flag.LAST
-            assert rows.wire == [bytes(damaged)]
-        else:
-            check_outcome(bytes(damaged), rows)
+        check_outcome(target, bytes(damaged), DOCUMENTED)
     assert feed(target, json_frame(trade(2**62)))[-1].id == 2**62
-
-
-values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
-    max_leaves=8,
-)
 
 
 @given(st.data())
@@ -334,13 +284,10 @@ def test_any_value_in_any_field_gives_documented_outcomes(data: st.DataObject) -
     """Well-formed frames with a field of a message replaced by anything, in both encodings."""
     template = data.draw(st.sampled_from(EVERY))
     name = data.draw(st.sampled_from(sorted(template)))
-    message = template | {name: data.draw(values)}
+    message = template | {name: data.draw(json_values)}
     try:
         frames = [msgspec.json.encode([trade(1), message]), msgspec.msgpack.encode([trade(1), message])]
     except (OverflowError, msgspec.EncodeError):  # an integer beyond what either can hold
         frames = []
     for frame in frames:
-        rows = RowBuffer()
-        parser().feed(frame, TS, rows)
-        assert {row.kind for row in rows_of(rows)} <= DOCUMENTED
-        assert rows.wire == [frame]
+        check_outcome(parser(), frame, DOCUMENTED)

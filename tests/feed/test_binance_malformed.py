@@ -10,34 +10,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.model.kinds import Flag, Kind
-from engine.model.rows import RowBuffer
 from tests.feed.test_binance_rows import MESSAGES
 from tests.helpers.frames import (
+    DEPTH,
     SOCKET,
-    TS,
     combined,
     depth,
     depth_data,
     feed,
     feed_depth,
     parser,
-    rows_of,
     snapshot,
     trade,
     trade_data,
 )
+from tests.helpers.malformed import (
+    ANY_FRAME,
+    check_cut,
+    check_outcome,
+    check_refused,
+    check_rest,
+    damaged_frames,
+    json_values,
+)
 
 # Kinds that a frame of arbitrary bytes may become; anything else, or an exception, is a bug.
-DOCUMENTED = {
-    Kind.TRADE,
-    Kind.QUOTE,
-    Kind.BOOK,
-    Kind.BAR,
-    Kind.STATUS,
-    Kind.CONTROL,
-    Kind.MALFORMED,
-    Kind.INSTRUMENT,
-}
+DOCUMENTED = ANY_FRAME | {Kind.TRADE, Kind.QUOTE, Kind.BOOK, Kind.BAR}
 
 
 @pytest.mark.parametrize("frame", [m[1] for m in MESSAGES], ids=[m[0] for m in MESSAGES])
@@ -47,14 +45,7 @@ def test_a_frame_cut_anywhere_is_one_malformed_row(frame: bytes, *, met_before: 
     target = parser()
     if met_before:
         feed(target, frame)
-    body = frame.rstrip()
-    for length in range(len(body)):
-        rows = RowBuffer()
-        target.feed(body[:length], TS, rows)
-        (row,) = rows_of(rows)
-        assert (row.kind, row.flags, row.instrument) == (Kind.MALFORMED, Flag.LAST, 0), length
-        assert rows.wire == [body[:length]]
-        assert row.data["error"]
+    check_cut(target, frame.rstrip())
 
 
 # a frame, then what its MALFORMED row says
@@ -151,10 +142,9 @@ def test_what_is_wrong_is_said(frame: bytes, said: dict[str, Any], *, met_before
     if met_before:
         feed(target, trade(1), depth(1, 1))
     (row,) = feed(target, frame)
-    assert (row.kind, row.flags, row.source, row.wire) == (Kind.MALFORMED, Flag.LAST, SOCKET, True)
     if "byte" not in said and "field" in said and "value" not in said:
         row.data.pop("value", None)  # a whole object: too long to repeat here
-    assert row.data == said
+    check_refused(row, SOCKET, said)
 
 
 def test_a_malformed_trade_leaves_the_sequence_alone() -> None:
@@ -178,51 +168,20 @@ def test_a_malformed_depth_update_shows_as_a_gap() -> None:
     assert book.flags == Flag.MAYBE_BAD_BOOK | Flag.LAST
 
 
-def check_outcome(frame: bytes, rows: RowBuffer) -> None:
-    """At least one row; whole messages; the frame once, on its message's first row."""
-    made = rows_of(rows)
-    assert made
-    assert {row.kind for row in made} <= DOCUMENTED
-    assert made[-1].flags & Flag.LAST
-    assert rows.wire == [frame]
-    if any(row.kind is Kind.MALFORMED for row in made):
-        assert len(made) == 1
-
-
 @given(st.binary(max_size=200))
 def test_random_bytes_give_documented_outcomes(frame: bytes) -> None:
     """Nothing that arrives raises."""
-    rows = RowBuffer()
-    parser().feed(frame, TS, rows)
-    check_outcome(frame, rows)
+    check_outcome(parser(), frame, DOCUMENTED)
 
 
-known_frames = st.sampled_from([frame for _, frame, _ in MESSAGES])
-
-
-@given(st.lists(known_frames, max_size=3), known_frames, st.data())
-def test_damaged_frames_give_documented_outcomes(
-    before: list[bytes], frame: bytes, data: st.DataObject
-) -> None:
+@given(damaged_frames([frame for _, frame, _ in MESSAGES]))
+def test_damaged_frames_give_documented_outcomes(frames: list[bytes]) -> None:
     """Real frames with bytes changed, cut out or put in; then a good one still parses."""
     target = parser()
-    feed(target, *before)
-    damaged = bytearray(frame)
-    for _ in range(data.draw(st.integers(1, 4))):
-        at = data.draw(st.integers(0, max(len(damaged) - 1, 0)))
-        damaged[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
-    rows = RowBuffer()
-    target.feed(bytes(damaged), TS, rows)
-    check_outcome(bytes(damaged), rows)
+    feed(target, *frames[:-1])
+    check_outcome(target, frames[-1], DOCUMENTED)
     number = 2**62
     assert feed(target, trade(number))[-1].id == number
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
-    max_leaves=8,
-)
 
 
 @given(st.data())
@@ -233,14 +192,10 @@ def test_any_value_in_any_field_gives_documented_outcomes(data: st.DataObject) -
     frame = msgspec.json.encode(
         {"stream": "btcusdt@trade", "data": template | {name: data.draw(json_values)}}
     )
-    rows = RowBuffer()
-    parser().feed(frame, TS, rows)
-    check_outcome(frame, rows)
+    check_outcome(parser(), frame, DOCUMENTED)
 
 
 @given(st.binary(max_size=120) | st.just(b"") | st.sampled_from([b"[]", b"{}", b'{"lastUpdateId":1}']))
 def test_any_rest_answer_gives_documented_outcomes(body: bytes) -> None:
     """As for frames: one row that keeps it."""
-    (row,) = feed_depth(parser(), body)
-    assert row.kind in {Kind.MALFORMED, Kind.STATUS}
-    assert row.wire
+    check_rest(parser(), DEPTH, body, {Kind.MALFORMED, Kind.STATUS})

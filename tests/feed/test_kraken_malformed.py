@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.model.kinds import Flag, Kind, SourceData
-from engine.model.rows import RowBuffer
-from tests.helpers.frames import SOCKET, TS, rows_of
+from engine.model.kinds import Kind, SourceData
+from tests.helpers.frames import SOCKET
 from tests.helpers.kraken import (
     BTC,
     GUIDE_ASKS,
@@ -33,6 +32,15 @@ from tests.helpers.kraken import (
     trade_item,
     trades,
 )
+from tests.helpers.malformed import (
+    ANY_FRAME,
+    check_cut,
+    check_outcome,
+    check_refused,
+    check_rest,
+    damaged_frames,
+    json_values,
+)
 
 FRAMES = {
     "snapshot": SNAPSHOT,
@@ -48,29 +56,14 @@ FRAMES = {
     "ack": ack(depth=10),
     "refusal": refusal("Subscription depth not supported"),
 }
-DOCUMENTED = {
-    Kind.TRADE,
-    Kind.QUOTE,
-    Kind.BOOK,
-    Kind.BAR,
-    Kind.STATUS,
-    Kind.CONTROL,
-    Kind.MALFORMED,
-    Kind.INSTRUMENT,
-}
+DOCUMENTED = ANY_FRAME | {Kind.TRADE, Kind.QUOTE, Kind.BOOK, Kind.BAR}
 
 
 @pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES.keys())
 def test_a_frame_cut_anywhere_is_one_malformed_row(frame: bytes) -> None:
     """At every byte; the wire has what came, and the whole frame is then taken as if nothing had been."""
     target = parser()
-    for length in range(len(frame)):
-        rows = RowBuffer()
-        target.feed(frame[:length], TS, rows)
-        (row,) = rows_of(rows)
-        assert (row.kind, row.flags, row.instrument) == (Kind.MALFORMED, Flag.LAST, 0), length
-        assert rows.wire == [frame[:length]]
-        assert row.data["error"]
+    check_cut(target, frame)
     assert not target.notices
     assert feed(target, frame) == feed(parser(), frame)
 
@@ -227,8 +220,7 @@ def test_what_is_wrong_is_said(frame: bytes, said: dict[str, Any]) -> None:
     """Error, field, value and byte, as far as they are known."""
     target = parser()
     (row,) = feed(target, frame)
-    assert (row.kind, row.flags, row.source, row.wire) == (Kind.MALFORMED, Flag.LAST, SOCKET, True)
-    assert row.data == said
+    check_refused(row, SOCKET, said)
     assert target.instruments == {"BTC/USD": (1, BTC)}
 
 
@@ -257,74 +249,38 @@ def test_a_message_that_is_refused_widens_nothing() -> None:
     assert target.instruments == {"BTC/USD": (1, BTC)}
 
 
-def check_outcome(frame: bytes, rows: RowBuffer) -> None:
-    """At least one row; whole messages; the frame once, on its message's first row."""
-    made = rows_of(rows)
-    assert made
-    assert {row.kind for row in made} <= DOCUMENTED
-    assert made[-1].flags & Flag.LAST
-    assert rows.wire == [frame]
-    if any(row.kind is Kind.MALFORMED for row in made):
-        assert len(made) == 1
-
-
 @given(st.binary(max_size=200))
 def test_random_bytes_give_documented_outcomes(frame: bytes) -> None:
     """Nothing that arrives raises."""
-    rows = RowBuffer()
-    parser().feed(frame, TS, rows)
-    check_outcome(frame, rows)
+    check_outcome(parser(), frame, DOCUMENTED)
 
 
-known_frames = st.sampled_from(list(FRAMES.values()))
-
-
-@given(st.lists(known_frames, max_size=3), known_frames, st.data())
-def test_damaged_frames_give_documented_outcomes(
-    before: list[bytes], frame: bytes, data: st.DataObject
-) -> None:
+@given(damaged_frames(FRAMES.values()))
+def test_damaged_frames_give_documented_outcomes(frames: list[bytes]) -> None:
     """Good frames with bytes changed, cut out or put in; then a good one still parses."""
     target = parser()
-    feed(target, *before)
-    damaged = bytearray(frame)
-    for _ in range(data.draw(st.integers(1, 4))):
-        at = data.draw(st.integers(0, max(len(damaged) - 1, 0)))
-        damaged[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
-    rows = RowBuffer()
-    target.feed(bytes(damaged), TS, rows)
-    check_outcome(bytes(damaged), rows)
+    feed(target, *frames[:-1])
+    check_outcome(target, frames[-1], DOCUMENTED)
     number = 2**62
     assert feed(target, numbered(number))[-1].id == number
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
-    max_leaves=8,
-)
 
 
 @given(st.data())
 def test_any_value_in_any_field_gives_documented_outcomes(data: st.DataObject) -> None:
     """Well-formed JSON with a field of a message, or of an item in it, replaced by anything."""
-    message = msgspec.json.decode(data.draw(known_frames))
+    message = msgspec.json.decode(data.draw(st.sampled_from(list(FRAMES.values()))))
     value, inner = data.draw(json_values), message.get("data")
     if isinstance(inner, list) and inner and data.draw(st.booleans()):
         inner[0][data.draw(st.sampled_from(sorted(inner[0])))] = value
     else:
         message[data.draw(st.sampled_from(sorted(message)))] = value
     frame = msgspec.json.encode(message)
-    rows = RowBuffer()
-    parser().feed(frame, TS, rows)
-    check_outcome(frame, rows)
+    check_outcome(parser(), frame, DOCUMENTED)
 
 
 @pytest.mark.parametrize("endpoint", ["AssetPairs", "Time"])
 @given(body=st.binary(max_size=120) | st.sampled_from([b"[]", b"{}", b'{"result":{"X":{"wsname":5}}}']))
 def test_any_rest_answer_gives_documented_outcomes(endpoint: str, body: bytes) -> None:
     """As for frames: one row that keeps it."""
-    rows = RowBuffer()
-    parser().feed_rest(SourceData(name="kraken-rest", endpoint=endpoint), body, TS, rows, 2)
-    (row,) = rows_of(rows)
-    assert row.kind in {Kind.MALFORMED, Kind.CONTROL}
-    assert row.wire
+    source = SourceData(name="kraken-rest", endpoint=endpoint)
+    check_rest(parser(), source, body, {Kind.MALFORMED, Kind.CONTROL})
