@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from tests.helpers.alpaca import Message, book, json_frame, packed_frame
+from tests.helpers.serving import serving
 
 KEY, SECRET = "PKTESTTESTTEST", "a-secret-that-is-planted"
 
@@ -36,13 +37,8 @@ class FakeAlpaca:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[FakeAlpaca]:
         """Serve until the block ends."""
-        server = await serve(self._talk, "127.0.0.1", 0, compression=None, ping_interval=None)
-        self.port = next(iter(server.sockets)).getsockname()[1]
-        try:
+        async with serving(self._talk) as self.port:
             yield self
-        finally:
-            server.close(close_connections=True)
-            await server.wait_closed()
 
     async def send(self, *messages: Message) -> None:
         """One frame to everybody who is let in."""

@@ -12,10 +12,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+
+from tests.helpers.serving import serving
 
 Answer = Callable[[dict[str, Any]], list[bytes]]
 
@@ -40,21 +42,8 @@ class ScriptedVenue:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[ScriptedVenue]:
         """Serve until the block ends."""
-        server = await serve(
-            self._stream,
-            "127.0.0.1",
-            0,
-            process_request=self._http,
-            compression=None,
-            ping_interval=None,
-            close_timeout=0.2,
-        )
-        self.port = next(iter(server.sockets)).getsockname()[1]
-        try:
+        async with serving(self._stream, self._http) as self.port:
             yield self
-        finally:
-            server.close(close_connections=True)
-            await server.wait_closed()
 
     async def send(self, *frames: bytes) -> None:
         """Send frames to who connected last."""

@@ -13,10 +13,12 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import parse_qs, urlsplit
 
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+
+from tests.helpers.serving import serving
 
 CHANNEL_OF_STREAM = {"trade": "trade", "bookTicker": "quote", "depth@100ms": "book"}
 
@@ -66,21 +68,8 @@ class FakeVenue:
     @asynccontextmanager
     async def running(self, port: int = 0) -> AsyncIterator[FakeVenue]:
         """Serve until the block ends."""
-        server = await serve(
-            self._stream,
-            "127.0.0.1",
-            port,
-            process_request=self._http,
-            compression=None,
-            ping_interval=None,
-            close_timeout=0.2,
-        )
-        self.port = next(iter(server.sockets)).getsockname()[1]
-        try:
+        async with serving(self._stream, self._http, port) as self.port:
             yield self
-        finally:
-            server.close(close_connections=True)
-            await server.wait_closed()
 
     async def connected(self, count: int = 1, *, timeout_s: float = 10.0) -> None:
         """Wait until `count` connections have been opened in all, and one is open."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,10 @@ from engine.live.tap import TapConfig
 from engine.model.errors import UsageError, VenueError
 from engine.model.instruments import from_data
 from engine.model.kinds import Flag, Kind
-from engine.model.rows import RowBuffer
 from tests.helpers.alpaca import article, book, later, quote, trade
 from tests.helpers.alpaca_venue import KEY, SECRET, FakeAlpaca
-from tests.helpers.rows import Row, rows_of_buffer
-
-LIMIT_S = 15.0
+from tests.helpers.rows import Row
+from tests.helpers.waiting import WaitingRows
 
 
 class Held:
@@ -280,14 +277,13 @@ def test_without_keys_the_user_is_told_where_they_belong(
 # --- over loopback, through the tap ---
 
 
-class Listening:
+class Listening(WaitingRows):
     """A tap on a fake venue, whose rows are kept."""
 
     def __init__(
         self, venue: FakeAlpaca, monkeypatch: pytest.MonkeyPatch, name: str, keys: Keys, **asked: Any
     ) -> None:
-        self.buffer = RowBuffer()
-        self.changed = asyncio.Event()
+        super().__init__()
         packed = asked.pop("packed", True)
         adapter = Alpaca(name, venue.url, keys, packed=packed)
         monkeypatch.setattr(tap_module, "adapter_of", lambda _name, _url: adapter)
@@ -299,23 +295,6 @@ class Listening:
             **asked,
         )
         self.tap = Intake((config,), (), Sequencer(), self.buffer, self.changed.set)
-
-    @property
-    def rows(self) -> list[Row]:
-        """Everything so far."""
-        return rows_of_buffer(self.buffer)
-
-    @property
-    def events(self) -> list[str]:
-        """The STATUS rows' events in order."""
-        return [row.event for row in self.rows if row.kind is Kind.STATUS]
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until it holds; it is looked at whenever rows have come."""
-        async with asyncio.timeout(LIMIT_S):
-            while not condition():
-                self.changed.clear()
-                await self.changed.wait()
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["json", "messagepack"])

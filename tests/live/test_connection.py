@@ -13,50 +13,23 @@ from engine.live.connection import Connection, Hooks, Target, Timeouts
 from engine.live.machine import BackOff, Machine, State
 from engine.live.refusal import is_loopback
 from engine.model.errors import VenueError
-from engine.model.kinds import StatusData
 from tests.helpers.venue import FakeVenue
+from tests.helpers.waiting import LIMIT_S, WaitingFrames
 
-LIMIT_S = 15.0
 QUICK = BackOff(base_s=0.01, cap_s=0.02)
 
 
-class Watched:
+class Watched(WaitingFrames):
     """A connection whose frames and rows are kept, and can be waited for."""
 
     def __init__(self, url: str, *, timeouts: Timeouts | None = None, back_off: BackOff = QUICK) -> None:
-        self.frames: list[bytes] = []
-        self.rows: list[StatusData] = []
-        self.lost = 0
-        self.changed = asyncio.Event()
+        super().__init__()
         self.connection = Connection(
             Target(f"{url}/stream?streams=btcusdt@trade"),
             Machine("test", back_off=back_off),
-            Hooks(self._frame, self._status, self._lost),
+            Hooks(self.take_frame, self.take_status, self.take_loss),
             timeouts=timeouts,
         )
-
-    def _frame(self, frame: bytes) -> None:
-        self.frames.append(frame)
-        self.changed.set()
-
-    def _status(self, status: StatusData) -> None:
-        self.rows.append(status)
-        self.changed.set()
-
-    def _lost(self) -> None:
-        self.lost += 1
-
-    @property
-    def events(self) -> list[str]:
-        """The rows' events in order."""
-        return [row.event for row in self.rows]
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until the condition holds; it is looked at after every frame and row."""
-        async with asyncio.timeout(LIMIT_S):
-            while not condition():
-                self.changed.clear()
-                await self.changed.wait()
 
 
 def play(
@@ -139,7 +112,7 @@ def test_a_bug_behind_a_frame_is_not_a_lost_connection() -> None:
         venue = FakeVenue()
         async with venue.running():
             watched = Watched(venue.url)
-            watched.connection._hooks = Hooks(broken, watched._status, watched._lost)
+            watched.connection._hooks = Hooks(broken, watched.take_status, watched.take_loss)
             running = asyncio.ensure_future(watched.connection.run())
             await watched.until(lambda: "subscribed" in watched.events)
             await venue.send(venue.trade("BTCUSDT"))

@@ -18,9 +18,8 @@ from engine.feed.parser import Notice
 from engine.live.connection import Connection, Hooks, Target, Timeouts
 from engine.live.machine import BackOff, Machine, State
 from engine.model.errors import VenueError
-from engine.model.kinds import StatusData
+from tests.helpers.waiting import LIMIT_S, WaitingFrames
 
-LIMIT_S = 15.0
 QUICK = BackOff(base_s=0.01, cap_s=0.02)
 BEGIN = ["connecting", "connected", "authenticated", "subscribed"]
 
@@ -102,40 +101,23 @@ GOOD = {
 }
 
 
-class Watched:
+class Watched(WaitingFrames):
     """A connection whose rows can be waited for."""
 
     def __init__(self, url: str, timeouts: Timeouts) -> None:
-        self.rows: list[StatusData] = []
-        self.frames: list[bytes] = []
-        self.changed = asyncio.Event()
+        super().__init__()
         self.connection = Connection(
             Target(url, Wordy, subscribed="X Y"),
             Machine("test", back_off=QUICK),
-            Hooks(self._frame, self._status, lambda: None),
+            Hooks(self.take_frame, self.take_status, self.take_loss),
             timeouts=timeouts,
         )
 
-    def _frame(self, frame: bytes) -> None:
+    def take_frame(self, frame: bytes) -> None:
+        """Keep it, and say what it says."""
         self.frames.append(frame)
         self.connection.heard(notices_of(frame))
         self.changed.set()
-
-    def _status(self, status: StatusData) -> None:
-        self.rows.append(status)
-        self.changed.set()
-
-    @property
-    def events(self) -> list[str]:
-        """The rows' events in order."""
-        return [row.event for row in self.rows]
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until the condition holds; it is looked at after every frame and row."""
-        async with asyncio.timeout(LIMIT_S):
-            while not condition():
-                self.changed.clear()
-                await self.changed.wait()
 
 
 Story = Callable[[Venue, Watched], Awaitable[None]]

@@ -14,8 +14,8 @@ from engine.live.connection import Connection, Hooks, Target, Timeouts
 from engine.live.machine import BackOff, Event, Machine, State
 from engine.model.kinds import StatusData
 from tests.helpers.venue import FakeVenue
+from tests.helpers.waiting import LIMIT_S, Waiting
 
-LIMIT_S = 15.0
 QUICK = BackOff(base_s=0.01, cap_s=0.02)
 
 
@@ -26,7 +26,7 @@ def notices_of(frame: bytes) -> list[Notice]:
     return [Notice("subscribed")] if b'"result"' in frame else []
 
 
-class Watched:
+class Watched(Waiting):
     """A connection that can be renewed; its frames and rows in one list."""
 
     def __init__(
@@ -39,9 +39,9 @@ class Watched:
         drain_s: float = 30.0,
         drain_idle_s: float = 3.0,
     ) -> None:
+        super().__init__()
         self.story: list[bytes | StatusData] = []
         self.lost = 0
-        self.changed = asyncio.Event()
         self.connection = Connection(
             Target(f"{venue.url}/stream?streams=btcusdt@trade", dialogue, life_s=life_s),
             Machine("test", back_off=QUICK),
@@ -82,13 +82,6 @@ class Watched:
             for item in self.story
             if isinstance(item, bytes) and b'"t":' in item
         ]
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until the condition holds; it is looked at after every frame and row."""
-        async with asyncio.timeout(LIMIT_S):
-            while not condition():
-                self.changed.clear()
-                await self.changed.wait()
 
 
 Story = Callable[[FakeVenue, Watched], Awaitable[None]]

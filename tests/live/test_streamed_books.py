@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -17,40 +16,21 @@ from engine.live.machine import BackOff
 from engine.live.tap import TapConfig
 from engine.model.errors import VenueError
 from engine.model.kinds import Flag, Kind
-from engine.model.rows import RowBuffer
 from tests.helpers import coinbase, kraken
-from tests.helpers.rows import Row, rows_of_buffer
 from tests.helpers.scripted_venue import ScriptedVenue
+from tests.helpers.waiting import WaitingRows
 
-LIMIT_S = 15.0
 QUICK = BackOff(base_s=0.01, cap_s=0.02)
 
 
-class Listening:
+class Listening(WaitingRows):
     """A tap whose rows are kept in one buffer."""
 
     def __init__(self, venue: ScriptedVenue, config: TapConfig, *, message_gap_s: float = 0.0) -> None:
-        self.buffer = RowBuffer()
-        self.changed = asyncio.Event()
+        super().__init__()
         timeouts = Timeouts(message_gap_s=message_gap_s, phase_s=1.0)
         here = msgspec.structs.replace(config, url=venue.url, back_off=QUICK, timeouts=timeouts)
         self.tap = Intake((here,), (), Sequencer(), self.buffer, self.changed.set)
-
-    @property
-    def rows(self) -> list[Row]:
-        """Everything so far."""
-        return rows_of_buffer(self.buffer)
-
-    def events(self) -> list[str]:
-        """The STATUS rows' events in order."""
-        return [row.event for row in self.rows if row.kind is Kind.STATUS]
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until the condition holds; it is looked at after every turn that brought rows."""
-        async with asyncio.timeout(LIMIT_S):
-            while not condition():
-                self.changed.clear()
-                await self.changed.wait()
 
 
 PAIRS = msgspec.json.encode(
@@ -107,10 +87,10 @@ def test_a_book_of_kraken_comes_back() -> None:
             running = asyncio.ensure_future(listening.tap.run())
             await listening.until(lambda: listening.tap.synchronised("BTC/USD"))
             await venue.send(kraken.book("update", [("45283.5", "0.20000000")], [], 1))
-            await listening.until(lambda: "synchronised" in listening.events())
+            await listening.until(lambda: "synchronised" in listening.events)
             await listening.tap.stop()
             await running
-            events = listening.events()
+            events = listening.events
             assert venue.connects == 1
             assert [message["method"] for message in venue.said] == [
                 "subscribe",
@@ -138,12 +118,12 @@ def test_a_channel_that_kraken_refuses_is_missing_and_said() -> None:
             listening = Listening(venue, CONFIG)
             await listening.tap.start()
             running = asyncio.ensure_future(listening.tap.run())
-            await listening.until(lambda: "degraded" in listening.events())
+            await listening.until(lambda: "degraded" in listening.events)
             await venue.send(kraken.numbered(1))
             await listening.until(lambda: any(row.kind is Kind.TRADE for row in listening.rows))
             await listening.tap.stop()
             await running
-            assert "rejected" in listening.events()
+            assert "rejected" in listening.events
             (degraded,) = [row for row in listening.rows if row.event == "degraded"]
             assert degraded.data["detail"] == "refused: book"
             (rejected,) = [row for row in listening.rows if row.event == "rejected"]
@@ -200,7 +180,7 @@ def test_a_missing_message_of_coinbase_costs_the_connection() -> None:
             running = asyncio.ensure_future(listening.tap.run())
             await listening.until(lambda: listening.tap.synchronised("BTC-USD"))
             await venue.send(coinbase.heartbeat(script.number + 3))
-            await listening.until(lambda: "disconnected" in listening.events())
+            await listening.until(lambda: "disconnected" in listening.events)
             await listening.until(lambda: listening.tap.synchronised("BTC-USD"))
             await venue.send(coinbase.book(script.next(), "update", [("10.00", "2")]))
             await listening.until(
@@ -262,7 +242,7 @@ def test_what_has_not_been_said_is_not_repeated(monkeypatch: pytest.MonkeyPatch)
             life = listening.tap._taps[0]._wires[0].connection._life
             assert life is not None
             assert len(life._outbox) == 1, "the second half of one request"
-            assert listening.events().count("resync") == 1
+            assert listening.events.count("resync") == 1
             await listening.tap.stop()
             await running
 

@@ -20,10 +20,10 @@ from engine.live.tap import TapConfig
 from engine.model.errors import EngineError, UsageError, VenueError
 from engine.model.kinds import Flag, Kind
 from engine.model.rows import RowBuffer
-from tests.helpers.rows import Row, books_of, rows_of_buffer, texts_of, wires
+from tests.helpers.rows import Row, books_of, texts_of, wires
 from tests.helpers.venue import FakeVenue
+from tests.helpers.waiting import LIMIT_S, WaitingRows
 
-LIMIT_S = 15.0
 SOCKET = 1
 QUICK = BackOff(base_s=0.01, cap_s=0.02)
 BOTH = ("BTCUSDT", "ETHUSDT")
@@ -35,13 +35,12 @@ def _without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BINANCE_API_KEY", raising=False)
 
 
-class Listening:
+class Listening(WaitingRows):
     """A tap whose rows are kept in one buffer."""
 
     def __init__(self, url: str, *, symbols: tuple[str, ...] = BOTH, channels: tuple[str, ...]) -> None:
-        self.buffer = RowBuffer()
+        super().__init__()
         self.turns = 0
-        self.changed = asyncio.Event()
         config = TapConfig(
             symbols=symbols, channels=channels, url=url, back_off=QUICK, timeouts=Timeouts(overlap_s=0.1)
         )
@@ -51,23 +50,6 @@ class Listening:
     def _turn(self) -> None:
         self.turns += 1
         self.changed.set()
-
-    @property
-    def rows(self) -> list[Row]:
-        """Everything so far."""
-        return rows_of_buffer(self.buffer)
-
-    @property
-    def events(self) -> list[str]:
-        """The STATUS rows' events in order."""
-        return [row.event for row in self.rows if row.kind is Kind.STATUS]
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until the condition holds; it is looked at after every turn that brought rows."""
-        async with asyncio.timeout(LIMIT_S):
-            while not condition():
-                self.changed.clear()
-                await self.changed.wait()
 
     async def in_step(self) -> None:
         """Wait until every book is synchronised."""
