@@ -53,7 +53,8 @@ from engine.feed.alpaca_rows import Memory, SymbolRows
 from engine.feed.alpaca_values import Amounts, NotATime, decimal_words, packed_time
 from engine.feed.decimals import TooFine
 from engine.feed.parser import DECODE_FAILURES, Malformed, Notice
-from engine.feed.parser_base import CONTROL, STATUS, ParserBase
+from engine.feed.parser_base import ParserBase
+from engine.feed.row_words import CONTROL, STATUS
 from engine.model.errors import DecimalError
 from engine.model.kinds import NO_SIDE, InstrumentData, StatusData, encode_canonical
 from engine.model.rows import RowBuffer

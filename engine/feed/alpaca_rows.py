@@ -29,6 +29,24 @@ from engine.feed.alpaca_messages import Book, Cancel, Correction, Imbalance, Pri
 from engine.feed.alpaca_messages import TradingStatus as TradingStatusMessage
 from engine.feed.alpaca_values import Amounts, decimal_words
 from engine.feed.parser import DUPLICATE, OUT_OF_ORDER, Malformed, SnapshotWanted, Want
+from engine.feed.row_words import (
+    BAR,
+    BOOK,
+    CLEAR,
+    CLOSE,
+    EMPTY_BOOK,
+    FINAL,
+    HIGH,
+    LOW,
+    MAYBE_BAD_BOOK,
+    NO_LEVELS,
+    OPEN,
+    QUOTE,
+    REVISED,
+    SNAPSHOT,
+    STATUS,
+    TRADE,
+)
 from engine.model.kinds import (
     ASK,
     BID,
@@ -36,11 +54,7 @@ from engine.model.kinds import (
     NO_SIDE,
     SELL,
     BarData,
-    BookData,
-    Flag,
     InstrumentData,
-    Kind,
-    Part,
     StatusData,
     TradeData,
     encode_canonical,
@@ -48,20 +62,11 @@ from engine.model.kinds import (
 from engine.model.rows import RowBuffer
 from engine.model.units import NULL_TIME, SECOND_NS, trim_decimal
 
-# Plain ints: an IntEnum member costs a look-up and a conversion in each row.
-TRADE, QUOTE, BOOK, BAR = int(Kind.TRADE), int(Kind.QUOTE), int(Kind.BOOK), int(Kind.BAR)
-STATUS = int(Kind.STATUS)
-OPEN, HIGH, LOW, CLOSE = int(Part.OPEN), int(Part.HIGH), int(Part.LOW), int(Part.CLOSE)
-SNAPSHOT, CLEAR, FINAL, REVISED = int(Flag.SNAPSHOT), int(Flag.CLEAR), int(Flag.FINAL), int(Flag.REVISED)
-MAYBE_BAD_BOOK = int(Flag.MAYBE_BAD_BOOK)
-
 LATE_NS = SECOND_NS  # behind the symbol's latest, whatever the exchange
 AHEAD_NS = 60 * SECOND_NS  # of our clock: a stamp beyond is a mistake, and nothing is late because of it
 TRADES_REMEMBERED = 65_536  # of all symbols of a connection
 _EXCHANGES = 64  # remembered a symbol; their names come from outside
 _SIDES = {"B": BUY, "S": SELL}
-_NO_LEVELS = encode_canonical(BookData(note="no levels"))
-_EMPTY_BOOK = encode_canonical(BookData(note="empty book"))
 _MINUTE = encode_canonical(BarData(interval_ns=60 * SECOND_NS))
 _DAY = encode_canonical(BarData(interval_ns=86_400 * SECOND_NS))
 # What a status code of the tapes comes to, for those who do not know them; CTA's are digits, UTP's letters.
@@ -392,7 +397,7 @@ class SymbolRows:
             self.book_time, self.book_last = stamp, fact
         source, number, append = self.source, self.number, rows.append_fast
         if not bids and not asks:
-            note = _EMPTY_BOOK if reset else _NO_LEVELS
+            note = EMPTY_BOOK if reset else NO_LEVELS
             append(ts, stamp, source, BOOK, 0, flags, number, NO_SIDE, 0, 0, 0, note, wire)
             return
         for side, levels in ((BID, bids), (ASK, asks)):

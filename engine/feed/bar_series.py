@@ -23,9 +23,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from engine.feed.parser import DUPLICATE
-from engine.model.kinds import Flag
+from engine.feed.row_words import BACKFILLED, FINAL, REVISED
 
-FINAL, REVISED, BACKFILLED = int(Flag.FINAL), int(Flag.REVISED), int(Flag.BACKFILLED)
 REMEMBERED = 1_024  # final bars, to know them again
 
 

@@ -32,6 +32,7 @@ from engine.feed.parser import (
 )
 from engine.feed.parser_base import ParserBase
 from engine.feed.plain import plain
+from engine.feed.row_words import CLEAR, EMPTY_BOOK, LOSSY, MAYBE_BAD_BOOK, NO_LEVELS, SNAPSHOT
 from engine.model.errors import DecimalError
 from engine.model.kinds import (
     ASK,
@@ -39,8 +40,6 @@ from engine.model.kinds import (
     BUY,
     NO_SIDE,
     SELL,
-    BookData,
-    Flag,
     InstrumentData,
     Kind,
     SourceData,
@@ -51,11 +50,7 @@ from engine.model.units import MILLISECOND_NS, NULL_TIME, decimals_of
 
 REMEMBERED = 4_096  # ids of trades, of each symbol
 _LATEST_MS = (2**63 - 1) // MILLISECOND_NS
-_LOSSY, _SNAPSHOT, _CLEAR = int(Flag.LOSSY), int(Flag.SNAPSHOT), int(Flag.CLEAR)
-_DOUBTFUL = int(Flag.MAYBE_BAD_BOOK)
 _SIDES = {"buy": BUY, "sell": SELL}
-_EMPTY = encode_canonical(BookData(note="empty book"))
-_NONE = encode_canonical(BookData(note="no levels"))
 
 Number = msgspec.Raw  # a JSON number, or a text of one, or null
 Level = tuple[Number, Number]
@@ -98,7 +93,7 @@ class _Fact(msgspec.Struct):
     size: str
     ts_venue: int
     id: int = 0
-    flags: int = _LOSSY
+    flags: int = LOSSY
 
 
 class _Symbol:
@@ -194,13 +189,13 @@ class CcxtParser(ParserBase[_Symbol]):
             for trade, fact in zip(message.trades, facts, strict=True):
                 fact.flags |= _seen(symbol, trade.id)
         elif message.channel == "book":
-            flags = _SNAPSHOT if message.whole else 0 if symbol.in_step else _DOUBTFUL
+            flags = SNAPSHOT if message.whole else 0 if symbol.in_step else MAYBE_BAD_BOOK
             symbol.in_step = symbol.in_step or message.whole
-            first = flags | _LOSSY | (_CLEAR if message.whole else 0)
+            first = flags | LOSSY | (CLEAR if message.whole else 0)
             if facts:
                 facts[0].flags |= first
             else:
-                note = _EMPTY if message.whole else _NONE
+                note = EMPTY_BOOK if message.whole else NO_LEVELS
                 rows.append(
                     ts, Kind.BOOK, source=self.source, flags=first | LAST, instrument=symbol.number,
                     data=note, wire=frame,

@@ -38,7 +38,7 @@ from engine.feed.coinbase_rows import ProductRows
 from engine.feed.instrument_rows import UNNUMBERED, LevelFact, TradeFact
 from engine.feed.parser import Malformed, Notice, SnapshotWanted
 from engine.feed.parser import Sequence as Numbers
-from engine.feed.parser_base import STATUS
+from engine.feed.row_words import STATUS
 from engine.feed.stream_parser import NOT_CONVERTED, StreamParser, Text
 from engine.model.kinds import BUY, NO_SIDE, SELL, InstrumentData, StatusData, encode_canonical
 from engine.model.rows import RowBuffer

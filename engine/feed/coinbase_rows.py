@@ -13,8 +13,9 @@ where the venue gives one.
 from __future__ import annotations
 
 from engine.feed.coinbase_messages import BookEvent
-from engine.feed.instrument_rows import CLEAR, MAYBE_BAD_BOOK, SNAPSHOT, InstrumentRows, LevelFact
+from engine.feed.instrument_rows import InstrumentRows, LevelFact
 from engine.feed.parser import DUPLICATE, OUT_OF_ORDER
+from engine.feed.row_words import CLEAR, MAYBE_BAD_BOOK, SNAPSHOT
 from engine.model.kinds import ASK, BID, InstrumentData
 from engine.model.rows import RowBuffer
 

@@ -24,30 +24,32 @@ from typing import NamedTuple
 from engine.feed.bar_series import Bar, BarSeries
 from engine.feed.decimals import Mantissas
 from engine.feed.parser import DUPLICATE, OUT_OF_ORDER, Sequence
+from engine.feed.row_words import (
+    BACKFILLED,
+    BAR,
+    BOOK,
+    CLEAR,
+    CLOSE,
+    EMPTY_BOOK,
+    HIGH,
+    LOW,
+    NO_LEVELS,
+    OPEN,
+    STATUS,
+    TRADE,
+)
 from engine.model.kinds import (
     NO_SIDE,
     BarData,
-    BookData,
-    Flag,
     InstrumentData,
-    Kind,
-    Part,
     StatusData,
     encode_canonical,
 )
 from engine.model.rows import RowBuffer
 from engine.model.units import NULL_TIME
 
-# Plain ints: an IntEnum member costs a look-up and a conversion in each row.
-TRADE, QUOTE, BOOK, BAR = int(Kind.TRADE), int(Kind.QUOTE), int(Kind.BOOK), int(Kind.BAR)
-STATUS = int(Kind.STATUS)
-OPEN, HIGH, LOW, CLOSE = int(Part.OPEN), int(Part.HIGH), int(Part.LOW), int(Part.CLOSE)
-SNAPSHOT, CLEAR, BACKFILLED = int(Flag.SNAPSHOT), int(Flag.CLEAR), int(Flag.BACKFILLED)
-MAYBE_BAD_BOOK = int(Flag.MAYBE_BAD_BOOK)
 LevelFact = tuple[int, int, int, int]  # a level ready to be written: side, price, size, stamp
 UNNUMBERED = -1  # a trade whose number is none: logged, and not looked for
-_NO_LEVELS = encode_canonical(BookData(note="no levels"))
-_EMPTY_BOOK = encode_canonical(BookData(note="empty book"))
 
 
 class TradeFact(NamedTuple):
@@ -208,7 +210,7 @@ class InstrumentRows:
         append, source, instrument = rows.append_fast, self.source, self.number
         wire = frame if rows.count == start else None
         if not levels:
-            note = _EMPTY_BOOK if flags & CLEAR else _NO_LEVELS
+            note = EMPTY_BOOK if flags & CLEAR else NO_LEVELS
             append(ts, stamp, source, BOOK, 0, flags, instrument, NO_SIDE, 0, 0, number, note, wire)
         for side, price, size, level_stamp in levels:
             append(ts, level_stamp, source, BOOK, 0, flags, instrument, side, price, size, number, None, wire)

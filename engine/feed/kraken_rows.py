@@ -14,18 +14,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from engine.feed.instrument_rows import (
-    BOOK,
-    CLEAR,
-    MAYBE_BAD_BOOK,
-    QUOTE,
-    SNAPSHOT,
-    InstrumentRows,
-)
+from engine.feed.instrument_rows import InstrumentRows
 from engine.feed.kraken_book import Book, Level
 from engine.feed.kraken_messages import BookItem, TickerItem
 from engine.feed.kraken_messages import Level as WireLevel
 from engine.feed.kraken_numbers import Digits, Numbers
+from engine.feed.row_words import BOOK, CLEAR, MAYBE_BAD_BOOK, QUOTE, SNAPSHOT
 from engine.model.kinds import ASK, BID, InstrumentData
 from engine.model.rows import RowBuffer
 from engine.model.units import NULL_TIME, POWERS_OF_TEN

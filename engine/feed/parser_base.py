@@ -19,11 +19,10 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 
 from engine.feed.parser import LAST, Malformed, Notice, Want, append_malformed
-from engine.model.kinds import InstrumentData, Kind, SourceData, StatusData, encode_canonical
+from engine.feed.row_words import CONTROL, INSTRUMENT, STATUS
+from engine.model.kinds import InstrumentData, SourceData, StatusData, encode_canonical
 from engine.model.rows import RowBuffer
 from engine.model.units import NULL_TIME
-
-INSTRUMENT, CONTROL, STATUS = int(Kind.INSTRUMENT), int(Kind.CONTROL), int(Kind.STATUS)
 
 
 class Kept(Protocol):
