@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -26,18 +26,10 @@ from engine.serve.sample import write_sample
 from engine.serve.source import RecordingSource
 from engine.serve.synthetic import SyntheticMarket
 from engine.serve.venue import MAX_SPEED
+from tests.helpers.patience import run
 
-PATIENCE_S = 60.0  # a hang, on a machine with other work
 HEADERS = {"APCA-API-KEY-ID": "k", "APCA-API-SECRET-KEY": "s"}
 AUTH = {"action": "auth", "key": "k", "secret": "s"}
-
-
-def run(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    async def patiently() -> None:
-        async with asyncio.timeout(PATIENCE_S):
-            await scene()
-
-    asyncio.run(patiently())
 
 
 def venue(*symbols: str, rate: float = 1.0, **options: Any) -> LocalAlpaca:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ from engine.serve.news_source import read_headlines
 from engine.serve.sample import write_sample
 from engine.serve.source import RecordingSource
 from engine.serve.synthetic import SyntheticMarket
+from tests.helpers.patience import run
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # it imports what websockets has deprecated
@@ -32,7 +33,6 @@ from alpaca.common.exceptions import APIError
 from alpaca.data import historical, requests
 from alpaca.data.timeframe import TimeFrame
 
-PATIENCE_S = 180.0  # a hang, on a machine with other work
 STOCKS = ["AAPL", "MSFT"]
 
 
@@ -40,14 +40,6 @@ STOCKS = ["AAPL", "MSFT"]
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Loopback is loopback, whatever this machine's environment says."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
-def run(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    async def patiently() -> None:
-        async with asyncio.timeout(PATIENCE_S):
-            await scene()
-
-    asyncio.run(patiently())
 
 
 def venue(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -20,13 +20,13 @@ from engine.serve.sample import write_sample
 from engine.serve.server import LocalVenue
 from engine.serve.source import RecordingSource
 from engine.serve.synthetic import SyntheticMarket
+from tests.helpers.patience import run
 
 ccxt_pro = pytest.importorskip("ccxt.pro", reason="ccxt is not installed: pip install 'engine[clients]'")
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # it imports what websockets has deprecated
     binance = pytest.importorskip("binance", reason="python-binance is not installed")
 
-PATIENCE_S = 60.0  # a hang, on a machine with other work
 SEED = 7
 
 
@@ -34,14 +34,6 @@ SEED = 7
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Loopback is loopback, whatever this machine's environment says."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
-def run(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    async def patiently() -> None:
-        async with asyncio.timeout(PATIENCE_S):
-            await scene()
-
-    asyncio.run(patiently())
 
 
 def market(seed: int = SEED) -> LocalVenue:
