@@ -28,7 +28,8 @@ from tests.helpers.accounted import QUICK as TIMEOUTS
 from tests.helpers.accounted import SYMBOLS, until
 from tests.helpers.rows import Row, rows_of_batch, wires
 from tests.helpers.venue import FakeVenue
-from tests.live.test_tap import LIMIT_S, QUICK, SOCKET, Listening, play
+from tests.helpers.waiting import LIMIT_S
+from tests.live.test_tap import QUICK, SOCKET, Listening, play
 
 KEY = "planted-key-1234567890"
 BTC = 1
