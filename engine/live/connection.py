@@ -34,6 +34,7 @@ import msgspec
 
 from engine.feed.dialogue import Dialogue, Phase, Spoken
 from engine.feed.parser import Notice
+from engine.live.ban import Ban
 from engine.live.life import Holder, Life
 from engine.live.machine import STOPPED, BackOff, Event, Machine, State
 from engine.live.refusal import FIRST_WAITS, REACH_HINT, is_soon, opening_errors, refusal_of
@@ -83,6 +84,7 @@ class Target(msgspec.Struct, frozen=True):
     headers: dict[str, str] = {}  # of the handshake
     subscribed: str = ""  # the row's words for all of it
     life_s: float = 0.0  # renewed after so long; 0: never
+    ban: Ban | None = None  # the venue's, for all its connections and requests
 
 
 class Connection:
@@ -118,7 +120,7 @@ class Connection:
         self._closing: asyncio.Task[None] | None = None
         self._hint = ""
         self._retry_after_s = 0.0
-        self._successor_after_s = 0.0  # when the venue wants to hear of a successor again
+        self._ban = target.ban or Ban()
         self._first_waits = FIRST_WAITS  # how often a venue that limits is waited for before anything began
         self._failure: BaseException | None = None  # a bug in one of our tasks
         self._stopping = asyncio.Event()
@@ -237,7 +239,7 @@ class Connection:
         event, words = self._leaving or (Event.LOST, words)
         if event is Event.LOST and not self.opened.is_set() and not self._stopping.is_set():
             raise VenueError(f"{self.url}: {words}", hint=self._hint or REACH_HINT)
-        self._tell(event, words, retry_after_s=self._retry_after_s)
+        self._tell(event, words, retry_after_s=max(self._retry_after_s, self._ban.left_s))
 
     async def _receive(self, life: Life) -> str:
         """Receive until the stream is interrupted; the words for why."""
@@ -294,14 +296,14 @@ class Connection:
     async def _renew(self, reason: str) -> None:
         attempt = 0
         while True:
-            attempt, self._successor_after_s = attempt + 1, 0.0
+            attempt += 1
             self._tell(Event.RENEW, reason)
             words = await self._succeed()
             if not words:
                 return
             self._tell(Event.KEPT, words)
             self._settle()
-            await asyncio.sleep(max(self._back_off.wait_s(attempt, 0.5), self._successor_after_s))
+            await asyncio.sleep(max(self._back_off.wait_s(attempt, 0.5), self._ban.left_s))
             if self._leaving is not None:
                 return
 
@@ -313,7 +315,7 @@ class Connection:
             holder = await self._hold(life)
         except opening_errors() as error:
             refusal = refusal_of(error, self.url)
-            self._successor_after_s = refusal.retry_after_s
+            self._ban.note(refusal.retry_after_s)
             return refusal.detail
         finally:
             if life is not None and self._next is None:
@@ -470,7 +472,8 @@ class Connection:
             if not self.opened.is_set() and not (self._first_waits and is_soon(refusal.retry_after_s)):
                 raise VenueError(refusal.detail, hint=refusal.hint) from None
             self._first_waits -= 1
-            self._tell(Event.REFUSED, refusal.detail, retry_after_s=refusal.retry_after_s)
+            self._ban.note(refusal.retry_after_s)
+            self._tell(Event.REFUSED, refusal.detail, retry_after_s=self._ban.left_s)
             return None
 
     def _leave(self, event: Event, detail: str) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from engine.live.ban import Ban
 from engine.live.redact import KNOWN
 from engine.live.refusal import FIRST_WAITS, REACH_HINT, hint_of_status, is_loopback, is_soon, retry_after_of
 from engine.model.errors import VenueError
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     import httpx2
 
 _PIECES = 6  # times the limit for a part of an answer: for all of it
-_MARGIN_S = 0.05  # who comes back too soon is made to wait for longer
 _SHOWN = 120  # characters of an answer that an error repeats
 _MINUTE_S = 60
 
@@ -53,7 +53,7 @@ class Rest:
         self.weight_used = 0  # of this minute, as the venue's last answer says; 0: it does not say
         self._minute = -1  # when it said so
         self._timeout_s = timeout_s
-        self._not_before_s = 0.0  # the event loop's time: the venue does not want to hear of us sooner
+        self.ban = Ban()  # of the venue's: its connections know it as well
         self._client: httpx2.AsyncClient | None = None
 
     async def spare(self, share: float) -> None:
@@ -78,9 +78,7 @@ class Rest:
         """
         import httpx2
 
-        loop = asyncio.get_running_loop()
-        while (left_s := self._not_before_s - loop.time()) > 0:  # noqa: ASYNC110  others may move it
-            await asyncio.sleep(left_s)
+        await self.ban.over()
         if self._client is None:
             # Loopback is never behind a proxy, whatever the environment says of the rest of the world.
             self._client = httpx2.AsyncClient(
@@ -114,9 +112,7 @@ class Rest:
         if response.status_code != 200:
             code, words = _venue_error(body)
             retry_after_s = retry_after_of(response.headers.get("Retry-After"))
-            if retry_after_s:
-                until_s = loop.time() + retry_after_s + _MARGIN_S
-                self._not_before_s = max(self._not_before_s, until_s)
+            self.ban.note(retry_after_s)
             raise Refused(
                 f"{where} answered HTTP {response.status_code}: {words}",
                 hint=hint_of_status(response.status_code),

@@ -242,6 +242,7 @@ class Tap:
             line.headers,
             " ".join(line.streams),
             adapter.life_s * (1 - 0.05 * self._chance()),  # not all of them at once
+            self._rest.ban,
         )
         connection = Connection(target, machine, hooks, timeouts=config.timeouts, back_off=config.back_off)
         books.connection = connection
