@@ -16,8 +16,9 @@ from typing import Any
 
 from engine.feed.binance_history import AGGREGATES, TRADES, entries_of
 from engine.feed.binance_messages import nanoseconds
-from engine.feed.binance_rows import AGGREGATE, TRADE, SymbolRows
+from engine.feed.binance_rows import SymbolRows
 from engine.feed.parser import Sequence
+from engine.feed.row_words import AGGREGATE, TRADE
 from engine.model.kinds import BUY, SELL, Flag
 from engine.model.rows import RowBuffer
 

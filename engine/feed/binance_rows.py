@@ -29,6 +29,23 @@ from engine.feed.parser import (
     SnapshotWanted,
     Want,
 )
+from engine.feed.row_words import (
+    AGGREGATE,
+    BAR,
+    BOOK,
+    CLEAR,
+    CLOSE,
+    EMPTY_BOOK,
+    FINAL,
+    HIGH,
+    LOW,
+    NO_LEVELS,
+    OPEN,
+    QUOTE,
+    SNAPSHOT,
+    STATUS,
+    TRADE,
+)
 from engine.model.errors import DecimalError
 from engine.model.kinds import (
     ASK,
@@ -37,27 +54,13 @@ from engine.model.kinds import (
     NO_SIDE,
     SELL,
     BarData,
-    BookData,
-    Flag,
     InstrumentData,
-    Kind,
-    Part,
     StatusData,
     encode_canonical,
 )
 from engine.model.rows import RowBuffer
 from engine.model.units import MICROSECOND_NS, MILLISECOND_NS, NULL_TIME
 
-# Plain ints: an IntEnum member costs a look-up and a conversion in each row.
-TRADE, QUOTE, BOOK, BAR = int(Kind.TRADE), int(Kind.QUOTE), int(Kind.BOOK), int(Kind.BAR)
-INSTRUMENT, STATUS = int(Kind.INSTRUMENT), int(Kind.STATUS)
-OPEN, HIGH, LOW, CLOSE = int(Part.OPEN), int(Part.HIGH), int(Part.LOW), int(Part.CLOSE)
-AGGREGATE, SNAPSHOT, CLEAR, FINAL = (
-    int(Flag.AGGREGATE),
-    int(Flag.SNAPSHOT),
-    int(Flag.CLEAR),
-    int(Flag.FINAL),
-)
 _SECOND_NS = 1_000_000_000
 _INTERVAL_NS = {
     "s": _SECOND_NS,
@@ -66,8 +69,6 @@ _INTERVAL_NS = {
     "d": 86_400 * _SECOND_NS,
     "w": 604_800 * _SECOND_NS,
 }
-_NO_LEVELS = encode_canonical(BookData(note="no levels"))
-_EMPTY_BOOK = encode_canonical(BookData(note="empty book"))
 
 
 class SymbolRows:
@@ -196,7 +197,7 @@ class SymbolRows:
                 wire = None
             self._levels(message.asks, ASK, message.last, stamp, self.source, flags, wire, ts, rows)
             if not message.bids and not message.asks:
-                self._no_levels(message.last, stamp, self.source, flags, wire, ts, rows, _NO_LEVELS)
+                self._no_levels(message.last, stamp, self.source, flags, wire, ts, rows, NO_LEVELS)
         except DecimalError:
             rows.truncate(start)
             raise
@@ -295,7 +296,7 @@ class SymbolRows:
                 self._levels(asks[:1], ASK, number, stamp, source, flags, frame, ts, rows)
                 self._levels(asks[1:], ASK, number, stamp, source, rest, None, ts, rows)
             else:
-                self._no_levels(number, stamp, source, flags, frame, ts, rows, _EMPTY_BOOK)
+                self._no_levels(number, stamp, source, flags, frame, ts, rows, EMPTY_BOOK)
         except DecimalError:
             rows.truncate(start)
             raise
