@@ -300,6 +300,7 @@ def test_a_failure_of_whoever_takes_the_answers_is_not_swallowed() -> None:
     async def main() -> None:
         async with ScriptedApi([waits_for(asyncio.Event(), answers(WELL))]) as api:
             asking = AskingProcess(AskingConfig(base_url=api.url), deliver)
+            asking.wait_until_ready()
             asking.ask(1, question("A"), NOON)
             asking.ask(2, question("B"), NOON)
             with pytest.raises(InternalError, match="asking Claude failed in the engine itself: full"):
