@@ -23,6 +23,7 @@ the same id. Nothing is cut: a summary of a megabyte is a row of a megabyte.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 
@@ -59,7 +60,7 @@ class Headline(msgspec.Struct, frozen=True):
 Item = Headline | tuple[Malformed, bytes]
 
 
-class HeadlineParser:
+class HeadlineParser(ABC):
     """One endpoint's answers, one after the other. Formats are subclasses: they have a `read`."""
 
     def __init__(self, source: int = 0, *, remembered: int = REMEMBERED) -> None:
@@ -73,11 +74,11 @@ class HeadlineParser:
         """None: a headline names symbols of its vendor's."""
         return {}
 
+    @abstractmethod
     def read(self, body: bytes) -> Sequence[Item]:
         """The items of an answer, oldest first. Raises Malformed for a body that is none."""
-        raise NotImplementedError
 
-    def contact(self, read: Sequence[Item]) -> None:
+    def contact(self, read: Sequence[Item]) -> None:  # noqa: B027  most formats ask for no more
         """Any list will do, an empty one too."""
 
     def number(self, source: int, instrument: int) -> None:  # noqa: ARG002  there is no instrument
@@ -88,7 +89,7 @@ class HeadlineParser:
         """The address says it all."""
         return ""
 
-    def lost(self) -> None:
+    def lost(self) -> None:  # noqa: B027  likewise
         """Nothing is left open between two answers."""
 
     def feed(self, body: bytes, stamp: Callable[[], int], rows: RowBuffer) -> Taken:

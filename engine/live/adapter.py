@@ -11,7 +11,7 @@ runs against a local venue: same host, same port, whatever scheme was written.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 import msgspec
@@ -53,7 +53,6 @@ class Adapter(Protocol):
     rest_base: str
     channels: tuple[str, ...]  # what it has, as users name them
     usual_channels: tuple[str, ...]  # when the user names none
-    books: Literal["rest", "stream"]  # where a wanted snapshot comes from: `snapshot_path`, or Dialogue.again
     overlapping: bool  # frames carry numbers, so that an old and a new connection can run side by side
     life_s: float  # renew a connection after this long; 0: never
 
@@ -72,8 +71,13 @@ class Adapter(Protocol):
     def dialogue(self, line: Line) -> Dialogue:
         """Our side of a new life of a line."""
 
+
+@runtime_checkable
+class BooksByRest(Protocol):
+    """An adapter whose venue gives a wanted book over REST; elsewhere the stream does (Dialogue.again)."""
+
     def snapshot_path(self, symbol: str, levels: int) -> str:
-        """The REST path of a book snapshot, where `books` is "rest"."""
+        """The REST path of a book snapshot."""
 
 
 class Backfill(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from engine.feed.parser import BackfillWanted, Parser, SnapshotWanted
-from engine.live.adapter import Adapter
+from engine.live.adapter import Adapter, BooksByRest
 from engine.live.backfill import Backfills
 from engine.live.connection import Connection
 from engine.live.machine import BackOff
@@ -54,11 +54,11 @@ class Snapshots:
         on_failure: Callable[[BaseException], None],
     ) -> None:
         """`backfills` is told of missing trades; `on_failure` hears of a bug in one of the tasks."""
-        self._adapter = adapter
         self._rest = rest
         self._turn = turn
         self._back_off = back_off
         self._levels = levels
+        self._by_path = adapter if isinstance(adapter, BooksByRest) else None
         self._backfills = backfills
         self._chance = chance
         self._on_failure = on_failure
@@ -76,7 +76,7 @@ class Snapshots:
         for want in wants:
             if isinstance(want, BackfillWanted):
                 self._backfills.wanted(books.parser, want)
-            elif self._adapter.books == "rest":
+            elif self._by_path is not None:
                 self._in_background(books, self._by_rest(books, want))
             else:
                 self._in_background(books, self._by_stream(books, want))
@@ -169,12 +169,13 @@ class Snapshots:
         self.wanted(books)
 
     async def _body(self, symbol: str, number: int, instrument: int) -> bytes:
-        attempt = 0
+        assert self._by_path is not None
+        path, attempt = self._by_path.snapshot_path(symbol, self._levels), 0
         while True:
             try:
                 async with self._at_once:
                     await self._rest.spare(_ENOUGH)
-                    return await self._rest.get(self._adapter.snapshot_path(symbol, self._levels))
+                    return await self._rest.get(path)
             except Refused as refusal:
                 attempt += 1
                 wait_s = max(self._back_off.wait_s(attempt, self._chance()), refusal.retry_after_s)

@@ -24,7 +24,7 @@ import msgspec
 
 from engine.feed.parser import Notice, Parser
 from engine.feed.quality import DEFAULT_MODE, MODES, checked_mode, with_mode
-from engine.live.adapter import Definitions, Line
+from engine.live.adapter import BooksByRest, Definitions, Line
 from engine.live.backfill import Backfills
 from engine.live.books import Books, Snapshots
 from engine.live.connection import Connection, Hooks, Target, Timeouts
@@ -157,7 +157,7 @@ class Tap:
         if self._definitions.answers:
             self.definition_source = first_source + len(self.sources)
             self.sources += [source for source, _ in self._definitions.answers]
-        if self.adapter.books == "rest" and "book" in self.channels:
+        if isinstance(self.adapter, BooksByRest) and "book" in self.channels:
             for symbol in self.symbols:
                 data = SourceData(
                     name=f"{self.name}-rest",

@@ -14,6 +14,7 @@ from engine.feed.alpaca_dialogue import SYMBOLS_PER_MESSAGE, AlpacaDialogue
 from engine.feed.dialogue import Message, Phase
 from engine.feed.parser import Notice
 from engine.live import tap as tap_module
+from engine.live.adapter import BooksByRest
 from engine.live.adapters import alpaca as module
 from engine.live.adapters.alpaca import NAMES, Alpaca, Keys
 from engine.live.clock import Sequencer
@@ -181,7 +182,8 @@ ADDRESSES = [
 def test_every_stream_has_its_address(name: str, address: str) -> None:
     """One connection, MessagePack, nothing secret in the header; another host with `url`."""
     adapter: Alpaca = getattr(module, name.replace("-", "_"))(keys=KEYS)
-    assert (adapter.name, name in NAMES, adapter.books, adapter.overlapping) == (name, True, "stream", False)
+    assert (adapter.name, name in NAMES, adapter.overlapping) == (name, True, False)
+    assert not isinstance(adapter, BooksByRest)
     (line,) = adapter.lines(("AAPL",), adapter.usual_channels)
     assert (line.url, line.headers) == (address, {"Content-Type": "application/msgpack"})
     assert set(adapter.usual_channels) <= set(adapter.channels)

@@ -10,9 +10,9 @@ import pytest
 
 from engine.feed.coinbase_dialogue import CoinbaseDialogue
 from engine.feed.dialogue import Message, Phase
-from engine.live.adapter import Adapter, Definitions
+from engine.live.adapter import Adapter, BooksByRest, Definitions
 from engine.live.adapters.coinbase import SYMBOLS_PER_LINE, SYMBOLS_PER_REQUEST, CoinbaseAdapter
-from engine.model.errors import InternalError, UsageError, VenueError
+from engine.model.errors import UsageError, VenueError
 from engine.model.kinds import BUY, SELL
 from tests.helpers.coinbase import BTC, ERROR, feed, numbered, parser, subscriptions
 
@@ -26,7 +26,7 @@ def test_the_adapter_is_one_of_all_adapters() -> None:
     """It has what the tap asks of any venue; what it usually brings is among what it has."""
     adapter: Adapter = CoinbaseAdapter()
     assert set(adapter.usual_channels) <= set(adapter.channels)
-    assert (adapter.books, adapter.overlapping) == ("stream", False)
+    assert (isinstance(adapter, BooksByRest), adapter.overlapping) == (False, False)
 
 
 def test_symbols_are_checked() -> None:
@@ -152,9 +152,8 @@ def test_an_answer_that_is_none(body: bytes) -> None:
 
 
 def test_books_are_not_asked_for_over_rest() -> None:
-    """Who asks has mistaken the venue."""
-    with pytest.raises(InternalError):
-        CoinbaseAdapter().snapshot_path("BTC-USD", 100)
+    """There is no way to ask, and the tap sees that."""
+    assert not isinstance(CoinbaseAdapter(), BooksByRest)
 
 
 def test_the_adapter_says_whose_side_a_trades_is() -> None:

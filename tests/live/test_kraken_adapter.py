@@ -12,9 +12,9 @@ import pytest
 from engine.feed.dialogue import Dialogue, Message, Phase
 from engine.feed.kraken_dialogue import KrakenDialogue
 from engine.feed.parser import Notice
-from engine.live.adapter import Adapter, Definitions
+from engine.live.adapter import Adapter, BooksByRest, Definitions
 from engine.live.adapters.kraken import SYMBOLS_PER_LINE, KrakenAdapter
-from engine.model.errors import InternalError, UsageError, VenueError
+from engine.model.errors import UsageError, VenueError
 from tests.helpers.kraken import SNAPSHOT, ack, feed, parser, refusal
 
 
@@ -27,7 +27,7 @@ def test_the_adapter_is_one_of_all_adapters() -> None:
     """It has what the tap asks of any venue; what it usually brings is among what it has."""
     adapter: Adapter = KrakenAdapter()
     assert set(adapter.usual_channels) <= set(adapter.channels)
-    assert (adapter.books, adapter.overlapping) == ("stream", False)
+    assert (isinstance(adapter, BooksByRest), adapter.overlapping) == (False, False)
 
 
 def test_symbols_are_checked() -> None:
@@ -190,9 +190,8 @@ def test_definitions_of_a_captured_list(real_data: Path) -> None:
 
 
 def test_books_are_not_asked_for_over_rest() -> None:
-    """Who asks has mistaken the venue."""
-    with pytest.raises(InternalError):
-        KrakenAdapter().snapshot_path("BTC/USD", 100)
+    """There is no way to ask, and the tap sees that."""
+    assert not isinstance(KrakenAdapter(), BooksByRest)
 
 
 def dialogue(*channels: str) -> KrakenDialogue:

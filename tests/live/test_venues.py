@@ -8,6 +8,7 @@ import pytest
 
 from engine.feed.dialogue import Phase
 from engine.feed.parser import Notice
+from engine.live.adapter import BooksByRest
 from engine.live.adapters.binance import STREAMS_PER_CONNECTION, URL_LENGTH_MAX, binance, binanceus
 from engine.live.venues import VENUES, adapter_of
 from engine.model.errors import UsageError
@@ -75,6 +76,13 @@ def test_what_an_address_cannot_hold_is_subscribed_by_messages() -> None:
     dialogue.heard(Notice("rejected", "2 Invalid request"))
     assert dialogue.phase is Phase.STREAMING
     assert dialogue.unanswered() == "refused: 2 Invalid request"
+
+
+def test_binances_books_come_over_rest() -> None:
+    """With as many levels as are wanted, and a symbol of any letters."""
+    adapter = binance("ws://127.0.0.1:1")
+    assert isinstance(adapter, BooksByRest)
+    assert adapter.snapshot_path("币USDT", 1_000) == "/api/v3/depth?symbol=%E5%B8%81USDT&limit=1000"
 
 
 def test_binance_us_is_a_deployment_of_its_own() -> None:

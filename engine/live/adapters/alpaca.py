@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Literal
 
 import msgspec
 
@@ -84,7 +83,6 @@ NAMES = tuple(_STREAMS)
 class Alpaca:
     """One stream; see engine.live.adapter."""
 
-    books: Literal["rest", "stream"] = "stream"
     overlapping = False
     life_s = 0.0
 
@@ -150,10 +148,6 @@ class Alpaca:
         keys = self._given_keys()
         wanted = dict.fromkeys(line.channels, line.symbols)
         return AlpacaDialogue(wanted, keys.key, keys.secret, packed=line.headers["Content-Type"] == PACKED)
-
-    def snapshot_path(self, symbol: str, levels: int) -> str:
-        """None: the stream brings the books."""
-        raise NotImplementedError(f"{self.name} has no snapshots of {symbol} by REST ({levels} levels)")
 
     def _given_keys(self) -> Keys:
         if self._keys is None:

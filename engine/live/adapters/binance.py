@@ -11,7 +11,6 @@ Source: binance-spot-api-docs, web-socket-streams.md and rest-api.md (2026-07).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 from urllib.parse import quote
 
 import msgspec
@@ -46,7 +45,6 @@ class Binance:
 
     channels = tuple(binance_reference.STREAM_OF)
     usual_channels = ("trade", "quote", "book")
-    books: Literal["rest", "stream"] = "rest"
     overlapping = True
     life_s = LIFE_S
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Literal
 
 import msgspec
 
@@ -22,7 +21,7 @@ from engine.feed.coinbase_dialogue import CoinbaseDialogue
 from engine.feed.coinbase_messages import VENUE_CHANNEL
 from engine.feed.parser import Malformed
 from engine.live.adapter import Definitions, Get, Instruments, Line, at
-from engine.model.errors import InternalError, UsageError, VenueError
+from engine.model.errors import UsageError, VenueError
 from engine.model.kinds import CHANNELS, InstrumentData, SourceData
 
 STREAM = "wss://advanced-trade-ws.coinbase.com"
@@ -39,7 +38,6 @@ class CoinbaseAdapter:
     name = coinbase_reference.VENUE
     channels: tuple[str, ...] = tuple(VENUE_CHANNEL)
     usual_channels: tuple[str, ...] = ("trade", "book")
-    books: Literal["rest", "stream"] = "stream"
     overlapping = False  # numbers count messages of one connection only
     life_s = 0.0
 
@@ -117,7 +115,3 @@ class CoinbaseAdapter:
     def dialogue(self, line: Line) -> CoinbaseDialogue:
         """Our side of a new life of a line."""
         return CoinbaseDialogue(line.symbols, line.channels)
-
-    def snapshot_path(self, symbol: str, levels: int) -> str:
-        """Books come over the stream."""
-        raise InternalError(f"coinbase's book of {symbol} ({levels} levels) is not asked for over REST")

@@ -12,7 +12,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
-from typing import Literal
 
 import msgspec
 
@@ -23,7 +22,7 @@ from engine.feed.kraken_dialogue import KrakenDialogue
 from engine.feed.kraken_messages import VENUE_CHANNEL
 from engine.feed.parser import Malformed
 from engine.live.adapter import Definitions, Get, Instruments, Line, at
-from engine.model.errors import InternalError, UsageError, VenueError
+from engine.model.errors import UsageError, VenueError
 from engine.model.kinds import CHANNELS, SourceData
 
 STREAM = "wss://ws.kraken.com"
@@ -40,7 +39,6 @@ class KrakenAdapter:
     name = kraken_reference.VENUE
     channels: tuple[str, ...] = tuple(VENUE_CHANNEL)
     usual_channels: tuple[str, ...] = ("trade", "book")
-    books: Literal["rest", "stream"] = "stream"
     overlapping = False  # a book message names no place in a sequence
     life_s = 0.0
 
@@ -121,10 +119,6 @@ class KrakenAdapter:
     def dialogue(self, line: Line) -> KrakenDialogue:
         """Our side of a new life of a line."""
         return KrakenDialogue(line.symbols, line.channels, self._depth)
-
-    def snapshot_path(self, symbol: str, levels: int) -> str:
-        """Books come over the stream."""
-        raise InternalError(f"kraken's book of {symbol} ({levels} levels) is not asked for over REST")
 
 
 def _unknown(symbol: str, known: Sequence[str]) -> UsageError:
