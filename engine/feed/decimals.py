@@ -1,7 +1,8 @@
 """Decimal texts to mantissas, fast: most texts of a market repeat, so each is parsed once.
 
 A dict that parses on a miss costs a tenth of parsing when it hits, and a busy market's prices and sizes hit
-nearly always. What it holds are pure facts about texts, so forgetting them changes nothing.
+nearly always. What it holds are pure facts about texts, so forgetting them changes nothing. All tables of a
+process share one bound: the more instruments, the less is remembered of each.
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ from __future__ import annotations
 from engine.model.errors import DecimalError
 from engine.model.units import MAX_DECIMALS, MAX_INT64, POWERS_OF_TEN
 
-REMEMBERED = 1 << 15  # texts; at about 150 bytes each, 5 MB per instrument and column at the most
+REMEMBERED = 1 << 15  # texts of one table, at about 120 bytes each,
+SHARED = 1 << 18  # of all of them: some 30 MB,
+LEAST = 1 << 9  # but so many of each
+_tables = [0]  # how many there are now
 _WRITTEN = 8
 _LONGEST = 60  # characters; int() of a very long text is slow, and beyond 4,300 digits an error
 
@@ -33,19 +37,29 @@ class Mantissas(dict[str, int]):
 
     def __init__(self, decimals: int) -> None:
         super().__init__()
+        _tables[0] += 1
         self.decimals = decimals
         # Most venues write eight decimals whatever the increment: the zeros at the end are cut off as text.
         surplus = max(_WRITTEN - decimals, 0)
         self._zeros = "0" * surplus
         self._end = -surplus if surplus else _LONGEST
 
+    def __del__(
+        self, tables: list[int] = _tables
+    ) -> None:  # a default: at the program's end globals are gone
+        tables[0] -= 1
+
+    def _remember(self, text: str, mantissa: int) -> None:
+        if len(self) >= min(REMEMBERED, max(LEAST, SHARED // _tables[0])):
+            self.clear()
+        self[text] = mantissa
+
     def __missing__(self, text: str) -> int:
         if text[-_WRITTEN - 1 : -_WRITTEN] == "." and text.endswith(self._zeros):
             digits = text[: -_WRITTEN - 1] + text[-_WRITTEN : self._end]
             if digits.isdigit() and digits.isascii() and self.decimals <= _WRITTEN < len(text) - 1 < 18:
-                if len(self) >= REMEMBERED:
-                    self.clear()
-                self[text] = mantissa = int(digits)
+                mantissa = int(digits)
+                self._remember(text, mantissa)
                 return mantissa
         return self._parse(text)
 
@@ -69,7 +83,5 @@ class Mantissas(dict[str, int]):
             mantissa = int(digits) * POWERS_OF_TEN[-excess]
         if mantissa > MAX_INT64:
             raise DecimalError(f'"{text}" at {self.decimals} decimals does not fit 64 bits')
-        if len(self) >= REMEMBERED:
-            self.clear()
-        self[text] = mantissa
+        self._remember(text, mantissa)
         return mantissa

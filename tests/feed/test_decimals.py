@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.feed.decimals import REMEMBERED, Mantissas, TooFine
+from engine.feed import decimals
+from engine.feed.decimals import LEAST, REMEMBERED, SHARED, Mantissas, TooFine
 from engine.model.errors import DecimalError
 from engine.model.units import format_decimal, parse_decimal
 
@@ -104,3 +107,18 @@ def test_memory_is_bounded() -> None:
     for number in range(REMEMBERED + 10):
         assert mantissas[str(number)] == number
     assert len(mantissas) <= REMEMBERED
+
+
+def test_all_tables_share_one_bound() -> None:
+    """Many instruments: each remembers less, and all answer right; those that are gone count no more."""
+    gc.collect()
+    before = decimals._tables[0]
+    tables = [Mantissas(0) for _ in range(400)]
+    assert decimals._tables[0] == before + 400
+    for number in range(2_000):
+        for table in tables:
+            assert table[str(number)] == number
+    assert sum(map(len, tables)) <= max(SHARED, LEAST * len(tables))
+    del tables, table
+    gc.collect()
+    assert decimals._tables[0] == before
