@@ -49,6 +49,7 @@ from engine.feed.alpaca_messages import (
     decode,
     decode_carefully,
 )
+from engine.feed.alpaca_missed import ENDPOINT, Missed, missing_trades
 from engine.feed.alpaca_rows import Memory, SymbolRows
 from engine.feed.alpaca_values import Amounts, NotATime, decimal_words, packed_time
 from engine.feed.decimals import TooFine
@@ -56,7 +57,7 @@ from engine.feed.parser import DECODE_FAILURES, Malformed, Notice
 from engine.feed.parser_base import ParserBase
 from engine.feed.row_words import CONTROL, STATUS
 from engine.model.errors import DecimalError
-from engine.model.kinds import NO_SIDE, InstrumentData, StatusData, encode_canonical
+from engine.model.kinds import NO_SIDE, InstrumentData, SourceData, StatusData, encode_canonical
 from engine.model.rows import RowBuffer
 from engine.model.units import NULL_TIME, trim_decimal
 
@@ -64,6 +65,7 @@ from engine.model.units import NULL_TIME, trim_decimal
 _LEAVE = (*DECODE_FAILURES, DecimalError, NotATime, Malformed)
 _Found = tuple[Callable[..., None], Any, Any]  # what writes, for whom, what has been read
 _Symbols = Mapping[str, SymbolRows]
+_Places = Mapping[str, Any]  # messages by where they stand in their frame or answer
 _MARKET: dict[type, tuple[Callable[..., Any], Callable[..., None]]] = {
     Trade: (SymbolRows.read_trade, SymbolRows.write_trade),
     Quote: (SymbolRows.read_quote, SymbolRows.write_quote),
@@ -98,6 +100,7 @@ class AlpacaParser(ParserBase[SymbolRows]):
         self._memory = Memory()
         self._news = NewsRows(source)
         super().__init__(instruments, source, channels)
+        self._missed = Missed(self.wants)
 
     def new_rows(self, number: int, definition: InstrumentData) -> SymbolRows:
         """A symbol's."""
@@ -120,6 +123,7 @@ class AlpacaParser(ParserBase[SymbolRows]):
         super().connection_lost(symbol)
         if not symbol:
             self._authenticated = False
+            self._missed.lost(self.symbols)
 
     def feed(self, frame: bytes, ts: int, rows: RowBuffer) -> None:
         """Append the rows of one frame received at `ts` (ns). Never raises for what the venue sends."""
@@ -136,26 +140,51 @@ class AlpacaParser(ParserBase[SymbolRows]):
             self._write(found, frame, ts, rows)
         else:
             super().feed(frame, ts, rows)
+        self._missed.heard = ts
 
     def take(self, frame: bytes, ts: int, rows: RowBuffer) -> None:
         """The careful way. Raises Malformed."""
         try:
             messages = decode_carefully(frame)
-            wider = self._wider(messages)
-            found = self._read_all(messages, {**self.symbols, **wider})
+            places = {f"[{index}]": message for index, message in enumerate(messages)}
+            wider = self._wider(places)
+            found = self._read_all(places, {**self.symbols, **wider})
         except Malformed:
             for state in self.symbols.values():
                 state.doubt()
+            self._missed.unreadable(ts)
             raise
-        if wider:
-            for symbol, trial in wider.items():
-                self.symbols[symbol].define(trial.definition)
-                self.definition_row(trial, None, ts - 1, rows, self.source)
-            rows.end_message()
+        self._define_wider(wider, ts, rows)
         if found:
             self._write(found, frame, ts, rows)
         else:  # an array of nothing
             self.control("", frame, ts, rows, self.source)
+
+    def take_rest(self, source: SourceData, body: bytes, ts: int, rows: RowBuffer, number: int) -> None:
+        """The trades of an answer that were missing, in one message; CONTROL if none was."""
+        if source.endpoint != ENDPOINT:
+            super().take_rest(source, body, ts, rows, number)
+            return
+        trades = missing_trades(body, self._missed, self._memory)
+        wider = self._wider(trades)
+        found = self._read_all(trades, {**self.symbols, **wider})
+        self._define_wider(wider, ts, rows)
+        wire: bytes | None = body
+        for _, state, fact in found:
+            state.write_missed(fact, wire, ts, rows, number)
+            wire = None
+        if found:
+            rows.end_message()
+        else:
+            self.control("", body, ts, rows, number)
+
+    def _define_wider(self, wider: Mapping[str, SymbolRows], ts: int, rows: RowBuffer) -> None:
+        """A message of INSTRUMENT rows, if there are any."""
+        for symbol, trial in wider.items():
+            self.symbols[symbol].define(trial.definition)
+            self.definition_row(trial, None, ts - 1, rows, self.source)
+        if wider:
+            rows.end_message()
 
     def _write(self, found: list[_Found], frame: bytes, ts: int, rows: RowBuffer) -> None:
         if sum(write is SymbolRows.write_book for write, _, _ in found) > 1:
@@ -195,24 +224,24 @@ class AlpacaParser(ParserBase[SymbolRows]):
 
     # --- the careful way ---------------------------------------------------------------------------------
 
-    def _read_all(self, messages: list[Any], symbols: _Symbols) -> list[_Found]:
+    def _read_all(self, messages: _Places, symbols: _Symbols) -> list[_Found]:
         """Every message read, for the symbols' own states; raises Malformed, naming field and value."""
         found = []
-        for index, message in enumerate(messages):
+        for place, message in messages.items():
             try:
                 write, owner, fact = self._read(message, symbols)
             except (DecimalError, NotATime, Malformed) as problem:
                 name, value = _culprit(message, problem)
-                raise Malformed(_words(problem), field=f"[{index}].{name}".rstrip("."), value=value) from None
+                raise Malformed(_words(problem), field=f"{place}.{name}".rstrip("."), value=value) from None
             if isinstance(owner, SymbolRows):
                 owner = self.symbols[owner.symbol]
             found.append((write, owner, fact))
         return found
 
-    def _wider(self, messages: list[Any]) -> dict[str, SymbolRows]:
+    def _wider(self, messages: _Places) -> dict[str, SymbolRows]:
         """What the symbols of which a message needs more decimals would be; raises Malformed."""
         wider: dict[str, SymbolRows] = {}
-        for index, message in enumerate(messages):
+        for place, message in messages.items():
             symbol = getattr(message, "symbol", "")
             state = wider.get(symbol) or self.symbols.get(symbol)
             if state is None or isinstance(message, _IN_WORDS):
@@ -230,7 +259,7 @@ class AlpacaParser(ParserBase[SymbolRows]):
                     )
                     wider[symbol] = SymbolRows(state.number, definition, self.source, [], self._memory)
                 except DecimalError as problem:
-                    raise Malformed(problem.message, field=f"[{index}].{name}", value=str(value)) from None
+                    raise Malformed(problem.message, field=f"{place}.{name}", value=str(value)) from None
         return wider
 
     # --- messages of no symbol ---------------------------------------------------------------------------
@@ -241,6 +270,7 @@ class AlpacaParser(ParserBase[SymbolRows]):
 
     def _write_success(self, message: Success, wire: bytes | None, ts: int, rows: RowBuffer) -> None:
         if message.msg == "connected":
+            self._missed.greeted()
             self.notices.append(Notice("welcome"))
         elif message.msg == "authenticated":
             self._authenticated = True
@@ -252,7 +282,10 @@ class AlpacaParser(ParserBase[SymbolRows]):
     def _write_subscription(
         self, message: Subscription, wire: bytes | None, ts: int, rows: RowBuffer
     ) -> None:
-        """A notice for each list that is not empty, and one without a channel: these were all."""
+        """A notice for each list that is not empty, and one without a channel: these were all.
+
+        A second row says what was missed of those that are heard again.
+        """
         names = zip(message.__struct_fields__, message.__struct_encode_fields__, strict=True)
         for name, wire_name in names:
             symbols = getattr(message, name)
@@ -261,14 +294,22 @@ class AlpacaParser(ParserBase[SymbolRows]):
                 self.notices.append(Notice("subscribed", channel=channel, symbols=tuple(symbols)))
         self.notices.append(Notice("subscribed"))
         self._control_row(wire, ts, rows)
+        trades = message.trades or ()
+        ours = self.symbols if "*" in trades else [symbol for symbol in trades if symbol in self.symbols]
+        if (want := self._missed.subscribed(ours, ts)) is not None:
+            words = f"all trades of {', '.join(want.symbols)}"
+            self._status_row(StatusData("gap", want.channel, words, want.first, want.last), None, ts, rows)
 
     def _write_refusal(self, message: Refusal, wire: bytes | None, ts: int, rows: RowBuffer) -> None:
         notice = notice_of(message.code, message.msg, authenticated=self._authenticated)
         if notice.event == "authenticated":
             self._authenticated = True
         self.notices.append(notice)
-        data = encode_canonical(StatusData("rejected", detail=notice.detail))
-        rows.append_fast(ts, NULL_TIME, self.source, STATUS, 0, 0, 0, NO_SIDE, 0, 0, 0, data, wire)
+        self._status_row(StatusData("rejected", detail=notice.detail), wire, ts, rows)
+
+    def _status_row(self, data: StatusData, wire: bytes | None, ts: int, rows: RowBuffer) -> None:
+        text = encode_canonical(data)
+        rows.append_fast(ts, NULL_TIME, self.source, STATUS, 0, 0, 0, NO_SIDE, 0, 0, 0, text, wire)
 
     def _control_row(self, wire: bytes | None, ts: int, rows: RowBuffer) -> None:
         rows.append_fast(ts, NULL_TIME, self.source, CONTROL, 0, 0, 0, NO_SIDE, 0, 0, 0, None, wire)

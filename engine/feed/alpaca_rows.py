@@ -30,6 +30,7 @@ from engine.feed.alpaca_messages import TradingStatus as TradingStatusMessage
 from engine.feed.alpaca_values import Amounts, decimal_words
 from engine.feed.parser import DUPLICATE, OUT_OF_ORDER, Malformed, SnapshotWanted, Want
 from engine.feed.row_words import (
+    BACKFILLED,
     BAR,
     BOOK,
     CLEAR,
@@ -90,6 +91,9 @@ class Memory:
         self._most = most // 2
         self._new: set[object] = set()
         self._old: set[object] = set()
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._new or key in self._old
 
     def repeats(self, key: object) -> bool:
         """Whether the key was seen; from now on it was."""
@@ -293,6 +297,17 @@ class SymbolRows:
             number,
             None,
             wire,
+        )
+
+    def write_missed(
+        self, fact: TradeFact, wire: bytes | None, ts: int, rows: RowBuffer, source: int
+    ) -> None:
+        """TRADE that came too late, in an answer; if the stream brings it after all, that is a repeat."""
+        price, size, stamp, message = fact
+        self.memory.repeats((self.symbol, message.exchange, message.id, stamp))
+        side = _SIDES.get(message.taker, NO_SIDE)
+        rows.append_fast(
+            ts, stamp, source, TRADE, 0, BACKFILLED, self.number, side, price, size, message.id, None, wire
         )
 
     def write_quote(self, fact: QuoteFact, wire: bytes | None, ts: int, rows: RowBuffer) -> None:

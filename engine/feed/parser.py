@@ -49,7 +49,17 @@ class BackfillWanted(msgspec.Struct, frozen=True):
     last: int
 
 
-Want = SnapshotWanted | BackfillWanted
+class PeriodWanted(msgspec.Struct, frozen=True):
+    """Trades that are missing where nothing numbers them: between two times (ns of our clock)."""
+
+    symbols: tuple[str, ...]
+    channel: str
+    first: int
+    last: int
+
+
+Missing = BackfillWanted | PeriodWanted  # trades
+Want = SnapshotWanted | Missing
 
 
 class Notice(msgspec.Struct, frozen=True):

@@ -177,10 +177,11 @@ class Replay:
         return False
 
     def _answered(self, source: SourceData) -> Parser | None:
-        """The parser that a REST answer was for: one that waits for it, else its symbol's or venue's."""
+        """The parser that a REST answer was for: one that waits for it, else its symbols' or venue's."""
         of_venue = [p for number, p in self.parsers.items() if self.sources[number].venue == source.venue]
-        of_symbol = [p for p in of_venue if source.symbol in p.instruments]
-        waiting = (p for p in of_symbol if not p.synchronised(source.symbol))
+        names = source.symbols or (source.symbol,)
+        of_symbol = [p for p in of_venue if names[0] in p.instruments]
+        waiting = (p for p in of_symbol if not p.synchronised(names[0]))
         return next(waiting, next(iter(of_symbol or of_venue), None))
 
     def _carry(self, cells: Cells, start: int, end: int) -> None:

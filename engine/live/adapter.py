@@ -102,6 +102,23 @@ class FillsGaps(Protocol):
         """The REST path of `limit` trades from id `first` on, or of the latest ones."""
 
 
+@runtime_checkable
+class FillsPeriods(Protocol):
+    """An adapter whose venue numbers no trades, but gives those between two times a second time."""
+
+    has_periods: bool  # whether this one of its streams has such a history
+    period_endpoint: str  # as in the SOURCE row of its answers
+
+    def period_headers(self) -> dict[str, str]:
+        """Of a request; they may hold a key. Raises what credentials raise."""
+
+    def period_path(self, symbols: Sequence[str], begin: int, end: int, token: str) -> str:
+        """The REST path of a page of the trades from `begin` to `end` (ns); `token`: of a further page."""
+
+    def next_page(self, body: bytes) -> str:
+        """The token of the page after this one; "" after the last. `body` has been read as an answer."""
+
+
 def at(url: str, stream: str, rest: str) -> tuple[str, str]:
     """The stream's and REST's addresses: the venue's own, or both at `url`. UsageError for what is none."""
     if not url:

@@ -7,8 +7,8 @@ for each refusal, and "backfilled" with what came and, in words, what is still m
 
 Gaps of one symbol and channel are gathered for a moment: a frame that is only late fills its gap itself, and
 one request serves several. What a request brings is bounded (`MOST` trades for a round of gaps, the latest of
-them; `GAPS_AT_ONCE` gaps), and so are the attempts; what is left can be had with `engine fetch`. Books go
-first: half of a minute's request weight is theirs alone.
+them; `GAPS_AT_ONCE` gaps), and so are the attempts (engine.live.patient); what is left can be had with
+`engine fetch`. Where a venue does not number its trades, engine.live.backfill_period asks by time.
 """
 
 from __future__ import annotations
@@ -20,21 +20,15 @@ import msgspec
 
 from engine.feed.parser import BackfillWanted, Parser, Sequence, Sequenced
 from engine.live.adapter import Backfill, FillsGaps
-from engine.live.machine import BackOff
-from engine.live.rest import Refused, Rest
+from engine.live.patient import GaveUp, Patient
 from engine.live.turn import Turn
 from engine.model.kinds import Kind, SourceData, StatusData
 from engine.model.units import SECOND_NS
 
 GATHER_S = 0.25  # how long gaps are gathered before they are asked for
-ATTEMPTS = 4
-PATIENCE_S = 120.0  # a longer wait is not worth it: the latest trades are others by then
 MOST = 10_000
 GAPS_AT_ONCE = 100  # of one symbol and channel; a parser remembers 256 holes (Sequence)
-REQUESTS_AT_ONCE = 2
-SHARE = 0.5  # of a minute's request weight
 SLACK = 200  # trades that may be made before an answer is
-_AGAIN = frozenset({408, 418, 429})  # refusals that pass; others of 4xx do not
 _TRADE, _MALFORMED, _STATUS = int(Kind.TRADE), int(Kind.MALFORMED), int(Kind.STATUS)
 
 Span = tuple[int, int]  # first and last id
@@ -54,32 +48,23 @@ class _Job(msgspec.Struct):
     came: list[int] = []  # ids, as they came
 
 
-class _GaveUp(Exception):
-    """Asking again is no use. Never leaves this module."""
-
-
 class Backfills:
     """Fills the gaps of one venue's trades."""
 
     def __init__(
         self,
         adapter: object,
-        rest: Rest,
+        patient: Patient,
         turn: Turn,
-        back_off: BackOff,
-        chance: Callable[[], float],
         on_failure: Callable[[BaseException], None],
     ) -> None:
         """`on_failure` hears of a bug in one of the tasks."""
         self._adapter = adapter if isinstance(adapter, FillsGaps) else None
-        self._rest = rest
+        self._patient = patient
         self._turn = turn
-        self._back_off = back_off
-        self._chance = chance
         self._on_failure = on_failure
         self._ways: dict[tuple[str, str], tuple[int, SourceData, Backfill]] = {}  # by symbol and channel
         self._jobs: dict[tuple[str, str], tuple[_Job, asyncio.Task[None]]] = {}
-        self._at_once = asyncio.Semaphore(REQUESTS_AT_ONCE)
 
     def sources(
         self, name: str, venue: str, symbols: Iterable[str], channels: Iterable[str], first: int
@@ -92,7 +77,7 @@ class Backfills:
         for symbol in symbols:
             for channel, way in ways:
                 data = SourceData(
-                    name=name, venue=venue, url=self._rest.base, endpoint=way.endpoint, symbol=symbol
+                    name=name, venue=venue, url=self._patient.base, endpoint=way.endpoint, symbol=symbol
                 )
                 self._ways[symbol, channel] = (first + len(made), data, way)
                 made.append(data)
@@ -155,7 +140,7 @@ class Backfills:
         self._asking(job, f"{count(job.asked):,} missing{gaps}")
         try:
             await (self._by_id(job) if job.way.by_id else self._latest(job))
-        except _GaveUp as trouble:
+        except GaveUp as trouble:
             words = str(trouble)
         except asyncio.CancelledError:
             self._conclude(job, "the recording ended")
@@ -192,29 +177,17 @@ class Backfills:
             await self._page(job, 0, job.way.limit)
 
     async def _page(self, job: _Job, first: int, limit: int) -> None:
-        """One answer, asked for until it comes. Raises _GaveUp."""
+        """One answer, asked for until it comes. Raises GaveUp."""
         assert self._adapter is not None
-        path = self._adapter.backfill_path(job.way, job.symbol, first, limit)
-        attempt = 0
-        while True:
-            retry_after_s, lasting = 0.0, False
-            try:
-                async with self._at_once:
-                    await self._rest.spare(SHARE)
-                    body = await self._rest.get(path, job.way.headers())
-            except Refused as refusal:
-                words, retry_after_s = refusal.message, refusal.retry_after_s
-                lasting = 400 <= refusal.status < 500 and refusal.status not in _AGAIN
-            else:
-                if self._feed(job, body):
-                    return
-                words = f"{self._rest.base}{path} answered what is no list of trades"
-            attempt += 1
-            wait_s = max(self._back_off.wait_s(attempt, self._chance()), retry_after_s)
-            if lasting or attempt >= ATTEMPTS or wait_s > PATIENCE_S:
-                raise _GaveUp(words)
+
+        def take(body: bytes) -> bool:
+            return self._feed(job, body)
+
+        def refused(words: str, attempt: int, wait_s: float) -> None:
             self._asking(job, words, attempt, wait_s)
-            await asyncio.sleep(wait_s)
+
+        path = self._adapter.backfill_path(job.way, job.symbol, first, limit)
+        await self._patient.get(path, job.way.headers(), take, refused)
 
     def _feed(self, job: _Job, body: bytes) -> bool:
         """Have the answer parsed, and note which trades it brought; whether it was one."""

@@ -15,9 +15,8 @@ from typing import Any
 
 import msgspec
 
-from engine.feed.parser import BackfillWanted, Parser, SnapshotWanted
+from engine.feed.parser import Missing, Parser, SnapshotWanted
 from engine.live.adapter import Adapter, BooksByRest
-from engine.live.backfill import Backfills
 from engine.live.connection import Connection
 from engine.live.machine import BackOff
 from engine.live.rest import Refused, Rest
@@ -49,17 +48,17 @@ class Snapshots:
         turn: Turn,
         back_off: BackOff,
         levels: int,
-        backfills: Backfills,
+        on_missing: Callable[[Parser, Missing], None],
         chance: Callable[[], float],
         on_failure: Callable[[BaseException], None],
     ) -> None:
-        """`backfills` is told of missing trades; `on_failure` hears of a bug in one of the tasks."""
+        """`on_missing` hears of missing trades; `on_failure` hears of a bug in one of the tasks."""
         self._rest = rest
         self._turn = turn
         self._back_off = back_off
         self._levels = levels
         self._by_path = adapter if isinstance(adapter, BooksByRest) else None
-        self._backfills = backfills
+        self._on_missing = on_missing
         self._chance = chance
         self._on_failure = on_failure
         self._sources: dict[str, tuple[int, SourceData]] = {}  # of REST snapshots, by symbol
@@ -74,8 +73,8 @@ class Snapshots:
         """Drain the parser's wants."""
         wants, books.parser.wants[:] = list(books.parser.wants), []
         for want in wants:
-            if isinstance(want, BackfillWanted):
-                self._backfills.wanted(books.parser, want)
+            if not isinstance(want, SnapshotWanted):
+                self._on_missing(books.parser, want)
             elif self._by_path is not None:
                 self._in_background(books, self._by_rest(books, want))
             else:
@@ -90,7 +89,7 @@ class Snapshots:
 
     def forget(self, books: Books) -> None:
         """The stream is interrupted: what was on its way belongs to a stream that is over."""
-        books.parser.wants[:] = [w for w in books.parser.wants if isinstance(w, BackfillWanted)]
+        books.parser.wants[:] = [w for w in books.parser.wants if not isinstance(w, SnapshotWanted)]
         for handle in books.waiting.values():
             handle.cancel()
         books.waiting.clear()

@@ -16,7 +16,7 @@ import msgspec
 from engine.feed.alpaca_history import CRYPTO, STOCKS, AlpacaNewsStream, AlpacaStream, interval_of
 from engine.feed.history import Stream
 from engine.feed.parser import DECODE_FAILURES, malformed_of
-from engine.live.adapters.alpaca import Alpaca
+from engine.live.adapters.alpaca import KEY_HEADER, SECRET_HEADER, Alpaca
 from engine.live.fetch_client import Client
 from engine.live.fetch_plan import Reference, Request, Span, Wanted, of_each_symbol
 from engine.model.errors import UsageError
@@ -25,7 +25,6 @@ from engine.model.kinds import InstrumentData
 BASE = "https://data.alpaca.markets"
 NEWS, COINS = "alpaca-news", "alpaca-crypto"
 FEEDS = {"alpaca": "iex", "alpaca-sip": "sip", COINS: "", NEWS: ""}
-KEY_HEADER, SECRET_HEADER = "APCA-API-KEY-ID", "APCA-API-SECRET-KEY"
 
 
 class _Latest(msgspec.Struct):

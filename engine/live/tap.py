@@ -22,13 +22,15 @@ from collections.abc import Callable
 
 import msgspec
 
-from engine.feed.parser import Notice, Parser
+from engine.feed.parser import Missing, Notice, Parser, PeriodWanted
 from engine.feed.quality import DEFAULT_MODE, MODES, checked_mode, with_mode
 from engine.live.adapter import BooksByRest, Definitions, Line
 from engine.live.backfill import Backfills
+from engine.live.backfill_period import PeriodBackfills
 from engine.live.books import Books, Snapshots
 from engine.live.connection import Connection, Hooks, Target, Timeouts
 from engine.live.machine import BackOff, Machine
+from engine.live.patient import Patient
 from engine.live.redact import KNOWN
 from engine.live.rest import Rest
 from engine.live.turn import Turn
@@ -77,14 +79,16 @@ class Tap:
         self._rest = Rest(self.adapter.rest_base)
         self._definitions = Definitions({})
         self._wires: list[_Wire] = []
-        self._backfills = Backfills(self.adapter, self._rest, turn, config.back_off, chance, self._fail)
+        patient = Patient(self._rest, config.back_off, chance)
+        self._backfills = Backfills(self.adapter, patient, turn, self._fail)
+        self._periods = PeriodBackfills(self.adapter, patient, turn, self._fail)
         self._snapshots = Snapshots(
             self.adapter,
             self._rest,
             turn,
             config.back_off,
             config.snapshot_levels,
-            self._backfills,
+            self._missing,
             chance,
             self._fail,
         )
@@ -168,8 +172,16 @@ class Tap:
                 )
                 self._snapshots.number(first_source + len(self.sources), data)
                 self.sources.append(data)
+        name = f"{self.name}-rest"
         self.sources += self._backfills.sources(
-            f"{self.name}-rest", self.name, self.symbols, self.channels, first_source + len(self.sources)
+            name, self.name, self.symbols, self.channels, first_source + len(self.sources)
+        )
+        self.sources += self._periods.sources(
+            name,
+            self.name,
+            [line.symbols for line in lines],
+            self.channels,
+            first_source + len(self.sources),
         )
 
     def begin(self) -> None:
@@ -224,6 +236,7 @@ class Tap:
         for wire in self._wires:
             await self._snapshots.end(wire.books)
         await self._backfills.end()
+        await self._periods.end()
         await self._rest.close()
 
     def _wire(self, line: Line, source: int, parser: Parser) -> _Wire:
@@ -294,6 +307,12 @@ class Tap:
         books.parser.connection_lost()
         books.parser.notices.clear()
         self._snapshots.forget(books)
+
+    def _missing(self, parser: Parser, want: Missing) -> None:
+        if isinstance(want, PeriodWanted):
+            self._periods.wanted(parser, want)
+        else:
+            self._backfills.wanted(parser, want)
 
     def _fail(self, error: BaseException) -> None:
         self._failure = self._failure or error

@@ -115,7 +115,9 @@ class SourceData(Data, frozen=True):
     url: str = ""
     endpoint: str = ""  # of a REST source: "depth", "exchangeInfo"
     symbol: str = ""  # of a REST source that answers for one symbol without naming it
-    symbols: tuple[str, ...] = ()  # of a connection that brings only these of its venue's; (): all
+    symbols: tuple[
+        str, ...
+    ] = ()  # of a connection: only these of its venue's; (): all. Of answers: about these
     detail: dict[str, str] = {}
 
     def brings(self, venue: str, symbol: str) -> bool:

@@ -9,6 +9,7 @@ from engine.feed.quality import MODES, Quality, checked_mode, prepare, with_mode
 from engine.model.errors import InputError, UsageError
 from engine.model.kinds import ASK, BID, Flag, Kind, SourceData, encode_canonical
 from engine.model.rows import RowBuffer
+from engine.model.units import NULL_TIME
 from tests.helpers.rows import Row, rows_of_buffer
 from tests.helpers.ticks import LAST, SOURCE, Judged, head, judged, put, quote, taken_apart, trade, trades
 from tests.reference.quality import Fact, Said
@@ -261,6 +262,7 @@ def test_the_row_behind_a_rejected_tick_ends_its_message() -> None:
         id=77,
         data={"event": "rejected_tick", "channel": "trade", "detail": "price 0 is not positive"},
         wire=None,
+        ts_venue=NULL_TIME,
     )
 
 

@@ -1,4 +1,4 @@
-"""Alpaca's side of a connection under a test's hand: the handshake, lists, and frames that the test sends."""
+"""Alpaca's side of a connection under a test's hand: the handshake, lists, frames and answers of a test's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 from websockets.asyncio.server import ServerConnection
+from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
 
 from tests.helpers.alpaca import Message, book, json_frame, packed_frame
 from tests.helpers.serving import serving
@@ -25,6 +27,9 @@ class FakeAlpaca:
         self.paths: list[str] = []
         self.asked: list[dict[str, Any]] = []  # without the keys
         self.sent: list[bytes] = []
+        self.answers: list[int | bytes] = []  # of REST requests, in order: refused with a status, or a body
+        self.requests: list[str] = []  # path and query of each
+        self.keys: list[tuple[str | None, str | None]] = []  # that came with it
         self.port = 0
         self._lists: dict[str, list[str]] = {}
         self._clients: list[tuple[ServerConnection, bool]] = []
@@ -37,7 +42,7 @@ class FakeAlpaca:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[FakeAlpaca]:
         """Serve until the block ends."""
-        async with serving(self._talk) as self.port:
+        async with serving(self._talk, self._answer_rest) as self.port:
             yield self
 
     async def send(self, *messages: Message) -> None:
@@ -55,6 +60,16 @@ class FakeAlpaca:
         frame = (packed_frame if packed else json_frame)(*messages)
         self.sent.append(frame)
         await client.send(frame if packed else frame.decode())
+
+    def _answer_rest(self, _client: ServerConnection, request: Request) -> Response | None:
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            return None
+        self.requests.append(request.path)
+        self.keys.append((request.headers.get("APCA-API-KEY-ID"), request.headers.get("APCA-API-SECRET-KEY")))
+        answer = self.answers.pop(0) if self.answers else b'{"trades":{},"next_page_token":null}'
+        status, body = (200, answer) if isinstance(answer, bytes) else (answer, b'{"message":"refused"}')
+        headers = Headers({"Content-Type": "application/json", "Connection": "close"})
+        return Response(status, "", headers, body)
 
     async def _talk(self, client: ServerConnection) -> None:
         assert client.request is not None

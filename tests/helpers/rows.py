@@ -29,6 +29,7 @@ class Row(NamedTuple):
     id: int
     data: dict[str, Any]
     wire: bytes | None
+    ts_venue: int = 0
 
     @property
     def event(self) -> str:
@@ -51,6 +52,7 @@ def rows_of_batch(batch: Batch) -> list[Row]:
             int(batch.id[n]),
             msgspec.json.decode(batch.data_at(n) or b"{}"),
             batch.wire_at(n),
+            int(batch.ts_venue[n]),
         )
         for n in range(batch.count)
     ]

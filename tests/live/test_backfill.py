@@ -9,7 +9,7 @@ import pytest
 
 from engine.feed.parser import Sequenced
 from engine.ingest.rebuild import rebuild
-from engine.live import backfill
+from engine.live import backfill, patient
 from engine.live.adapter import FillsGaps
 from engine.live.adapters.binance import binance, binanceus
 from engine.live.recorder import Recorder, RecorderConfig
@@ -232,7 +232,7 @@ def test_a_refusal_that_passes_is_outlived(refusals: list[int | str]) -> None:
     assert filled(rows) == [502, 503]
 
 
-@pytest.mark.parametrize(("refusals", "requests"), [([503] * 9, backfill.ATTEMPTS), ([401], 1), ([400], 1)])
+@pytest.mark.parametrize(("refusals", "requests"), [([503] * 9, patient.ATTEMPTS), ([401], 1), ([400], 1)])
 def test_a_refusal_that_lasts_is_left(refusals: list[int | str], requests: int) -> None:
     """A few attempts, one where asking again cannot help; the row says what is missing and why."""
 
@@ -302,7 +302,7 @@ def test_the_end_says_what_was_not_waited_for(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_long_ban_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """The venue asks for more patience than the trades are worth."""
-    monkeypatch.setattr(backfill, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(patient, "PATIENCE_S", 0.0)
 
     async def story(venue: FakeVenue, listening: Listening) -> None:
         venue.refuse_trades = [429]

@@ -4,7 +4,8 @@ Each stream is a venue of its own here, with one connection: the free plan allow
 share symbols. Nobody is let in without keys, which are given to the maker and never stand in an address or a
 header. Frames are asked for as MessagePack, which is smaller than JSON; they are not compressed.
 
-No REST request is made: what an instrument is, is known well enough beforehand. Stocks have four decimals,
+Over REST comes only what was traded while a connection was lost, for the same keys, sent to that address
+alone. What an instrument is, is known well enough beforehand. Stocks have four decimals,
 are quoted in cents and trade in shares; crypto begins with two and four decimals, and its increments follow
 the finest price and size that is seen. A definition becomes wider, by a new version, when a frame needs it.
 
@@ -20,7 +21,9 @@ import msgspec
 
 from engine.feed.alpaca import AlpacaParser
 from engine.feed.alpaca_dialogue import ALL, AlpacaDialogue, Secret
+from engine.feed.alpaca_history import answer_of
 from engine.feed.alpaca_messages import LIST_OF_CHANNEL
+from engine.feed.alpaca_missed import ENDPOINT, trades_path
 from engine.feed.dialogue import Dialogue
 from engine.live.adapter import Definitions, Get, Instruments, Line, at
 from engine.live.credentials import required
@@ -31,6 +34,7 @@ from engine.model.kinds import InstrumentData
 STREAM = "wss://stream.data.alpaca.markets"
 REST = "https://data.alpaca.markets"
 KEY, SECRET = "APCA_API_KEY_ID", "APCA_API_SECRET_KEY"
+KEY_HEADER, SECRET_HEADER = "APCA-API-KEY-ID", "APCA-API-SECRET-KEY"
 PACKED = "application/msgpack"
 _STOCK_CHANNELS = ("trade", "quote", "bar", "updated", "daily", "status", "luld", "imbalance")
 _CRYPTO_CHANNELS = ("trade", "quote", "book", "bar", "updated", "daily")
@@ -55,6 +59,7 @@ class _Stream(msgspec.Struct, frozen=True):
     size_decimals: int = 0
     price_increment: str = "0.01"
     size_increment: str = "1"
+    history_feed: str = ""  # of stocks: what their history is asked for as, if they have any
 
 
 _STOCK = re.compile(r"[A-Z][A-Z0-9]{0,11}(?:[./-][A-Z0-9]{1,8})*")
@@ -62,8 +67,8 @@ _PAIR = re.compile(r"[A-Z0-9]{1,15}/[A-Z0-9]{1,15}")
 _NEWS = re.compile(r"\*|[A-Z0-9]{1,15}(?:[./-][A-Z0-9]{1,8})*")
 _USUAL = ("trade", "quote", "bar", "updated")
 _STREAMS: dict[str, _Stream] = {
-    "alpaca": _Stream("/v2/iex", _STOCK_CHANNELS, _USUAL, _STOCK, "AAPL"),
-    "alpaca-sip": _Stream("/v2/sip", _STOCK_CHANNELS, _USUAL, _STOCK, "AAPL"),
+    "alpaca": _Stream("/v2/iex", _STOCK_CHANNELS, _USUAL, _STOCK, "AAPL", history_feed="iex"),
+    "alpaca-sip": _Stream("/v2/sip", _STOCK_CHANNELS, _USUAL, _STOCK, "AAPL", history_feed="sip"),
     "alpaca-test": _Stream("/v2/test", _STOCK_CHANNELS, ("trade", "quote", "bar"), _STOCK, "FAKEPACA"),
     "alpaca-crypto": _Stream(
         "/v1beta3/crypto/us",
@@ -85,6 +90,7 @@ class Alpaca:
 
     overlapping = False
     life_s = 0.0
+    period_endpoint = ENDPOINT
 
     def __init__(self, name: str, url: str = "", keys: Keys | None = None, *, packed: bool = True) -> None:
         """Raises UsageError for a `url` that is no address, or to which keys would travel unencrypted.
@@ -103,6 +109,7 @@ class Alpaca:
             )
         self._keys = keys
         self._packed = packed
+        self.has_periods = self._stream.symbol is _PAIR or self._stream.history_feed != ""
 
     def checked_symbols(self, symbols: Sequence[str]) -> tuple[str, ...]:
         """Upper case, spelt as the venue does; UsageError for what cannot be a symbol of this stream."""
@@ -148,6 +155,19 @@ class Alpaca:
         keys = self._given_keys()
         wanted = dict.fromkeys(line.channels, line.symbols)
         return AlpacaDialogue(wanted, keys.key, keys.secret, packed=line.headers["Content-Type"] == PACKED)
+
+    def period_headers(self) -> dict[str, str]:
+        """The keys."""
+        keys = self._given_keys()
+        return {KEY_HEADER: keys.key.reveal(), SECRET_HEADER: keys.secret.reveal()}
+
+    def period_path(self, symbols: Sequence[str], begin: int, end: int, token: str) -> str:
+        """GET trades, of several symbols."""
+        return trades_path(symbols, begin, end, feed=self._stream.history_feed, token=token)
+
+    def next_page(self, body: bytes) -> str:
+        """Its next_page_token."""
+        return answer_of(body).next_page_token or ""
 
     def _given_keys(self) -> Keys:
         if self._keys is None:

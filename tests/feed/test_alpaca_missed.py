@@ -1,0 +1,288 @@
+"""What a connection to Alpaca missed, and what an answer of the history brings of it."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+import pytest
+
+from engine.feed.alpaca import AlpacaParser
+from engine.feed.alpaca_missed import ENDPOINT, MARGIN_NS, PERIODS, trades_path
+from engine.feed.parser import PeriodWanted
+from engine.model.kinds import BUY, Flag, Kind, Part, SourceData
+from engine.model.rows import RowBuffer
+from engine.model.units import SECOND_NS, format_time
+from tests.helpers.alpaca import SOURCE, Message, article, feed, json_frame, parser, trade
+from tests.helpers.frames import Row, rows_of
+
+REST = 9
+ANSWERS = SourceData(name="alpaca-rest", venue="alpaca", endpoint=ENDPOINT, symbols=("AAPL", "AMD"))
+T0 = 1_723_161_255 * SECOND_NS
+GREETING = json_frame({"T": "success", "msg": "connected"})
+
+
+def listed(*symbols: str, name: str = "trades") -> bytes:
+    """A subscription frame."""
+    return json_frame({"T": "subscription", name: list(symbols)})
+
+
+def at(second: float) -> str:
+    """A venue's time so many seconds after T0."""
+    return format_time(T0 + int(second * SECOND_NS))
+
+
+def body(token: str | None = None, **trades: list[Message]) -> bytes:
+    """An answer; symbols with a stroke go by their names with an underscore."""
+    named = {name.replace("_", "/"): entries for name, entries in trades.items()}
+    return msgspec.json.encode({"trades": named, "next_page_token": token})
+
+
+def entry(number: int, second: float, price: Any = 162.92, size: Any = 3, **more: Any) -> Message:
+    """One of its trades."""
+    return {"t": at(second), "x": "K", "p": price, "s": size, "c": ["@"], "i": number, "z": "C", **more}
+
+
+def heard(target: AlpacaParser, second: float, *frames: bytes) -> list[Row]:
+    """The rows of frames that were received then."""
+    return feed(target, *frames, ts=T0 + int(second * SECOND_NS))
+
+
+def answered(target: AlpacaParser, second: float, document: bytes) -> list[Row]:
+    """The rows of an answer that was received then."""
+    rows = RowBuffer()
+    target.feed_rest(ANSWERS, document, T0 + int(second * SECOND_NS), rows, REST)
+    return rows_of(rows)
+
+
+def interrupted() -> AlpacaParser:
+    """A parser that heard AAPL's trade 1 at second 10, nothing until 40, and listens again."""
+    target = parser()
+    heard(target, 0, GREETING, listed("AAPL", "AMD"))
+    heard(target, 10, json_frame(trade(1, t=at(10))))
+    target.connection_lost()
+    heard(target, 40, GREETING, listed("AAPL", "AMD"))
+    return target
+
+
+def brought(rows: list[Row]) -> list[int]:
+    """Ids of the trades that an answer brought."""
+    assert all(row.flags & Flag.BACKFILLED for row in rows if row.kind is Kind.TRADE)
+    return [row.id for row in rows if row.kind is Kind.TRADE]
+
+
+def test_a_lost_connection_leaves_a_gap_with_both_its_times() -> None:
+    """A row in the message of the subscription, and a want; only what was listened to, and only once."""
+    target = parser()
+    heard(target, 0, GREETING, listed("AAPL", "AMD"))
+    heard(target, 10, json_frame(trade(1)))
+    target.connection_lost()
+    target.connection_lost()
+    heard(target, 30, GREETING)
+    rows = heard(target, 40, listed("AAPL"))
+    first, last = T0 + 10 * SECOND_NS, T0 + 40 * SECOND_NS
+    data = {"event": "gap", "channel": "trade", "detail": "all trades of AAPL", "first": first, "last": last}
+    assert [(row.kind, row.flags, row.source, row.wire) for row in rows] == [
+        (Kind.CONTROL, Flag(0), SOURCE, True),
+        (Kind.STATUS, Flag.LAST, SOURCE, False),
+    ]
+    assert rows[1].data == data
+    assert target.wants == [PeriodWanted(("AAPL",), "trade", first, last)]
+    assert [row.kind for row in heard(target, 41, listed("AAPL", "NVDA"))] == [Kind.CONTROL]
+    (_, gap) = heard(target, 42, listed("AAPL", "AMD"))
+    assert gap.data == {**data, "detail": "all trades of AMD", "last": T0 + 42 * SECOND_NS}
+
+
+def test_a_connection_that_failed_again_lengthens_the_gap() -> None:
+    """It begins where something was heard for the last time while all was subscribed."""
+    target = parser()
+    heard(target, 0, GREETING, listed("AAPL"))
+    heard(target, 10, json_frame(trade(1)))
+    for second in (20, 30):
+        target.connection_lost()
+        heard(target, second, GREETING)
+    assert heard(target, 40, listed("AAPL"))[1].data["first"] == T0 + 10 * SECOND_NS
+
+
+NOTHING_MISSED: list[tuple[str, list[bytes | None]]] = [
+    ("never subscribed", [GREETING, None, GREETING, listed("AAPL")]),
+    ("never connected", [None, None, GREETING, listed("AAPL")]),
+    ("other channels only", [GREETING, listed("AAPL", name="quotes"), None, GREETING, listed("AAPL")]),
+    ("no symbol of ours", [GREETING, listed("NVDA"), None, GREETING, listed("NVDA")]),
+    ("nothing lost", [GREETING, listed("AAPL"), listed("AAPL")]),
+]
+
+
+@pytest.mark.parametrize(("_why", "story"), NOTHING_MISSED)
+def test_where_nothing_was_heard_nothing_was_missed(_why: str, story: list[bytes | None]) -> None:
+    """No gap and no want; None stands for a lost connection."""
+    target = parser()
+    rows: list[Row] = []
+    for second, frame in enumerate(story):
+        if frame is None:
+            target.connection_lost()
+        else:
+            rows += heard(target, second, frame)
+    assert [row.kind for row in rows] == [Kind.CONTROL] * len(rows)
+    assert target.wants == []
+
+
+def test_a_log_that_is_read_from_its_middle_has_its_gap() -> None:
+    """A parser that saw no greeting takes everything for subscribed, as the one before it did."""
+    target = parser()
+    heard(target, 10, json_frame(trade(1)))
+    target.connection_lost()
+    rows = heard(target, 40, GREETING, listed("AAPL"))
+    assert [row.data["event"] for row in rows if row.kind is Kind.STATUS] == ["gap"]
+
+
+def test_an_answer_brings_what_had_not_come_and_no_more() -> None:
+    """One message flagged BACKFILLED, the body on its first row; what came or is outside is passed over."""
+    target = interrupted()
+    heard(target, 40.5, json_frame(trade(7, t=at(40.2))))
+    document = body(
+        AAPL=[
+            entry(0, 10.5),
+            entry(1, 10),
+            entry(2, 7.9),
+            entry(3, 10),
+            entry(4, 25, taker="", p=162.9),
+            entry(4, 25),
+            entry(5, 41.9),
+            entry(6, 42.1),
+            entry(7, 40.2),
+        ],
+        AMD=[entry(4, 25, p=100, s=7)],
+        NVDA=[entry(8, 25)],
+    )
+    rows = answered(target, 46, document)
+    expected = [(0, 10.5, 1), (3, 10, 1), (4, 25, 1), (5, 41.9, 1), (4, 25, 2)]
+    assert [(row.id, row.ts_venue, row.instrument) for row in rows] == [
+        (number, T0 + int(second * SECOND_NS), instrument) for number, second, instrument in expected
+    ]
+    last = len(rows) - 1
+    for place, row in enumerate(rows):
+        assert (row.kind, row.source, row.wire) == (Kind.TRADE, REST, place == 0)
+        assert row.flags == (Flag.BACKFILLED | Flag.LAST if place == last else Flag.BACKFILLED)
+        assert row.ts == T0 + 46 * SECOND_NS
+    assert [(row.price, row.size) for row in rows[2:]] == [(1_629_000, 3), (1_629_200, 3), (1_000_000, 7)]
+    assert brought(answered(target, 50, document)) == [0], "what has no id cannot be known again"
+
+
+def test_what_the_stream_brings_after_all_is_a_repeat() -> None:
+    """DUPLICATE: it stands in the log already."""
+    target = interrupted()
+    assert brought(answered(target, 46, body(AAPL=[entry(2, 41)]))) == [2]
+    (row,) = heard(target, 47, json_frame(trade(2, t=at(41))))
+    assert row.flags == Flag.DUPLICATE | Flag.LAST
+
+
+def test_an_answer_without_anything_missing_is_control() -> None:
+    """Its body is kept."""
+    target = interrupted()
+    for document in (body(), body(AAPL=[]), body(AAPL=[entry(1, 10)])):
+        (row,) = answered(target, 46, document)
+        assert (row.kind, row.source, row.wire) == (Kind.CONTROL, REST, True)
+
+
+def test_coins_have_a_taker() -> None:
+    """And no exchange: they are known by id and time."""
+    target = parser()
+    heard(target, 0, GREETING, listed("BTC/USD"))
+    heard(target, 10, json_frame({"T": "t", "S": "BTC/USD", "p": 9, "s": 1, "t": at(10), "i": 1, "tks": "S"}))
+    target.connection_lost()
+    heard(target, 40, listed("BTC/USD"))
+    coins = [
+        {"t": at(10), "p": 9, "s": 1, "i": 1, "tks": "S"},
+        {"t": at(20), "p": 9, "s": 1, "i": 2, "tks": "B"},
+    ]
+    (row,) = answered(target, 46, body(BTC_USD=coins))
+    assert (row.id, row.side, row.instrument) == (2, BUY, 3)
+
+
+def test_a_finer_price_widens_the_definition() -> None:
+    """An INSTRUMENT message goes before, a nanosecond earlier, as with a frame."""
+    target = interrupted()
+    rows = answered(target, 46, body(AAPL=[entry(2, 20, p=162.921234), entry(3, 21)]))
+    assert [(row.kind, row.ts - T0 - 46 * SECOND_NS) for row in rows] == [
+        (Kind.INSTRUMENT, -1),
+        (Kind.TRADE, 0),
+        (Kind.TRADE, 0),
+    ]
+    assert rows[0].part is Part.NONE
+    assert rows[0].flags == Flag.LAST
+    assert rows[0].data["price_decimals"] == 6
+    assert [row.price for row in rows[1:]] == [162_921_234, 162_920_000]
+
+
+BAD: list[tuple[bytes, str, str]] = [
+    (b"{", "", ""),
+    (b'{"trades":null}', "trades", "null"),
+    (body(AAPL=[{"t": "now", "p": 1, "s": 1}]), "trades.AAPL[0].t", "now"),
+    (body(AAPL=[entry(2, 20), entry(3, 21, p=-1)]), "trades.AAPL[1].p", "-1"),
+    (body(AAPL=[entry(2, 20, p="1")]), "trades[...][0].p", ""),
+]
+
+
+@pytest.mark.parametrize(("document", "field", "value"), BAD)
+def test_an_answer_that_is_none_changes_nothing(document: bytes, field: str, value: str) -> None:
+    """One MALFORMED row that names field and value; the next answer brings everything."""
+    target = interrupted()
+    (row,) = answered(target, 46, document)
+    assert (row.kind, row.source, row.flags, row.wire) == (Kind.MALFORMED, REST, Flag.LAST, True)
+    assert (row.data.get("field", ""), row.data.get("value", "")) == (field, value)
+    assert brought(answered(target, 47, body(AAPL=[entry(2, 20), entry(3, 21)]))) == [2, 3]
+
+
+def test_every_answer_cut_at_every_byte_is_documented() -> None:
+    """A cut answer is MALFORMED, never an error, and brings nothing."""
+    document = body("more", AAPL=[entry(2, 20)], AMD=[entry(3, 21)])
+    target = interrupted()
+    for length in range(len(document)):
+        (row,) = answered(target, 46, document[:length])
+        assert row.kind is Kind.MALFORMED, length
+    assert brought(answered(target, 47, document)) == [2, 3]
+
+
+def test_a_frame_that_cannot_be_read_may_have_held_trades() -> None:
+    """It is one MALFORMED row; the time since the frame before it is asked for."""
+    target = parser()
+    heard(target, 0, b"[{", GREETING)
+    assert target.wants == []
+    heard(target, 1, listed("AMD", "AAPL"))
+    heard(target, 10, json_frame(trade(1, t=at(10))))
+    assert [row.kind for row in heard(target, 11, b"[{")] == [Kind.MALFORMED]
+    first, last = T0 + 10 * SECOND_NS, T0 + 11 * SECOND_NS
+    assert target.wants == [PeriodWanted(("AAPL", "AMD"), "trade", first, last)]
+    assert brought(answered(target, 16, body(AAPL=[entry(2, 10.5)]))) == [2]
+
+
+def test_old_periods_are_forgotten() -> None:
+    """No more than so many of a symbol are remembered, the latest."""
+    target = parser()
+    heard(target, 0, GREETING, listed("AAPL"))
+    for second in range(100, 100 * (PERIODS + 3), 100):
+        heard(target, second, json_frame(article()))
+        target.connection_lost()
+        heard(target, second + 10, GREETING, listed("AAPL"))
+    found = [entry(second, second + 5) for second in range(100, 100 * (PERIODS + 3), 100)]
+    assert brought(answered(target, 5_000, body(AAPL=found))) == [number["i"] for number in found[-PERIODS:]]
+
+
+@pytest.mark.parametrize(
+    ("symbols", "feed_name", "path"),
+    [(("AAPL", "BRK.B"), "iex", "/v2/stocks/trades"), (("BTC/USD",), "", "/v1beta3/crypto/us/trades")],
+)
+def test_a_page_is_asked_for_by_its_times(symbols: tuple[str, ...], feed_name: str, path: str) -> None:
+    """Oldest first, the most that a page has, to the nanosecond; stocks name their feed."""
+    begin = T0 - MARGIN_NS
+    for token in ("", "a+b=="):
+        parts = urlsplit(trades_path(symbols, begin, T0 + 1, feed=feed_name, token=token))
+        assert parts.path == path
+        asked = {name: value for name, (value,) in parse_qs(parts.query).items()}
+        expected = {"symbols": ",".join(symbols), "limit": "10000", "sort": "asc"}
+        expected |= {"start": "2024-08-08T23:54:13.000000000Z", "end": "2024-08-08T23:54:15.000000001Z"}
+        expected |= {"feed": feed_name} if feed_name else {}
+        expected |= {"page_token": token} if token else {}
+        assert asked == expected
