@@ -2,14 +2,15 @@
 
 Both take the same flood of Binance trade frames over a loopback WebSocket from a sender in another process.
 Ours is `engine record` as a user starts it: stamped, parsed, checked, logged with its frame, and flushed;
-its rate is counted from the first to the last row's time in the log that it leaves. The other is websockets
-and msgspec in a loop, from its first decoded frame to its last.
+its rate is counted from the first to the last row's time in the log that it leaves; with websockets and with
+picows, an extra. The other is websockets and msgspec in a loop, from its first decoded frame to its last.
 
     python -m bench.record_rate [--runs 5] [--rows 500000]
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.common import CACHE, ROOT, alternate, arguments, engine_command, medians, run_json, show
+from engine.live.transport import VARIABLE
 from engine.log.reader import LogReader
 from engine.model.kinds import Kind
 
@@ -63,7 +65,7 @@ def bare(count: int) -> float:
     return float(count / result["seconds"])
 
 
-def ours(count: int) -> float:
+def ours(count: int, transport: str) -> float:
     """Messages a second of `engine record`."""
     folder = CACHE / "record_rate"
     shutil.rmtree(folder, ignore_errors=True)
@@ -72,7 +74,10 @@ def ours(count: int) -> float:
     url = f"ws://127.0.0.1:{flood.port}"
     command = engine_command("record", "--venue", "binance", "--symbols", "BTCUSDT", "--channels", "trade")
     recorder = subprocess.Popen(
-        [*command, "--url", url, "--to", str(folder), "--json"], stdout=subprocess.DEVNULL, cwd=ROOT
+        [*command, "--url", url, "--to", str(folder), "--json"],
+        stdout=subprocess.DEVNULL,
+        cwd=ROOT,
+        env={**os.environ, VARIABLE: transport},
     )
     try:
         flood.wait_sent()
@@ -105,14 +110,32 @@ def _rate(folder: Path, count: int) -> float:
 
 
 def main() -> None:
-    """Alternate, print the ratio."""
+    """Alternate, print the ratios."""
     options = arguments(__doc__).parse_args()
     count = options.rows or 500_000
-    rates = medians(alternate({"ours": lambda: ours(count), "bare": lambda: bare(count)}, options.runs))
-    measured = (
-        f"{rates['ours'] / rates['bare']:.2f} ({rates['ours']:,.0f} messages/s against {rates['bare']:,.0f})"
+    rates = medians(
+        alternate(
+            {
+                "websockets": lambda: ours(count, "websockets"),
+                "picows": lambda: ours(count, "picows"),
+                "bare": lambda: bare(count),
+            },
+            options.runs,
+        )
     )
-    show("Recording", [("recording to a durable log / receive and decode", measured, "at least 0.6")])
+
+    def against_bare(name: str) -> str:
+        return (
+            f"{rates[name] / rates['bare']:.2f} ({rates[name]:,.0f} messages/s against {rates['bare']:,.0f})"
+        )
+
+    show(
+        "Recording",
+        [
+            ("recording to a durable log / receive and decode", against_bare("websockets"), "at least 0.6"),
+            ("the same, received by picows", against_bare("picows"), "more"),
+        ],
+    )
 
 
 if __name__ == "__main__":

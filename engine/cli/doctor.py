@@ -23,7 +23,7 @@ from engine.cli.common import emit, json_option
 from engine.model.errors import EngineError, UsageError
 
 PACKAGES = ("numpy", "numba", "llvmlite", "pyarrow", "polars", "duckdb", "msgspec", "websockets")
-EXTRAS = ("anthropic", "ccxt", "exchange_calendars", "keyring", "uvloop")
+EXTRAS = ("anthropic", "ccxt", "exchange_calendars", "keyring", "picows")
 DISK_WARNING = 0.10  # of the file system, as the recorder warns
 _PIN = re.compile(r"^([A-Za-z0-9_.-]+)==([^\s;]+)$")
 

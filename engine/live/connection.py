@@ -11,7 +11,7 @@ rows it is worth. What this never does: look into a frame, or lose one.
 Silence: a WebSocket may be open and dead. No data for `silence_s` makes the stream quiet: a row and a ping.
 No pong, or still no frame after five times as long: the connection is given up. (An instrument that nobody
 trades is silent and well; its socket answers, or the venue's heartbeats come, so it is left alone.) Pings of
-the venue are answered by `websockets` itself.
+the venue are answered by the library itself.
 
 Falling behind: frames never stay in a queue of ours, so what we do not read waits in the kernel, and then at
 the venue, which will cut us off one day. `most_waiting_bytes` is how much there was, looked at every second;
@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -37,13 +37,11 @@ from engine.feed.parser import Notice
 from engine.live.ban import Ban
 from engine.live.life import Holder, Life
 from engine.live.machine import STOPPED, BackOff, Event, Machine, State
-from engine.live.refusal import FIRST_WAITS, REACH_HINT, is_soon, opening_errors, refusal_of
+from engine.live.refusal import FIRST_WAITS, OPENING_ERRORS, REACH_HINT, is_soon, refusal_of
+from engine.live.transport import Socket, open_socket, unread_bytes
 from engine.live.troubles import Troubles, What
 from engine.model.errors import VenueError
 from engine.model.kinds import StatusData
-
-if TYPE_CHECKING:
-    from engine.live.transport import DirectConnection
 
 _FLOWING = (State.STREAMING, State.QUIET, State.DEGRADED)
 
@@ -133,9 +131,9 @@ class Connection:
         """
         self._tell(Event.START, self.url)
         while True:
-            websocket = await self._open()
-            if websocket is not None:
-                await self._live(self._life_of(websocket))
+            socket = await self._open()
+            if socket is not None:
+                await self._live(self._life_of(socket))
             if self.machine.state is State.STOPPED:
                 return
             await self._wait(self.machine.wait_s)
@@ -200,8 +198,8 @@ class Connection:
 
     # --- one life ---
 
-    def _life_of(self, websocket: DirectConnection) -> Life:
-        return Life(websocket, self._target.dialogue(), message_gap_s=self._timeouts.message_gap_s)
+    def _life_of(self, socket: Socket) -> Life:
+        return Life(socket, self._target.dialogue(), message_gap_s=self._timeouts.message_gap_s)
 
     async def _live(self, life: Life) -> None:
         """One life of the stream: from opened until it is interrupted, over handovers."""
@@ -313,7 +311,7 @@ class Connection:
         try:
             life = self._life_of(await self._attempt())
             holder = await self._hold(life)
-        except opening_errors() as error:
+        except OPENING_ERRORS as error:
             refusal = refusal_of(error, self.url)
             self._ban.note(refusal.retry_after_s)
             return refusal.detail
@@ -390,7 +388,7 @@ class Connection:
             if self.machine.state is not State.QUIET:
                 self._tell(Event.SILENT, words)
             life.say(life.dialogue.ping())
-            answers = await life.answers(self._timeouts.pong_s)
+            answers = await life.socket.answers(self._timeouts.pong_s)
             patient = silences < self._timeouts.patience or self.heartbeats != beats
             if (
                 self.machine.state is State.QUIET
@@ -406,7 +404,7 @@ class Connection:
         times = 0
         while True:
             await asyncio.sleep(self._timeouts.queue_s)
-            waiting = 0 if self._life is None else self._life.waiting_bytes()
+            waiting = 0 if self._life is None else unread_bytes(self._life.socket.transport)
             self.most_waiting_bytes = max(self.most_waiting_bytes, waiting)
             times = times + 1 if waiting >= self._timeouts.behind_bytes else 0
             if times == 2 and self._leaving is None:
@@ -444,16 +442,14 @@ class Connection:
     def _now_s(self) -> float:
         return asyncio.get_running_loop().time()
 
-    async def _attempt(self) -> DirectConnection:
+    async def _attempt(self) -> Socket:
         """One attempt to open the socket."""
-        from engine.live.transport import open_socket
-
         timeouts = self._timeouts
         return await open_socket(
             self.url, self._target.headers, open_s=timeouts.open_s, close_s=timeouts.close_s
         )
 
-    async def _open(self) -> DirectConnection | None:
+    async def _open(self) -> Socket | None:
         """The open socket, or None when the attempt failed or was stopped; the machine knows which."""
         opening = asyncio.ensure_future(self._attempt())
         stopping = asyncio.ensure_future(self._stopping.wait())
@@ -467,7 +463,7 @@ class Connection:
             return None
         try:
             return opening.result()
-        except opening_errors() as error:
+        except OPENING_ERRORS as error:
             refusal = refusal_of(error, self.url)
             if not self.opened.is_set() and not (self._first_waits and is_soon(refusal.retry_after_s)):
                 raise VenueError(refusal.detail, hint=refusal.hint) from None

@@ -8,21 +8,13 @@ is ever written or repeated in an error.
 
 from __future__ import annotations
 
-import array
 import asyncio
-import fcntl
-import termios
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 from engine.feed.dialogue import Dialogue, Message, Phase
 from engine.feed.parser import Notice
-
-if TYPE_CHECKING:
-    from websockets.exceptions import ConnectionClosed
-
-    from engine.live.transport import DirectConnection
+from engine.live.transport import Socket
 
 HELD_BYTES_MAX = 64 << 20
 
@@ -30,26 +22,24 @@ HELD_BYTES_MAX = 64 << 20
 class Life:
     """A socket and its dialogue. `begin`, then await `receiving`, which ends with the words for why."""
 
-    def __init__(self, websocket: DirectConnection, dialogue: Dialogue, *, message_gap_s: float) -> None:
-        self.websocket = websocket
+    def __init__(self, socket: Socket, dialogue: Dialogue, *, message_gap_s: float) -> None:
+        self.socket = socket
         self.dialogue = dialogue
         self.receiving: asyncio.Task[str] | None = None
         self._gap_s = message_gap_s
-        self._close_s = websocket.close_timeout
-        self._take: Callable[[bytes], None] | None = None
+        self._close_s = socket.close_s
         self._outbox: deque[Message] = deque()
         self._sending: asyncio.Task[None] | None = None
 
     def begin(self, take: Callable[[bytes], None]) -> None:
         """Receive, and say what is said first."""
         self.listen(take)
-        self.receiving = asyncio.ensure_future(self._receive())
+        self.receiving = asyncio.ensure_future(self.socket.receive())
         self.say(self.dialogue.opened())
 
     def listen(self, take: Callable[[bytes], None]) -> None:
         """From now on frames go to `take`."""
-        self._take = take
-        self.websocket.listen(take)
+        self.socket.listen(take)
 
     def say(self, messages: Iterable[Message]) -> None:
         """Send, in order, with pauses."""
@@ -62,40 +52,9 @@ class Life:
         """Whether something is still to be sent."""
         return bool(self._outbox)
 
-    def waiting_bytes(self) -> int:
-        """Bytes that the kernel has received and nobody has read; 0 when it cannot tell."""
-        sock = self.websocket.transport.get_extra_info("socket")
-        count = array.array("i", [0])
-        try:
-            fcntl.ioctl(sock.fileno(), termios.FIONREAD, count)
-        except (AttributeError, OSError, ValueError):  # it has been closed
-            return 0
-        return count[0]
-
-    async def answers(self, pong_s: float) -> bool:
-        """Whether the other side answers a ping in time."""
-        from websockets.exceptions import ConnectionClosed
-
-        try:
-            async with asyncio.timeout(pong_s):
-                await (await self.websocket.ping())
-        except (TimeoutError, ConnectionClosed):
-            return False
-        return True
-
     async def close(self, patience_s: float | None = None) -> None:
-        """Close the socket; what comes before the other side's own close is still handed on.
-
-        `patience_s`: how long that may take from now, if not as long as usual; a close that is under way
-        gets no more than that either.
-        """
-        patience_s = self._close_s if patience_s is None else patience_s
-        self.websocket.close_timeout = patience_s
-        try:
-            async with asyncio.timeout(patience_s):
-                await self.websocket.close()
-        except TimeoutError:
-            self.websocket.transport.abort()
+        """Close the socket (engine.live.transport.Socket.leave)."""
+        await self.socket.leave(self._close_s if patience_s is None else patience_s)
 
     async def drain(self, taken: Callable[[], int], patience_s: float, idle_s: float) -> None:
         """Close, and give the last frames `patience_s`, but no longer than `idle_s` to each of them.
@@ -120,29 +79,9 @@ class Life:
         tasks = [task for task in (self._sending, self.receiving) if task is not None]
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _receive(self) -> str:
-        from websockets.exceptions import ConnectionClosed
-
-        websocket = self.websocket
-        try:
-            while True:
-                frame = await websocket.recv(decode=False)
-                assert self._take is not None
-                self._take(frame)
-                websocket.taken()
-        except ConnectionClosed as error:
-            return closed_words(error)
-        finally:
-            if websocket.failure is not None:
-                raise websocket.failure
-
     async def _send(self) -> None:
-        from websockets.exceptions import ConnectionClosed
-
         while self._outbox:
-            try:
-                await self.websocket.send(self._outbox.popleft())
-            except ConnectionClosed:
+            if not await self.socket.say(self._outbox.popleft()):
                 self._outbox.clear()
                 return  # the receiving side says why
             if self._outbox:
@@ -185,12 +124,3 @@ class Holder:
     def _look(self) -> None:
         if self._life.dialogue.phase is Phase.STREAMING:
             self.ready.set()
-
-
-def closed_words(error: ConnectionClosed) -> str:
-    """Why a socket closed: the venue's code and reason, or that it went without a word."""
-    frame = error.rcvd
-    if frame is None:
-        cause = error.__cause__
-        return f"the connection broke off ({cause})" if cause else "the connection broke off"
-    return f"the venue closed: {frame.code} {frame.reason}".rstrip()

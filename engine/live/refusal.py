@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import msgspec
@@ -21,6 +22,23 @@ class Refusal(msgspec.Struct, frozen=True):
     retry_after_s: float = 0.0
 
 
+class NotOpened(Exception):
+    """An address that answered, but not with a WebSocket. `words`: where there is no HTTP status.
+
+    Whichever library opens sockets, this is what its errors become.
+    """
+
+    def __init__(self, words: str = "", *, status: int = 0, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(words)
+        self.words = words
+        self.status = status
+        self.headers: Mapping[str, str] = headers or {}
+
+
+# What may come of an attempt to open a WebSocket.
+OPENING_ERRORS = (OSError, TimeoutError, EOFError, ValueError, NotOpened)
+
+
 def is_soon(retry_after_s: float) -> bool:
     """Whether a venue says when to come back, and that is soon enough to wait for it at the start."""
     return 0.0 < retry_after_s <= FIRST_WAIT_MOST_S
@@ -33,20 +51,14 @@ def is_loopback(url: str) -> bool:
 
 def refusal_of(error: BaseException, url: str) -> Refusal:
     """What a failed attempt to open `url` means, and what to do about it."""
-    from websockets.exceptions import InvalidHandshake, InvalidMessage, InvalidStatus
-
-    if isinstance(error, InvalidStatus):
-        headers = error.response.headers
-        status = error.response.status_code
-        page = " (an HTML page)" if "html" in headers.get("Content-Type", "") else ""
-        detail = f"{url} answered HTTP {status}{page} instead of opening a WebSocket"
-        return Refusal(detail, hint_of_status(status), retry_after_of(headers.get("Retry-After")))
+    if isinstance(error, NotOpened):
+        if not error.status:
+            return Refusal(f"{url} {error.words}", REACH_HINT)
+        page = " (an HTML page)" if "html" in error.headers.get("Content-Type", "") else ""
+        detail = f"{url} answered HTTP {error.status}{page} instead of opening a WebSocket"
+        return Refusal(detail, hint_of_status(error.status), retry_after_of(error.headers.get("Retry-After")))
     if isinstance(error, TimeoutError):
         return Refusal(f"{url} did not answer in time", REACH_HINT)
-    if isinstance(error, InvalidMessage):
-        return Refusal(f"{url} does not speak HTTP ({error})", REACH_HINT)
-    if isinstance(error, InvalidHandshake):
-        return Refusal(f"{url} refused the WebSocket ({error})", REACH_HINT)
     return Refusal(f"{url} cannot be reached ({error or type(error).__name__})", REACH_HINT)
 
 
@@ -69,10 +81,3 @@ def retry_after_of(text: str | None) -> float:
         return min(max(0.0, float(text or 0)), MOST_RETRY_AFTER_S)
     except ValueError:
         return 0.0
-
-
-def opening_errors() -> tuple[type[BaseException], ...]:
-    """What may come of an attempt to open a WebSocket."""
-    from websockets.exceptions import InvalidHandshake, InvalidURI
-
-    return (OSError, TimeoutError, EOFError, ValueError, InvalidHandshake, InvalidURI)

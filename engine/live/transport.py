@@ -1,79 +1,107 @@
-"""A `websockets` connection that hands frames on where they arrive, without a queue in between.
+"""What a connection needs of a WebSocket, whoever implements it, and which of two implementations is used.
 
-`recv` costs a queue, a coroutine and a wake-up of the event loop per burst: about a third of the time of
-receiving a frame, and tens of microseconds of its way to the parser. `connect` takes a subclass of its
-connection (`create_connection`), and this one looks at each event before the queue does: a data frame that
-is a whole message goes straight to `take`.
+`websockets` is always there. `picows` comes with the extra `fast`, takes a seventh of the time for a frame
+and is used wherever it is installed. ENGINE_TRANSPORT names one of the two for who wants to know which.
+Both hand frames on where they arrive, without a queue, and say the same of how a socket ended; what is said
+in handshakes that fail is one exception, `NotOpened` (engine.live.refusal). The tests of connections run with
+either.
 
-Order is kept by counting. A message goes the short way only when everything that went into the queue has
-been taken out of it: frames that came before anyone listened, and messages in fragments, which only the
-queue can join. So `recv` must be served all the same, and if a later `websockets` calls its hook by another
-name, every frame comes through `recv`: slower, not wrong.
-
-Imported when a socket is opened; importing `websockets` takes a tenth of a second.
+Implementations are imported when a socket is opened; importing `websockets` takes a tenth of a second.
 """
 
 from __future__ import annotations
 
+import array
+import asyncio
+import fcntl
+import os
+import termios
 from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any, Protocol
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.frames import Frame, Opcode
-from websockets.http11 import Request, Response
+from engine.model.errors import UsageError
 
-from engine.live.refusal import is_loopback
-
-FRAME_BYTES_MAX = 64 << 20  # a whole book in one frame may be several MB; the default, 1 MiB, kills it
-_TEXT, _BINARY = Opcode.TEXT, Opcode.BINARY
+VARIABLE = "ENGINE_TRANSPORT"
+NAMES = ("websockets", "picows")
+FRAME_BYTES_MAX = 64 << 20  # a whole book in one frame may be several MB
 
 
-class DirectConnection(ClientConnection):
-    """Call `listen` once; then take what `recv` brings, and say so with `taken`."""
+class Socket(Protocol):
+    """An open WebSocket, of one life. Frames are whole messages, as bytes, of text and binary alike."""
 
-    _take: Callable[[bytes], None] | None = None
-    _queued = 0  # messages that went into the queue, and
-    _taken = 0  # those that came out of it
-    failure: BaseException | None = None  # what `take` raised; the connection is closed then
+    close_s: float  # how long a close may take
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """What it stands on."""
 
     def listen(self, take: Callable[[bytes], None]) -> None:
-        """From now on messages may go straight to `take`."""
-        self._take = take
+        """From now on frames go to `take`, in order; those that came before anyone listened go first."""
 
-    def taken(self) -> None:
-        """One message has been taken from `recv` and worked on."""
-        self._taken += 1
+    async def receive(self) -> str:
+        """Serve frames until the socket has ended; the words for why. Raises what `take` raised."""
 
-    def process_event(self, event: Request | Response | Frame) -> None:
-        """As the library's, but for messages that need not wait."""
-        if type(event) is Frame and ((opcode := event.opcode) is _TEXT or opcode is _BINARY):
-            if self._take is not None and event.fin and self._queued == self._taken:
-                try:
-                    self._take(bytes(event.data))
-                except Exception as error:  # noqa: BLE001  raised again by the receive loop
-                    # asyncio would print it and call the connection lost.
-                    self._take, self.failure = None, error
-                    self.transport.abort()
-                return
-            self._queued += 1  # the first fragment counts for its message
-        super().process_event(event)
+    async def say(self, message: str | bytes) -> bool:
+        """Send text or binary; False if the socket has ended."""
+
+    async def answers(self, pong_s: float) -> bool:
+        """Whether the other side answers a ping in time."""
+
+    async def leave(self, patience_s: float | None = None) -> None:
+        """Close; what comes before the other side's own close is still handed on.
+
+        `patience_s`: how long that may take from now, if not `close_s`; a close that is under way gets no
+        more than that either.
+        """
 
 
-async def open_socket(
-    url: str, headers: dict[str, str], *, open_s: float, close_s: float
-) -> DirectConnection:
-    """One attempt to open a WebSocket; raises one of engine.live.refusal's `opening_errors`."""
-    # Awaited, `connect` makes one attempt: its own way of reconnecting would leave no rows.
-    opened = await connect(
-        url,
-        additional_headers=headers,
-        compression=None,
-        max_size=FRAME_BYTES_MAX,
-        max_queue=None,
-        open_timeout=open_s,
-        close_timeout=close_s,
-        ping_interval=None,
-        proxy=None if is_loopback(url) else True,
-        create_connection=DirectConnection,
-    )
-    assert isinstance(opened, DirectConnection)
-    return opened
+def chosen() -> str:
+    """Which implementation is used here. Raises UsageError for a name that is none, or is not installed."""
+    named = os.environ.get(VARIABLE, "")
+    there = find_spec("picows") is not None
+    if not named:
+        return "picows" if there else "websockets"
+    if named not in NAMES:
+        raise UsageError(f'{VARIABLE}="{named}" is no transport', hint=f"write {' or '.join(NAMES)}")
+    if named == "picows" and not there:
+        raise UsageError(f"{VARIABLE}=picows, and picows is not installed", hint="pip install 'engine[fast]'")
+    return named
+
+
+async def open_socket(url: str, headers: dict[str, str], *, open_s: float, close_s: float) -> Socket:
+    """One attempt to open a WebSocket; raises engine.live.refusal's `OPENING_ERRORS`, and UsageError."""
+    if chosen() == "picows":
+        try:
+            from engine.live import transport_picows
+        except ImportError as error:
+            raise UsageError(
+                f"picows is installed and cannot be used ({error})",
+                hint=f"install it again: pip install 'engine[fast]'; or set {VARIABLE}=websockets",
+            ) from None
+
+        return await transport_picows.open_socket(url, headers, open_s=open_s, close_s=close_s)
+    from engine.live import transport_websockets
+
+    return await transport_websockets.open_socket(url, headers, open_s=open_s, close_s=close_s)
+
+
+def unread_bytes(transport: asyncio.Transport) -> int:
+    """Bytes that the kernel has received and nobody has read; 0 when it cannot tell."""
+    sock: Any = transport.get_extra_info("socket")
+    count = array.array("i", [0])
+    try:
+        fcntl.ioctl(sock.fileno(), termios.FIONREAD, count)
+    except (AttributeError, OSError, ValueError):  # it has been closed
+        return 0
+    return count[0]
+
+
+def closed_words(code: int, reason: str) -> str:
+    """The venue's own close, in words."""
+    return f"the venue closed: {code} {reason}".rstrip()
+
+
+def broken_words(cause: object) -> str:
+    """An end without a word from the venue."""
+    return f"the connection broke off ({cause})" if cause else "the connection broke off"

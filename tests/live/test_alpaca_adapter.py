@@ -30,6 +30,8 @@ from tests.helpers.alpaca_venue import KEY, SECRET, FakeAlpaca
 from tests.helpers.rows import Row
 from tests.helpers.waiting import WaitingRows
 
+pytestmark = pytest.mark.usefixtures("transport")
+
 
 class Held:
     """A secret as the live side keeps it."""

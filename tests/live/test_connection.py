@@ -12,9 +12,13 @@ from engine.feed.dialogue import Spoken
 from engine.live.connection import Connection, Hooks, Target, Timeouts
 from engine.live.machine import BackOff, Machine, State
 from engine.live.refusal import is_loopback
+from engine.live.transport import VARIABLE
+from engine.live.transport_websockets import DirectConnection
 from engine.model.errors import VenueError
 from tests.helpers.venue import FakeVenue
 from tests.helpers.waiting import LIMIT_S, WaitingFrames
+
+pytestmark = pytest.mark.usefixtures("transport")
 
 QUICK = BackOff(base_s=0.01, cap_s=0.02)
 
@@ -88,7 +92,7 @@ def test_messages_in_fragments_keep_their_place() -> None:
     assert play(story).frames == expected
 
 
-def test_frames_take_the_short_way() -> None:
+def test_frames_take_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """The library still calls the hook that spares frames its queue: nothing comes through `recv`."""
 
     async def story(venue: FakeVenue, watched: Watched) -> None:
@@ -97,8 +101,10 @@ def test_frames_take_the_short_way() -> None:
         await watched.until(lambda: len(watched.frames) == 50)
         life = watched.connection._life
         assert life is not None
-        assert life.websocket._queued == 0
+        assert isinstance(life.socket, DirectConnection)
+        assert life.socket._queued == 0
 
+    monkeypatch.setenv(VARIABLE, "websockets")
     play(story)
 
 

@@ -20,6 +20,8 @@ from engine.live.machine import BackOff, Machine, State
 from engine.model.errors import VenueError
 from tests.helpers.waiting import LIMIT_S, WaitingFrames
 
+pytestmark = pytest.mark.usefixtures("transport")
+
 QUICK = BackOff(base_s=0.01, cap_s=0.02)
 BEGIN = ["connecting", "connected", "authenticated", "subscribed"]
 
@@ -236,11 +238,11 @@ def test_falling_behind_is_a_row() -> None:
         await _streaming(venue, watched)
         life = watched.connection._life
         assert life is not None
-        life.websocket.transport.pause_reading()
+        life.socket.transport.pause_reading()
         for _ in range(200):
             await venue.clients[-1].send("data " * 1_000)
         await watched.until(lambda: "degraded" in watched.events)
-        life.websocket.transport.resume_reading()
+        life.socket.transport.resume_reading()
         await watched.until(lambda: "recovered" in watched.events)
 
     watched, _ = play(GOOD, story, queue_s=0.02, behind_bytes=100_000)

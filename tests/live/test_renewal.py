@@ -16,6 +16,8 @@ from engine.model.kinds import StatusData
 from tests.helpers.venue import FakeVenue
 from tests.helpers.waiting import LIMIT_S, Waiting
 
+pytestmark = pytest.mark.usefixtures("transport")
+
 QUICK = BackOff(base_s=0.01, cap_s=0.02)
 
 
@@ -345,7 +347,7 @@ def test_a_stop_does_not_wait_for_the_last_frames_of_a_renewal() -> None:
         venue.in_order[0].transport.pause_reading()
         life = watched.connection._life
         assert life is not None
-        await comes_true(lambda: life.websocket.close_timeout == 3_600.0)
+        await comes_true(lambda: life.socket.close_s == 3_600.0)
         watched.connection.stop()
 
     watched = play(story, drain_s=3_600.0, drain_idle_s=3_600.0)

@@ -20,6 +20,8 @@ from tests.helpers import coinbase, kraken
 from tests.helpers.scripted_venue import ScriptedVenue
 from tests.helpers.waiting import WaitingRows
 
+pytestmark = pytest.mark.usefixtures("transport")
+
 QUICK = BackOff(base_s=0.01, cap_s=0.02)
 
 

@@ -24,6 +24,8 @@ from tests.helpers.rows import Row, books_of, texts_of, wires
 from tests.helpers.venue import FakeVenue
 from tests.helpers.waiting import LIMIT_S, WaitingRows
 
+pytestmark = pytest.mark.usefixtures("transport")
+
 SOCKET = 1
 QUICK = BackOff(base_s=0.01, cap_s=0.02)
 BOTH = ("BTCUSDT", "ETHUSDT")
