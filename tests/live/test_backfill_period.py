@@ -196,6 +196,36 @@ def test_no_more_than_so_many_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> 
     assert filled(play(scene)) == [(1, 5), (1, 6), (1, 7)]
 
 
+def test_pages_that_bring_nothing_end_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A venue may lead on for ever with what nobody asked for."""
+    monkeypatch.setattr(backfill_period, "PAGES", 3)
+    requests: list[str] = []
+
+    async def scene(venue: FakeAlpaca, here: Listening) -> None:
+        venue.answers = [page(here, symbol="NVDA", onward=str(number)) for number in range(9)]
+        await here.until(lambda: "backfilled" in here.events)
+        requests.extend(venue.requests)
+        (detail,) = here.told("backfilled")
+        assert detail.startswith("0 came; more may be missing: no more than 3 pages are asked for at a time")
+
+    play(scene)
+    assert len(requests) == 3
+
+
+def test_what_the_history_limits_is_not_the_stream() -> None:
+    """Come back in an hour, says REST; a connection that is lost then is opened again as ever."""
+
+    async def scene(venue: FakeAlpaca, here: Listening) -> None:
+        venue.answers, venue.retry_after = [429], "3600"
+        await here.until(lambda: "backfilled" in here.events)
+        await venue.drop()
+        await here.until(lambda: here.events.count("subscribed") == 3)
+
+    rows = play(scene)
+    waits = [row.data["wait_ns"] for row in rows if row.event == "disconnected" and "wait_ns" in row.data]
+    assert max(waits) < SECOND_NS
+
+
 def test_many_symbols_are_asked_for_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """An address has no room for thousands."""
     monkeypatch.setattr(backfill_period, "SYMBOLS_AT_ONCE", 1)
@@ -223,6 +253,18 @@ def test_the_end_of_a_recording_does_not_wait(monkeypatch: pytest.MonkeyPatch) -
     rows = play(scene)
     (detail,) = [row.data["detail"] for row in rows if row.event == "backfilled"]
     assert detail == "0 came; more may be missing: the recording ended; engine fetch may bring them"
+
+
+def test_the_end_of_a_recording_does_not_wait_for_the_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was not even asked for is said to be missing, once."""
+    monkeypatch.setattr(backfill_period, "SETTLE_S", 60.0)
+
+    async def scene(_venue: FakeAlpaca, here: Listening) -> None:
+        await here.until(lambda: "gap" in here.events)
+
+    rows = play(scene)
+    details = [row.data["detail"] for row in rows if row.event in {"backfill", "backfilled"}]
+    assert details == ["0 came; more may be missing: the recording ended; engine fetch may bring them"]
 
 
 def test_a_second_loss_is_a_second_round() -> None:
