@@ -135,7 +135,14 @@ class PeriodBackfills:
         except asyncio.CancelledError:
             self._conclude(job, _ENDED)
             raise
-        self._conclude(job, words)
+        self._conclude(job, words or self._clock_words())
+
+    def _clock_words(self) -> str:
+        """Why what was asked for may be of another time: a machine that slept is behind for hours."""
+        away_ns = self._turn.sequencer.offset_ns
+        if abs(away_ns) <= MARGIN_NS:
+            return ""
+        return f"the system clock is {away_ns / SECOND_NS:+,.1f} s from the times that were asked for"
 
     async def _pages(self, job: _Job, symbols: Sequence[str]) -> None:
         """Page after page. Raises GaveUp."""
