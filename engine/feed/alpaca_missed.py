@@ -28,7 +28,7 @@ from engine.model.units import NULL_TIME, SECOND_NS, format_time
 
 ENDPOINT = "trades"  # of the source of such answers
 MARGIN_NS = 2 * SECOND_NS
-PERIODS = 16  # of one symbol, that are remembered; the oldest is forgotten first
+PERIODS = 16  # of one symbol, that are remembered; near ones are one, the oldest is forgotten first
 
 Period = tuple[int, int]  # from, to: ns of our clock
 
@@ -59,9 +59,9 @@ class Missed:
 
     def subscribed(self, symbols: Iterable[str], ts: int) -> PeriodWanted | None:
         """All of these are heard from now on; what was missed until now, if anything was."""
-        self._listening.update(symbols)
-        back = [symbol for symbol in symbols if symbol in self._silent]
-        return self._missing({symbol: self._silent.pop(symbol) for symbol in back}, ts)
+        heard = dict.fromkeys(symbols)  # a venue may name one twice
+        self._listening.update(heard)
+        return self._missing({s: self._silent.pop(s) for s in heard if s in self._silent}, ts)
 
     def unreadable(self, ts: int) -> None:
         """A frame that may have held trades could not be read."""
@@ -71,12 +71,17 @@ class Missed:
     def _missing(self, since: Mapping[str, int], ts: int) -> PeriodWanted | None:
         for symbol, first in since.items():
             periods = self._periods.setdefault(symbol, [])
-            periods.append((first, ts))
+            near = bool(periods) and first - periods[-1][1] <= 2 * MARGIN_NS
+            # Near ones are one, or many small ones would drive a long one out.
+            periods.append((periods.pop()[0] if near else first, ts))
             del periods[:-PERIODS]
         if not since:
             return None
         want = PeriodWanted(tuple(since), "trade", min(since.values()), ts)
-        self._wants.append(want)
+        if self._wants and isinstance(last := self._wants[-1], PeriodWanted):
+            self._wants[-1] = last.joined(want)  # who reads a log asks for nothing, and drains nothing
+        else:
+            self._wants.append(want)
         return want
 
     def covers(self, symbol: str, stamp: int, margin_ns: int) -> bool:

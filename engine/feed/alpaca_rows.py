@@ -83,21 +83,31 @@ StatusFact = tuple[int, StatusData]
 
 
 class Memory:
-    """Keys seen lately: two generations, of which the older is forgotten when the younger is full."""
+    """Keys seen lately: two generations, of which the older is forgotten when the younger is full.
 
-    __slots__ = ("_most", "_new", "_old")
+    What was filled in is kept beside them, in as many: a long gap must not drive out what the stream brought.
+    """
+
+    __slots__ = ("_filled", "_most", "_new", "_old")
 
     def __init__(self, most: int = TRADES_REMEMBERED) -> None:
         self._most = most // 2
         self._new: set[object] = set()
         self._old: set[object] = set()
+        self._filled: Memory | None = None
 
     def __contains__(self, key: object) -> bool:
-        return key in self._new or key in self._old
+        return key in self._new or key in self._old or (self._filled is not None and key in self._filled)
+
+    def fill(self, key: object) -> None:
+        """The key was not seen, but filled in."""
+        if self._filled is None:
+            self._filled = Memory(2 * self._most)
+        self._filled.repeats(key)
 
     def repeats(self, key: object) -> bool:
         """Whether the key was seen; from now on it was."""
-        if key in self._new or key in self._old:
+        if key in self._new or key in self._old or (self._filled is not None and key in self._filled):
             return True
         if len(self._new) >= self._most:
             self._old, self._new = self._new, set()
@@ -304,7 +314,7 @@ class SymbolRows:
     ) -> None:
         """TRADE that came too late, in an answer; if the stream brings it after all, that is a repeat."""
         price, size, stamp, message = fact
-        self.memory.repeats((self.symbol, message.exchange, message.id, stamp))
+        self.memory.fill((self.symbol, message.exchange, message.id, stamp))
         side = _SIDES.get(message.taker, NO_SIDE)
         rows.append_fast(
             ts, stamp, source, TRADE, 0, BACKFILLED, self.number, side, price, size, message.id, None, wire

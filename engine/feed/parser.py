@@ -57,6 +57,13 @@ class PeriodWanted(msgspec.Struct, frozen=True):
     first: int
     last: int
 
+    def joined(self, other: PeriodWanted) -> PeriodWanted:
+        """Both as one, and what lies between them."""
+        symbols = self.symbols
+        if other.symbols != symbols:
+            symbols = tuple(dict.fromkeys(symbols + other.symbols))
+        return PeriodWanted(symbols, other.channel, min(self.first, other.first), max(self.last, other.last))
+
 
 Missing = BackfillWanted | PeriodWanted  # trades
 Want = SnapshotWanted | Missing

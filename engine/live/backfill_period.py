@@ -7,7 +7,7 @@ them: "backfill" when something is asked for, once more with `attempt` for each 
 with the times of what came and, in words, what may still be missing.
 
 Nothing waits for it. What is missing together is asked for together. A round brings no more than `MOST`
-trades; what is left can be had with `engine fetch`.
+trades in `PAGES` pages for each question; what is left can be had with `engine fetch`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from engine.model.units import SECOND_NS
 
 SETTLE_S = 5.0  # longer than the margin: by then the stream has brought what it had to bring
 MOST = 200_000
+PAGES = 100  # of one question; one that brings nothing new is a page, too
 SYMBOLS_AT_ONCE = 100  # in one request, for the length of its address
+_ENDED = "the recording ended"
 _TRADE, _MALFORMED = int(Kind.TRADE), int(Kind.MALFORMED)
 
 
@@ -38,7 +40,7 @@ class _Job(msgspec.Struct):
     number: int  # of the REST source
     source: SourceData
     channel: str
-    pending: list[PeriodWanted] = []
+    pending: PeriodWanted | None = None  # one, however often something is missing meanwhile
     first: int = 0  # of this round
     last: int = 0
     came: list[int] = []  # the venue's times
@@ -83,9 +85,10 @@ class PeriodBackfills:
             return
         number, source = self._sources[want.symbols[0]]
         if number in self._jobs:
-            self._jobs[number][0].pending.append(want)
+            job = self._jobs[number][0]
+            job.pending = want if job.pending is None else job.pending.joined(want)
             return
-        job = _Job(parser, number, source, want.channel, pending=[want])
+        job = _Job(parser, number, source, want.channel, want)
         task = asyncio.ensure_future(self._work(job))
         self._jobs[number] = job, task
 
@@ -96,28 +99,31 @@ class PeriodBackfills:
         task.add_done_callback(finished)
 
     async def end(self) -> None:
-        """Leave what is on its way; what had been asked for is said to be missing."""
-        tasks = [task for _, task in self._jobs.values()]
-        for task in tasks:
+        """Leave what is on its way; what was not waited for is said to be missing."""
+        jobs = list(self._jobs.values())
+        for _, task in jobs:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        if jobs:
+            await asyncio.wait([task for _, task in jobs])
+        for job, _ in jobs:
+            if job.pending is not None:  # not even asked for
+                job.pending, job.came = None, []
+                self._conclude(job, _ENDED)
 
     # --- one connection ---
 
     async def _work(self, job: _Job) -> None:
         try:
-            while job.pending:
+            while job.pending is not None:
                 await asyncio.sleep(SETTLE_S)
-                wants, job.pending = job.pending, []
-                await self._round(job, wants)
+                want, job.pending = job.pending, None
+                await self._round(job, want)
         finally:
             del self._jobs[job.number]
 
-    async def _round(self, job: _Job, wants: list[PeriodWanted]) -> None:
-        symbols = list(dict.fromkeys(symbol for want in wants for symbol in want.symbols))
-        job.first, job.last = min(want.first for want in wants), max(want.last for want in wants)
-        job.came = []
+    async def _round(self, job: _Job, want: PeriodWanted) -> None:
+        symbols = want.symbols
+        job.first, job.last, job.came = want.first, want.last, []
         of = f"trades of {', '.join(symbols)}" if len(symbols) < 4 else f"trades of {len(symbols)} symbols"
         self._asking(job, of)
         words = ""
@@ -127,11 +133,18 @@ class PeriodBackfills:
         except GaveUp as trouble:
             words = str(trouble)
         except asyncio.CancelledError:
-            self._conclude(job, "the recording ended")
+            self._conclude(job, _ENDED)
             raise
-        self._conclude(job, words)
+        self._conclude(job, words or self._clock_words())
 
-    async def _pages(self, job: _Job, symbols: list[str]) -> None:
+    def _clock_words(self) -> str:
+        """Why what was asked for may be of another time: a machine that slept is behind for hours."""
+        away_ns = self._turn.sequencer.offset_ns
+        if abs(away_ns) <= MARGIN_NS:
+            return ""
+        return f"the system clock is {away_ns / SECOND_NS:+,.1f} s from the times that were asked for"
+
+    async def _pages(self, job: _Job, symbols: Sequence[str]) -> None:
         """Page after page. Raises GaveUp."""
         assert self._adapter is not None
         adapter, token, seen = self._adapter, "", set[str]()
@@ -157,6 +170,8 @@ class PeriodBackfills:
             if len(job.came) >= MOST:
                 raise GaveUp(f"no more than {MOST:,} are asked for at a time")
             seen.add(after)
+            if len(seen) >= PAGES:
+                raise GaveUp(f"no more than {PAGES} pages are asked for at a time")
             token = after
 
     def _feed(self, job: _Job, body: bytes) -> bool:

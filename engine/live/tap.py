@@ -24,9 +24,10 @@ import msgspec
 
 from engine.feed.parser import Missing, Notice, Parser, PeriodWanted
 from engine.feed.quality import DEFAULT_MODE, MODES, checked_mode, with_mode
-from engine.live.adapter import BooksByRest, Definitions, Line
+from engine.live.adapter import BooksByRest, Definitions, FillsPeriods, Line
 from engine.live.backfill import Backfills
 from engine.live.backfill_period import PeriodBackfills
+from engine.live.ban import Ban
 from engine.live.books import Books, Snapshots
 from engine.live.connection import Connection, Hooks, Target, Timeouts
 from engine.live.machine import BackOff, Machine
@@ -77,6 +78,8 @@ class Tap:
         self._turn = turn
         self._chance = chance
         self._rest = Rest(self.adapter.rest_base)
+        # Where REST is a history with limits of its own, its "come back in an hour" is not the stream's.
+        self._ban = Ban() if isinstance(self.adapter, FillsPeriods) else self._rest.ban
         self._definitions = Definitions({})
         self._wires: list[_Wire] = []
         patient = Patient(self._rest, config.back_off, chance)
@@ -255,7 +258,7 @@ class Tap:
             line.headers,
             " ".join(line.streams),
             adapter.life_s * (1 - 0.05 * self._chance()),  # not all of them at once
-            self._rest.ban,
+            self._ban,
         )
         connection = Connection(target, machine, hooks, timeouts=config.timeouts, back_off=config.back_off)
         books.connection = connection

@@ -10,6 +10,7 @@ import pytest
 
 from engine.feed.alpaca import AlpacaParser
 from engine.feed.alpaca_missed import ENDPOINT, MARGIN_NS, PERIODS, trades_path
+from engine.feed.alpaca_rows import TRADES_REMEMBERED
 from engine.feed.parser import PeriodWanted
 from engine.model.kinds import BUY, Flag, Kind, Part, SourceData
 from engine.model.rows import RowBuffer
@@ -256,6 +257,42 @@ def test_a_frame_that_cannot_be_read_may_have_held_trades() -> None:
     first, last = T0 + 10 * SECOND_NS, T0 + 11 * SECOND_NS
     assert target.wants == [PeriodWanted(("AAPL", "AMD"), "trade", first, last)]
     assert brought(answered(target, 16, body(AAPL=[entry(2, 10.5)]))) == [2]
+
+
+@pytest.mark.parametrize("between", [(), (7,)], ids=["bad", "good"])
+def test_bad_frames_drive_no_lost_connection_out(between: tuple[int, ...]) -> None:
+    """However many cannot be read until the answer is there, alone or among others; they are one want."""
+    target = interrupted()
+    for index in range(2 * PERIODS):
+        heard(target, 41 + index / 10, b"[{", *(json_frame(trade(n + index)) for n in between))
+    assert target.wants == [PeriodWanted(("AAPL", "AMD"), "trade", T0 + 10 * SECOND_NS, heard_last(target))]
+    assert brought(answered(target, 46, body(AAPL=[entry(4, 25)]))) == [4]
+
+
+def heard_last(target: AlpacaParser) -> int:
+    """When the last gap of a parser ends."""
+    last = target.wants[-1]
+    assert isinstance(last, PeriodWanted)
+    return last.last
+
+
+def test_a_symbol_that_is_confirmed_twice_is_one() -> None:
+    """A venue may name it again in the same list."""
+    target = parser()
+    heard(target, 0, GREETING, listed("AAPL", "AAPL"))
+    target.connection_lost()
+    (_, gap) = heard(target, 40, GREETING, listed("AAPL", "AMD", "AAPL"))[1:]
+    assert gap.data["detail"] == "all trades of AAPL"
+
+
+def test_a_long_gap_does_not_drive_out_what_came() -> None:
+    """A trade that the stream brought is known, however many had to be filled in before its page."""
+    target = interrupted()
+    heard(target, 40.5, json_frame(trade(7, t=at(40.2))))
+    for first in range(0, TRADES_REMEMBERED, 8_192):
+        many = [entry(1_000 + number, 11) for number in range(first, first + 8_192)]
+        assert len(brought(answered(target, 46, body(AAPL=many)))) == len(many)
+    assert brought(answered(target, 47, body(AAPL=[entry(7, 40.2)]))) == []
 
 
 def test_old_periods_are_forgotten() -> None:

@@ -28,6 +28,7 @@ class FakeAlpaca:
         self.asked: list[dict[str, Any]] = []  # without the keys
         self.sent: list[bytes] = []
         self.answers: list[int | bytes] = []  # of REST requests, in order: refused with a status, or a body
+        self.retry_after = ""  # that refusals of them come with
         self.requests: list[str] = []  # path and query of each
         self.keys: list[tuple[str | None, str | None]] = []  # that came with it
         self.port = 0
@@ -69,6 +70,8 @@ class FakeAlpaca:
         answer = self.answers.pop(0) if self.answers else b'{"trades":{},"next_page_token":null}'
         status, body = (200, answer) if isinstance(answer, bytes) else (answer, b'{"message":"refused"}')
         headers = Headers({"Content-Type": "application/json", "Connection": "close"})
+        if status != 200 and self.retry_after:
+            headers["Retry-After"] = self.retry_after
         return Response(status, "", headers, body)
 
     async def _talk(self, client: ServerConnection) -> None:

@@ -331,7 +331,7 @@ def test_a_stream_is_recorded_and_comes_back(monkeypatch: pytest.MonkeyPatch, *,
     rows, events, venue = asyncio.run(story())
     assert events == [
         *("connecting", "connected", "authenticated", "subscribed", "disconnected"),
-        *("connecting", "connected", "authenticated", "gap", "subscribed", "disconnected"),
+        *("connecting", "connected", "authenticated", "gap", "subscribed", "disconnected", "backfilled"),
     ]
     assert venue.paths == ["/v2/iex"] * 2
     assert venue.asked[:2] == [

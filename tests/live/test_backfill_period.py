@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -49,7 +50,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 class Listening(WaitingRows):
     """A tap on a fake venue, whose rows are kept."""
 
-    def __init__(self, venue: FakeAlpaca, name: str, symbols: tuple[str, ...]) -> None:
+    def __init__(self, venue: FakeAlpaca, name: str, symbols: tuple[str, ...], clock: Sequencer) -> None:
         super().__init__()
         config = TapConfig(
             venue=name,
@@ -59,7 +60,7 @@ class Listening(WaitingRows):
             back_off=QUICK,
             timeouts=Timeouts(message_gap_s=0.0),
         )
-        self.tap = Intake((config,), (), Sequencer(), self.buffer, self.changed.set)
+        self.tap = Intake((config,), (), clock, self.buffer, self.changed.set)
 
     def told(self, event: str) -> list[str]:
         """Details of the rows of an event."""
@@ -69,12 +70,17 @@ class Listening(WaitingRows):
 Scene = Callable[[FakeAlpaca, Listening], Awaitable[None]]
 
 
-def play(scene: Scene, name: str = "alpaca", symbols: tuple[str, ...] = ("AAPL", "AMD")) -> list[Row]:
+def play(
+    scene: Scene,
+    name: str = "alpaca",
+    symbols: tuple[str, ...] = ("AAPL", "AMD"),
+    clock: Sequencer | None = None,
+) -> list[Row]:
     """The rows of a scene after the venue dropped the connection and it came back."""
 
     async def story() -> list[Row]:
         async with FakeAlpaca().running() as venue:
-            here = Listening(venue, name, symbols)
+            here = Listening(venue, name, symbols, clock or Sequencer())
             await here.tap.start()
             running = asyncio.ensure_future(here.tap.run())
             await venue.send(trade(1, S=symbols[0]))
@@ -196,6 +202,36 @@ def test_no_more_than_so_many_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> 
     assert filled(play(scene)) == [(1, 5), (1, 6), (1, 7)]
 
 
+def test_pages_that_bring_nothing_end_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A venue may lead on for ever with what nobody asked for."""
+    monkeypatch.setattr(backfill_period, "PAGES", 3)
+    requests: list[str] = []
+
+    async def scene(venue: FakeAlpaca, here: Listening) -> None:
+        venue.answers = [page(here, symbol="NVDA", onward=str(number)) for number in range(9)]
+        await here.until(lambda: "backfilled" in here.events)
+        requests.extend(venue.requests)
+        (detail,) = here.told("backfilled")
+        assert detail.startswith("0 came; more may be missing: no more than 3 pages are asked for at a time")
+
+    play(scene)
+    assert len(requests) == 3
+
+
+def test_what_the_history_limits_is_not_the_stream() -> None:
+    """Come back in an hour, says REST; a connection that is lost then is opened again as ever."""
+
+    async def scene(venue: FakeAlpaca, here: Listening) -> None:
+        venue.answers, venue.retry_after = [429], "3600"
+        await here.until(lambda: "backfilled" in here.events)
+        await venue.drop()
+        await here.until(lambda: here.events.count("subscribed") == 3)
+
+    rows = play(scene)
+    waits = [row.data["wait_ns"] for row in rows if row.event == "disconnected" and "wait_ns" in row.data]
+    assert max(waits) < SECOND_NS
+
+
 def test_many_symbols_are_asked_for_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """An address has no room for thousands."""
     monkeypatch.setattr(backfill_period, "SYMBOLS_AT_ONCE", 1)
@@ -223,6 +259,32 @@ def test_the_end_of_a_recording_does_not_wait(monkeypatch: pytest.MonkeyPatch) -
     rows = play(scene)
     (detail,) = [row.data["detail"] for row in rows if row.event == "backfilled"]
     assert detail == "0 came; more may be missing: the recording ended; engine fetch may bring them"
+
+
+def test_the_end_of_a_recording_does_not_wait_for_the_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was not even asked for is said to be missing, once."""
+    monkeypatch.setattr(backfill_period, "SETTLE_S", 60.0)
+
+    async def scene(_venue: FakeAlpaca, here: Listening) -> None:
+        await here.until(lambda: "gap" in here.events)
+
+    rows = play(scene)
+    details = [row.data["detail"] for row in rows if row.event in {"backfill", "backfilled"}]
+    assert details == ["0 came; more may be missing: the recording ended; engine fetch may bring them"]
+
+
+def test_a_time_that_is_not_the_clock_is_said() -> None:
+    """Of a machine that slept, or whose clock was set: other times were missed than were asked for."""
+    slept_ns = 0
+
+    async def scene(_venue: FakeAlpaca, here: Listening) -> None:
+        nonlocal slept_ns
+        slept_ns = 3_600 * SECOND_NS
+        await here.until(lambda: "backfilled" in here.events)
+
+    clock = Sequencer(wall=lambda: time.time_ns() + slept_ns, interval_ns=1)
+    (detail,) = [row.data["detail"] for row in play(scene, clock=clock) if row.event == "backfilled"]
+    assert detail.startswith("0 came; more may be missing: the system clock is +3,")
 
 
 def test_a_second_loss_is_a_second_round() -> None:
