@@ -100,7 +100,7 @@ class AlpacaParser(ParserBase[SymbolRows]):
         self._memory = Memory()
         self._news = NewsRows(source)
         super().__init__(instruments, source, channels)
-        self._missed = Missed(self.wants)
+        self._missed = Missed(self.wants, self._newest)
 
     def new_rows(self, number: int, definition: InstrumentData) -> SymbolRows:
         """A symbol's."""
@@ -109,6 +109,9 @@ class AlpacaParser(ParserBase[SymbolRows]):
     def lose(self, state: SymbolRows) -> None:
         """As it says itself."""
         state.lost()
+
+    def _newest(self) -> int:
+        return max((state.newest for state in self.symbols.values()), default=NULL_TIME)
 
     def synchronised(self, symbol: str) -> bool:
         """Whether the symbol's book is in step with the venue's."""

@@ -67,14 +67,11 @@ INTERVALS = {
 }
 
 
-class TradeEntry(msgspec.Struct, gc=False):
-    """One trade of an answer, as it stands there."""
-
+class _Trade(msgspec.Struct, gc=False):
     time: str = msgspec.field(name="t")
     price: NumberText = msgspec.field(name="p")
     size: NumberText = msgspec.field(name="s")
     id: int = msgspec.field(name="i", default=0)
-    exchange: str = msgspec.field(name="x", default="")
     taker: str = msgspec.field(name="tks", default="")
 
 
@@ -144,11 +141,9 @@ class Bar(msgspec.Struct, gc=False):
     trades: int
 
 
-class Answer(msgspec.Struct):
-    """One page, by symbol."""
-
+class _Answer(msgspec.Struct):
     next_page_token: str | None = None
-    trades: dict[str, list[TradeEntry]] = {}
+    trades: dict[str, list[_Trade]] = {}
     quotes: dict[str, list[_Quote]] = {}
     bars: dict[str, list[_Bar]] = {}
 
@@ -162,7 +157,7 @@ class Headline(msgspec.Struct):
 
 
 _articles = msgspec.json.Decoder(_Articles)
-_decoder = msgspec.json.Decoder(Answer, dec_hook=number_of_json, float_hook=NumberText)
+_decoder = msgspec.json.Decoder(_Answer, dec_hook=number_of_json, float_hook=NumberText)
 
 
 def interval_of(interval: str) -> tuple[str, int]:
@@ -232,7 +227,7 @@ class AlpacaStream:
 
     def take(self, body: bytes) -> Page:
         """The facts of the page that `next` asked for."""
-        answer = answer_of(body)
+        answer = _answer(body)
         try:
             items = [item for raw in self._of(answer) if self._is_ours(item := _item(raw))]
         except (DecimalError, NotATime) as error:
@@ -242,7 +237,7 @@ class AlpacaStream:
             self._at = max(self._at, items[-1].time)
         return Page(items)
 
-    def _of(self, answer: Answer) -> list[Any]:
+    def _of(self, answer: _Answer) -> list[Any]:
         found: Mapping[str, list[Any]] = getattr(answer, WHAT[self.channel])
         return found.get(self.symbol, [])
 
@@ -407,8 +402,7 @@ def _units(placed: Placed) -> tuple[Mantissas, Mantissas]:
     return Mantissas(placed.definition.price_decimals), Mantissas(placed.definition.size_decimals)
 
 
-def answer_of(body: bytes) -> Answer:
-    """A page of trades, quotes or bars. Raises Malformed."""
+def _answer(body: bytes) -> _Answer:
     try:
         return _decoder.decode(body)
     except DECODE_FAILURES as error:
@@ -420,7 +414,7 @@ def _item(raw: Any) -> Trade | Quote | Bar:
     time = text_time(raw.time)
     if time == NULL_TIME:
         raise NotATime(f'"{raw.time}" is no time of a fact')
-    if isinstance(raw, TradeEntry):
+    if isinstance(raw, _Trade):
         side = _SIDES.get(raw.taker, NO_SIDE)
         return Trade(time, _plain(raw.price), _plain(raw.size), _whole(raw.id), side)
     if isinstance(raw, _Quote):

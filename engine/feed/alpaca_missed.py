@@ -1,48 +1,80 @@
-"""Trades that a connection to Alpaca missed: between which times, and which of an answer's were missing.
+"""Trades that a connection to Alpaca missed: since when, and which of an answer's were missing.
 
-Nothing numbers the venue's trades, so what is missing is known by time alone. It begins with the last frame
-before the connection was lost (TCP brought all that was sent before it) and ends with the frame that says
-that the symbol is subscribed to again. A frame that could not be read may have held trades as well.
+Nothing numbers the venue's trades, so what is missing is known by time alone, and by the venue's own, which
+neither a clock that is wrong, nor a machine that slept, nor one that reads late can put into disorder. A gap
+begins with the newest trade or quote that was read before the connection was lost: TCP brought what was sent
+before it. It ends with the newest that has been read when the first answer comes; until the stream has
+brought something anew it is open. A frame that could not be read may have held trades, too.
 
 An answer of the history is read against that, and against nobody's memory of what was asked: an entry is
-missing if its time lies in such a period and no trade of its symbol, exchange, id and time came before. The
-venue's clock is not ours, so periods are longer by `MARGIN_NS` on either side, where only the trades that
-came tell what is missing; there an entry without an id is passed over. So the rows of an answer follow from
-the frames before it and from its body.
+missing if its time lies in a gap and no trade of its symbol, exchange, id and time came before. Exchanges'
+clocks differ, so a gap begins `MARGIN_NS` earlier, where an entry without an id is passed over. What the
+venue itself calls cancelled or incorrect is not missing. So the rows of an answer follow from the frames
+before it and from its body.
 
 Source: docs.alpaca.markets, historical API pages (2026-01).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from engine.feed.alpaca_history import CRYPTO, LIMIT, STOCKS, answer_of
+import msgspec
+
+from engine.feed.alpaca_history import CRYPTO, STOCKS
 from engine.feed.alpaca_messages import Trade
 from engine.feed.alpaca_rows import Memory
-from engine.feed.alpaca_values import NotATime, text_time
-from engine.feed.parser import Malformed, PeriodWanted, Want
+from engine.feed.alpaca_values import NotATime, NumberText, number_of_json, text_time
+from engine.feed.parser import DECODE_FAILURES, Malformed, PeriodWanted, Want, malformed_of
 from engine.model.units import NULL_TIME, SECOND_NS, format_time
 
 ENDPOINT = "trades"  # of the source of such answers
+PAGE = 2_000  # trades: some milliseconds of work, for which frames wait
 MARGIN_NS = 2 * SECOND_NS
-PERIODS = 16  # of one symbol, that are remembered; near ones are one, the oldest is forgotten first
+GAPS = 64  # of one symbol, that are remembered; the oldest is forgotten first
+_NO_TRADE = frozenset({"canceled", "incorrect"})  # what an entry may have become since
 
-Period = tuple[int, int]  # from, to: ns of our clock
+
+class _Entry(msgspec.Struct, gc=False):
+    time: str = msgspec.field(name="t")
+    price: NumberText = msgspec.field(name="p")
+    size: NumberText = msgspec.field(name="s")
+    id: int = msgspec.field(name="i", default=0)
+    exchange: str = msgspec.field(name="x", default="")
+    taker: str = msgspec.field(name="tks", default="")
+    update: str = msgspec.field(name="u", default="")
+
+
+class _Answer(msgspec.Struct):
+    trades: dict[str, list[_Entry]]
+    next_page_token: str | None = None
+
+
+_answers = msgspec.json.Decoder(_Answer, dec_hook=number_of_json, float_hook=NumberText)
+
+
+class _Gap(msgspec.Struct):
+    """Venue times. `end`: NULL_TIME while it is open; `read`: the newest when the symbol was heard again."""
+
+    begin: int
+    read: int
+    end: int = NULL_TIME
 
 
 class Missed:
     """When one connection did not hear whom."""
 
-    def __init__(self, wants: list[Want]) -> None:
-        self.heard = NULL_TIME  # when the last frame came
+    def __init__(self, wants: list[Want], newest: Callable[[], int]) -> None:
+        """`newest`: the venue's time of the newest trade or quote that was read; NULL_TIME for none."""
+        self.heard = NULL_TIME  # when the last frame came, by our clock
         self._wants = wants
+        self._newest = newest
         self._greeted = False
         self._listening: set[str] = set()
         self._silent: dict[str, int] = {}  # since when nothing of a symbol is heard
-        self._periods: dict[str, list[Period]] = {}
+        self._gaps: dict[str, list[_Gap]] = {}
 
     def greeted(self) -> None:
         """A connection has begun: nothing is subscribed to."""
@@ -50,10 +82,11 @@ class Missed:
 
     def lost(self, symbols: Iterable[str]) -> None:
         """The connection is gone; `symbols` are all that there are."""
+        since = self._since()
         # Who was never greeted reads a log from the middle on, where everything is subscribed to already.
         for symbol in self._listening if self._greeted else symbols:
-            if self.heard != NULL_TIME:
-                self._silent.setdefault(symbol, self.heard)
+            if since != NULL_TIME:
+                self._silent.setdefault(symbol, since)
         self._listening.clear()
         self._greeted = True
 
@@ -65,44 +98,57 @@ class Missed:
 
     def unreadable(self, ts: int) -> None:
         """A frame that may have held trades could not be read."""
-        if self._listening and self.heard != NULL_TIME:
-            self._missing(dict.fromkeys(sorted(self._listening), self.heard), ts)
+        if self._listening and (since := self._since()) != NULL_TIME:
+            self._missing(dict.fromkeys(sorted(self._listening), since), ts)
+
+    def _since(self) -> int:
+        newest = self._newest()
+        return self.heard if newest == NULL_TIME else newest  # of a silent market there is only our clock
 
     def _missing(self, since: Mapping[str, int], ts: int) -> PeriodWanted | None:
-        for symbol, first in since.items():
-            periods = self._periods.setdefault(symbol, [])
-            near = bool(periods) and first - periods[-1][1] <= 2 * MARGIN_NS
-            # Near ones are one, or many small ones would drive a long one out.
-            periods.append((periods.pop()[0] if near else first, ts))
-            del periods[:-PERIODS]
         if not since:
             return None
-        want = PeriodWanted(tuple(since), "trade", min(since.values()), ts)
+        newest = self._newest()
+        for symbol, begin in since.items():
+            gaps = self._gaps.setdefault(symbol, [])
+            if gaps and gaps[-1].end == NULL_TIME:
+                gaps[-1].read = newest  # it goes on
+            else:
+                gaps.append(_Gap(begin, newest))
+                del gaps[:-GAPS]
+        begin = min(since.values())
+        want = PeriodWanted(tuple(since), "trade", begin, max(ts, begin))
         if self._wants and isinstance(last := self._wants[-1], PeriodWanted):
             self._wants[-1] = last.joined(want)  # who reads a log asks for nothing, and drains nothing
         else:
             self._wants.append(want)
         return want
 
-    def covers(self, symbol: str, stamp: int, margin_ns: int) -> bool:
-        """Whether a trade of that time may be missing."""
-        return any(
-            first - margin_ns <= stamp <= last + margin_ns for first, last in self._periods.get(symbol, ())
-        )
+    def end_gaps(self, symbol: str) -> list[_Gap]:
+        """The gaps of a symbol, now that an answer is here; those end of which something is heard again."""
+        gaps, newest = self._gaps.get(symbol, []), self._newest()
+        for gap in gaps:
+            if gap.end == NULL_TIME and newest > gap.read:
+                gap.end = newest
+        return gaps
 
 
 def missing_trades(body: bytes, missed: Missed, memory: Memory) -> dict[str, Trade[Any, Any]]:
     """The trades of an answer that had not come, in its order, by where they stand. Raises Malformed."""
     found: dict[str, Trade[Any, Any]] = {}
     keys = set()
-    for symbol, entries in answer_of(body).trades.items():
+    for symbol, entries in _answer(body).trades.items():
+        gaps = missed.end_gaps(symbol)
         for index, entry in enumerate(entries):
             place = f"trades.{symbol}[{index}]"
             try:
                 stamp = text_time(entry.time)
             except NotATime as problem:
                 raise Malformed(problem.message, field=f"{place}.t", value=entry.time) from None
-            if not missed.covers(symbol, stamp, MARGIN_NS if entry.id else 0):
+            early = stamp + (MARGIN_NS if entry.id else 0)
+            if entry.update in _NO_TRADE or not any(
+                gap.begin <= early and (stamp <= gap.end or gap.end == NULL_TIME) for gap in gaps
+            ):
                 continue
             key = (symbol, entry.exchange, entry.id, stamp)
             if entry.id and (key in memory or key in keys):
@@ -114,13 +160,24 @@ def missing_trades(body: bytes, missed: Missed, memory: Memory) -> dict[str, Tra
     return found
 
 
-def trades_path(symbols: Sequence[str], begin: int, end: int, *, feed: str, token: str) -> str:
-    """Path and query of a page of the trades from `begin` to `end` (ns). `feed`: of stocks; "" for coins."""
+def next_page(body: bytes) -> str:
+    """The token of the page after this one, which has been read; "" after the last."""
+    return _answer(body).next_page_token or ""
+
+
+def _answer(body: bytes) -> _Answer:
+    try:
+        return _answers.decode(body)
+    except DECODE_FAILURES as error:
+        raise malformed_of(error, body) from None
+
+
+def trades_path(symbols: Sequence[str], since: int, *, feed: str, token: str) -> str:
+    """Path and query of a page of the trades from `since` (ns) until now. `feed`: of stocks; "" for coins."""
     asked: dict[str, Any] = {
         "symbols": ",".join(symbols),
-        "start": format_time(begin),
-        "end": format_time(end),
-        "limit": LIMIT,
+        "start": format_time(max(since, 0)),
+        "limit": PAGE,
         "sort": "asc",
     }
     asked |= {"feed": feed} if feed else {}

@@ -119,6 +119,7 @@ class SymbolRows:
     """One symbol's definition and what is remembered of it, and the rows its messages become."""
 
     __slots__ = (
+        "ahead",
         "bar_prices",
         "bar_sizes",
         "book_asked",
@@ -157,6 +158,7 @@ class SymbolRows:
         self.trade_time = NULL_TIME  # the latest of all exchanges
         self.trade_times: dict[str, int] = {}  # and of each
         self.quote_time = NULL_TIME
+        self.ahead = (NULL_TIME, NULL_TIME)  # a stamp far ahead of our clock, and the latest before it
         self.synchronised = False
         self.book_asked = False
         self.book_time = NULL_TIME
@@ -173,6 +175,19 @@ class SymbolRows:
         self.last_minute: BarFact | None = None
         self.last_update: BarFact | None = None
         self.book_last: BookFact | None = None
+
+    @property
+    def newest(self) -> int:
+        """The venue's time of the newest trade or quote; NULL_TIME for none.
+
+        A stamp far ahead of our clock is a mistake; if all are, since the last that was not, the clock is.
+        """
+        stamp, after = self.ahead
+        latest = self._latest()
+        return stamp if stamp != NULL_TIME and after == latest else latest
+
+    def _latest(self) -> int:
+        return max(self.trade_time, self.quote_time)
 
     def lost(self) -> None:
         """The connection is gone: the book is out of step, and the next subscription brings it."""
@@ -281,7 +296,7 @@ class SymbolRows:
         else:
             times = self.trade_times
             if stamp > ts + AHEAD_NS:
-                pass
+                self.ahead = (stamp, self._latest())
             elif stamp >= times.get(exchange, NULL_TIME) and stamp >= self.trade_time - LATE_NS:
                 if len(times) >= _EXCHANGES and exchange not in times:
                     times.clear()
@@ -329,6 +344,8 @@ class SymbolRows:
             if stamp <= ts + AHEAD_NS:
                 self.quote_time = stamp
                 self.quote_last = fact
+            else:
+                self.ahead = (stamp, self._latest())
         elif fact == last:
             flags = DUPLICATE
         elif stamp == self.quote_time:

@@ -103,8 +103,8 @@ class _Rebuild:
         # After an interruption a recorder knows nothing of the segment before it either.
         if header.previous_file and header.previous_file != self._previous:
             self._warnings.append(
-                f"{reader.path} goes on from {header.previous_file}: the trade ids before it are not known "
-                "here; name both, in order, to compare its first rows too"
+                f"{reader.path} goes on from {header.previous_file}: the trades before it are not known "
+                "here; name both, in order, to compare its first rows, and what REST filled in, too"
             )
         if out is None:
             self._compare(reader, None)

@@ -112,8 +112,8 @@ class FillsPeriods(Protocol):
     def period_headers(self) -> dict[str, str]:
         """Of a request; they may hold a key. Raises what credentials raise."""
 
-    def period_path(self, symbols: Sequence[str], begin: int, end: int, token: str) -> str:
-        """The REST path of a page of the trades from `begin` to `end` (ns); `token`: of a further page."""
+    def period_path(self, symbols: Sequence[str], since: int, token: str) -> str:
+        """The REST path of a page of the trades since `since` (ns); `token`: of a further page."""
 
     def next_page(self, body: bytes) -> str:
         """The token of the page after this one; "" after the last. `body` has been read as an answer."""

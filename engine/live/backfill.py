@@ -31,6 +31,8 @@ GAPS_AT_ONCE = 100  # of one symbol and channel; a parser remembers 256 holes (S
 SLACK = 200  # trades that may be made before an answer is
 _TRADE, _MALFORMED, _STATUS = int(Kind.TRADE), int(Kind.MALFORMED), int(Kind.STATUS)
 
+_ENDED = "the recording ended"
+
 Span = tuple[int, int]  # first and last id
 
 
@@ -103,11 +105,15 @@ class Backfills:
 
     async def end(self) -> None:
         """Leave what is on its way; what had been asked for is said to be missing."""
-        tasks = [task for _, task in self._jobs.values()]
-        for task in tasks:
+        jobs = list(self._jobs.values())
+        for _, task in jobs:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        if jobs:
+            await asyncio.wait([task for _, task in jobs])
+        for job, _ in jobs:
+            job.missing, job.pending, job.came = _still(job, job.pending), [], []
+            if job.missing:  # not even asked for
+                self._conclude(job, _ENDED)
 
     # --- one symbol and channel ---
 
@@ -143,7 +149,7 @@ class Backfills:
         except GaveUp as trouble:
             words = str(trouble)
         except asyncio.CancelledError:
-            self._conclude(job, "the recording ended")
+            self._conclude(job, _ENDED)
             raise
         self._conclude(job, words)
 

@@ -6,8 +6,9 @@ rows of what had not come (engine.feed.alpaca_missed), so `rebuild` makes them a
 them: "backfill" when something is asked for, once more with `attempt` for each refusal, and "backfilled"
 with the times of what came and, in words, what may still be missing.
 
-Nothing waits for it. What is missing together is asked for together. A round brings no more than `MOST`
-trades in `PAGES` pages for each question; what is left can be had with `engine fetch`.
+Nothing waits for it. What is missing together is asked for together, and when something is missing again and
+again, ever less often. A question brings no more than `PAGES` pages; what is left can be had with `engine
+fetch`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from engine.feed.alpaca_missed import MARGIN_NS
 from engine.feed.parser import Parser, PeriodWanted
 from engine.live.adapter import FillsPeriods
 from engine.live.patient import GaveUp, Patient
@@ -25,9 +25,9 @@ from engine.live.turn import Turn
 from engine.model.kinds import Kind, SourceData, StatusData
 from engine.model.units import SECOND_NS
 
-SETTLE_S = 5.0  # longer than the margin: by then the stream has brought what it had to bring
-MOST = 200_000
-PAGES = 100  # of one question; one that brings nothing new is a page, too
+SETTLE_S = 5.0  # until the venue's history has caught up with its stream
+DOUBLINGS = 6  # of that time, while rounds follow each other
+PAGES = 100  # of one question, whether or not they bring anything
 SYMBOLS_AT_ONCE = 100  # in one request, for the length of its address
 _ENDED = "the recording ended"
 _TRADE, _MALFORMED = int(Kind.TRADE), int(Kind.MALFORMED)
@@ -114,8 +114,10 @@ class PeriodBackfills:
 
     async def _work(self, job: _Job) -> None:
         try:
+            rounds = 0
             while job.pending is not None:
-                await asyncio.sleep(SETTLE_S)
+                await asyncio.sleep(SETTLE_S * 2 ** min(rounds, DOUBLINGS))
+                rounds += 1
                 want, job.pending = job.pending, None
                 await self._round(job, want)
         finally:
@@ -135,14 +137,7 @@ class PeriodBackfills:
         except asyncio.CancelledError:
             self._conclude(job, _ENDED)
             raise
-        self._conclude(job, words or self._clock_words())
-
-    def _clock_words(self) -> str:
-        """Why what was asked for may be of another time: a machine that slept is behind for hours."""
-        away_ns = self._turn.sequencer.offset_ns
-        if abs(away_ns) <= MARGIN_NS:
-            return ""
-        return f"the system clock is {away_ns / SECOND_NS:+,.1f} s from the times that were asked for"
+        self._conclude(job, words)
 
     async def _pages(self, job: _Job, symbols: Sequence[str]) -> None:
         """Page after page. Raises GaveUp."""
@@ -161,14 +156,12 @@ class PeriodBackfills:
             self._asking(job, words, attempt, wait_s)
 
         while True:
-            path = adapter.period_path(symbols, job.first - MARGIN_NS, job.last + MARGIN_NS, token)
+            path = adapter.period_path(symbols, job.first, token)
             await self._patient.get(path, adapter.period_headers(), take, refused)
             if not after:
                 return
             if after in seen:
                 raise GaveUp("a page of the answer leads back to itself")
-            if len(job.came) >= MOST:
-                raise GaveUp(f"no more than {MOST:,} are asked for at a time")
             seen.add(after)
             if len(seen) >= PAGES:
                 raise GaveUp(f"no more than {PAGES} pages are asked for at a time")

@@ -47,6 +47,8 @@ class Patient:
         """
         attempt = 0
         while True:
+            if (left_s := self._rest.ban.left_s) > PATIENCE_S:
+                raise GaveUp(f"the venue asks to wait for {left_s:,.0f} s")
             retry_after_s, lasting = 0.0, False
             try:
                 async with self._at_once:

@@ -9,13 +9,13 @@ import msgspec
 import pytest
 
 from engine.feed.alpaca import AlpacaParser
-from engine.feed.alpaca_missed import ENDPOINT, MARGIN_NS, PERIODS, trades_path
+from engine.feed.alpaca_missed import ENDPOINT, GAPS, trades_path
 from engine.feed.alpaca_rows import TRADES_REMEMBERED
 from engine.feed.parser import PeriodWanted
 from engine.model.kinds import BUY, Flag, Kind, Part, SourceData
 from engine.model.rows import RowBuffer
 from engine.model.units import SECOND_NS, format_time
-from tests.helpers.alpaca import SOURCE, Message, article, feed, json_frame, parser, trade
+from tests.helpers.alpaca import SOURCE, Message, feed, json_frame, parser, trade
 from tests.helpers.frames import Row, rows_of
 
 REST = 9
@@ -77,7 +77,7 @@ def test_a_lost_connection_leaves_a_gap_with_both_its_times() -> None:
     """A row in the message of the subscription, and a want; only what was listened to, and only once."""
     target = parser()
     heard(target, 0, GREETING, listed("AAPL", "AMD"))
-    heard(target, 10, json_frame(trade(1)))
+    heard(target, 10, json_frame(trade(1, t=at(10))))
     target.connection_lost()
     target.connection_lost()
     heard(target, 30, GREETING)
@@ -99,7 +99,7 @@ def test_a_connection_that_failed_again_lengthens_the_gap() -> None:
     """It begins where something was heard for the last time while all was subscribed."""
     target = parser()
     heard(target, 0, GREETING, listed("AAPL"))
-    heard(target, 10, json_frame(trade(1)))
+    heard(target, 10, json_frame(trade(1, t=at(10))))
     for second in (20, 30):
         target.connection_lost()
         heard(target, second, GREETING)
@@ -150,15 +150,15 @@ def test_an_answer_brings_what_had_not_come_and_no_more() -> None:
             entry(3, 10),
             entry(4, 25, taker="", p=162.9),
             entry(4, 25),
-            entry(5, 41.9),
-            entry(6, 42.1),
+            entry(5, 40.1),
+            entry(6, 40.3),
             entry(7, 40.2),
         ],
         AMD=[entry(4, 25, p=100, s=7)],
         NVDA=[entry(8, 25)],
     )
     rows = answered(target, 46, document)
-    expected = [(0, 10.5, 1), (3, 10, 1), (4, 25, 1), (5, 41.9, 1), (4, 25, 2)]
+    expected = [(0, 10.5, 1), (3, 10, 1), (4, 25, 1), (5, 40.1, 1), (4, 25, 2)]
     assert [(row.id, row.ts_venue, row.instrument) for row in rows] == [
         (number, T0 + int(second * SECOND_NS), instrument) for number, second, instrument in expected
     ]
@@ -220,6 +220,8 @@ def test_a_finer_price_widens_the_definition() -> None:
 BAD: list[tuple[bytes, str, str]] = [
     (b"{", "", ""),
     (b'{"trades":null}', "trades", "null"),
+    (b"{}", "trades", ""),
+    (b'{"message":"wait"}', "trades", ""),
     (body(AAPL=[{"t": "now", "p": 1, "s": 1}]), "trades.AAPL[0].t", "now"),
     (body(AAPL=[entry(2, 20), entry(3, 21, p=-1)]), "trades.AAPL[1].p", "-1"),
     (body(AAPL=[entry(2, 20, p="1")]), "trades[...][0].p", ""),
@@ -263,7 +265,7 @@ def test_a_frame_that_cannot_be_read_may_have_held_trades() -> None:
 def test_bad_frames_drive_no_lost_connection_out(between: tuple[int, ...]) -> None:
     """However many cannot be read until the answer is there, alone or among others; they are one want."""
     target = interrupted()
-    for index in range(2 * PERIODS):
+    for index in range(2 * GAPS):
         heard(target, 41 + index / 10, b"[{", *(json_frame(trade(n + index)) for n in between))
     assert target.wants == [PeriodWanted(("AAPL", "AMD"), "trade", T0 + 10 * SECOND_NS, heard_last(target))]
     assert brought(answered(target, 46, body(AAPL=[entry(4, 25)]))) == [4]
@@ -295,31 +297,82 @@ def test_a_long_gap_does_not_drive_out_what_came() -> None:
     assert brought(answered(target, 47, body(AAPL=[entry(7, 40.2)]))) == []
 
 
-def test_old_periods_are_forgotten() -> None:
+def test_old_gaps_are_forgotten() -> None:
     """No more than so many of a symbol are remembered, the latest."""
     target = parser()
     heard(target, 0, GREETING, listed("AAPL"))
-    for second in range(100, 100 * (PERIODS + 3), 100):
-        heard(target, second, json_frame(article()))
+    seconds = range(100, 100 * (GAPS + 3), 100)
+    for second in seconds:
+        heard(target, second, json_frame(trade(1, t=at(second))))
         target.connection_lost()
-        heard(target, second + 10, GREETING, listed("AAPL"))
-    found = [entry(second, second + 5) for second in range(100, 100 * (PERIODS + 3), 100)]
-    assert brought(answered(target, 5_000, body(AAPL=found))) == [number["i"] for number in found[-PERIODS:]]
+        heard(target, second + 10, GREETING, listed("AAPL"), json_frame(trade(1, t=at(second + 10))))
+        answered(target, second + 15, body(AAPL=[]))
+    found = [entry(second, second + 5) for second in seconds]
+    assert brought(answered(target, 50_000, body(AAPL=found))) == [each["i"] for each in found[-GAPS:]]
+
+
+def test_a_clock_that_is_wrong_is_no_matter() -> None:
+    """Of a machine that slept for an hour: its times are behind, and everything since is found."""
+    target = parser()
+    heard(target, 0, GREETING, listed("AAPL"))
+    heard(target, 10, json_frame(trade(1, t=at(10))))
+    target.connection_lost()
+    hour = 3_600
+    (_, gap) = heard(target, 40, GREETING, listed("AAPL"))[1:]
+    assert gap.data["first"] == T0 + 10 * SECOND_NS
+    for number in (2, 3):
+        heard(target, 40 + number, json_frame(trade(number, t=at(hour + 40 + number))))
+    missing = [entry(number, second) for number, second in ((7, 600), (8, hour + 39), (9, hour + 60))]
+    assert brought(answered(target, 46, body(AAPL=missing))) == [7, 8]
+    target.connection_lost()
+    (_, gap) = heard(target, 50, GREETING, listed("AAPL"))[1:]
+    assert gap.data["first"] == gap.data["last"] == T0 + (hour + 43) * SECOND_NS
+
+
+def test_a_stamp_of_tomorrow_begins_no_gap() -> None:
+    """One mistake among stamps that are right is not believed."""
+    target = parser()
+    heard(target, 0, GREETING, listed("AAPL"))
+    frames = [json_frame(trade(n, t=at(second))) for n, second in ((1, 10), (2, 90_000), (3, 11))]
+    heard(target, 11, *frames)
+    target.connection_lost()
+    (_, gap) = heard(target, 40, GREETING, listed("AAPL"))[1:]
+    assert gap.data["first"] == T0 + 11 * SECOND_NS
+
+
+def test_who_reads_late_misses_what_was_sent_meanwhile() -> None:
+    """The gap begins with what was read last, not when: a slow reader is cut off with much unsent."""
+    target = parser()
+    heard(target, 0, GREETING, listed("AAPL"))
+    heard(target, 20, json_frame(trade(1, t=at(10))))
+    target.connection_lost()
+    (_, gap) = heard(target, 40, GREETING, listed("AAPL"))[1:]
+    assert gap.data["first"] == T0 + 10 * SECOND_NS
+    missing = [entry(number, second) for number, second in ((2, 11), (3, 17), (4, 25))]
+    assert brought(answered(target, 46, body(AAPL=missing))) == [2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("update", "taken"), [("canceled", []), ("incorrect", []), ("corrected", [2]), ("", [2])]
+)
+def test_what_the_venue_took_back_is_not_missing(update: str, taken: list[int]) -> None:
+    """A trade that was cancelled or corrected since is none; the correction is one."""
+    target = interrupted()
+    assert brought(answered(target, 46, body(AAPL=[entry(2, 20, u=update)]))) == taken
 
 
 @pytest.mark.parametrize(
     ("symbols", "feed_name", "path"),
     [(("AAPL", "BRK.B"), "iex", "/v2/stocks/trades"), (("BTC/USD",), "", "/v1beta3/crypto/us/trades")],
 )
-def test_a_page_is_asked_for_by_its_times(symbols: tuple[str, ...], feed_name: str, path: str) -> None:
-    """Oldest first, the most that a page has, to the nanosecond; stocks name their feed."""
-    begin = T0 - MARGIN_NS
-    for token in ("", "a+b=="):
-        parts = urlsplit(trades_path(symbols, begin, T0 + 1, feed=feed_name, token=token))
+def test_a_page_is_asked_for_since_a_time(symbols: tuple[str, ...], feed_name: str, path: str) -> None:
+    """Oldest first, until now; stocks name their feed."""
+    for page_token in ("", "a+b=="):
+        parts = urlsplit(trades_path(symbols, T0 + 1, feed=feed_name, token=page_token))
         assert parts.path == path
         asked = {name: value for name, (value,) in parse_qs(parts.query).items()}
-        expected = {"symbols": ",".join(symbols), "limit": "10000", "sort": "asc"}
-        expected |= {"start": "2024-08-08T23:54:13.000000000Z", "end": "2024-08-08T23:54:15.000000001Z"}
+        expected = {"symbols": ",".join(symbols), "limit": "2000", "sort": "asc"}
+        expected |= {"start": "2024-08-08T23:54:15.000000001Z"}
         expected |= {"feed": feed_name} if feed_name else {}
-        expected |= {"page_token": token} if token else {}
+        expected |= {"page_token": page_token} if page_token else {}
         assert asked == expected

@@ -300,6 +300,20 @@ def test_the_end_says_what_was_not_waited_for(monkeypatch: pytest.MonkeyPatch) -
     assert detail.startswith("0 came; 5 still missing: the recording ended")
 
 
+def test_the_end_of_a_recording_does_not_wait_for_late_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gap that was still being gathered is said to be missing."""
+    monkeypatch.setattr(backfill, "GATHER_S", 60.0)
+
+    async def story(venue: FakeVenue, listening: Listening) -> None:
+        await venue.send(venue.trade("BTCUSDT"), venue.trade("BTCUSDT", skip=5))
+        await listening.until(lambda: "gap" in listening.events)
+
+    rows, venue = play(story, channels=("trade",))
+    assert asked(venue) == []
+    ((_, _, detail),) = told(rows, "backfilled")
+    assert detail == "0 came; 5 still missing: the recording ended; engine fetch may bring them"
+
+
 def test_a_long_ban_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """The venue asks for more patience than the trades are worth."""
     monkeypatch.setattr(patient, "PATIENCE_S", 0.0)

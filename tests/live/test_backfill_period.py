@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 import pytest
 
+from engine.feed.alpaca_missed import MARGIN_NS
 from engine.ingest.rebuild import rebuild
 from engine.live import backfill_period, patient
 from engine.live.adapter import FillsPeriods
@@ -50,7 +50,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 class Listening(WaitingRows):
     """A tap on a fake venue, whose rows are kept."""
 
-    def __init__(self, venue: FakeAlpaca, name: str, symbols: tuple[str, ...], clock: Sequencer) -> None:
+    def __init__(self, venue: FakeAlpaca, name: str, symbols: tuple[str, ...]) -> None:
         super().__init__()
         config = TapConfig(
             venue=name,
@@ -60,7 +60,7 @@ class Listening(WaitingRows):
             back_off=QUICK,
             timeouts=Timeouts(message_gap_s=0.0),
         )
-        self.tap = Intake((config,), (), clock, self.buffer, self.changed.set)
+        self.tap = Intake((config,), (), Sequencer(), self.buffer, self.changed.set)
 
     def told(self, event: str) -> list[str]:
         """Details of the rows of an event."""
@@ -70,17 +70,12 @@ class Listening(WaitingRows):
 Scene = Callable[[FakeAlpaca, Listening], Awaitable[None]]
 
 
-def play(
-    scene: Scene,
-    name: str = "alpaca",
-    symbols: tuple[str, ...] = ("AAPL", "AMD"),
-    clock: Sequencer | None = None,
-) -> list[Row]:
+def play(scene: Scene, name: str = "alpaca", symbols: tuple[str, ...] = ("AAPL", "AMD")) -> list[Row]:
     """The rows of a scene after the venue dropped the connection and it came back."""
 
     async def story() -> list[Row]:
         async with FakeAlpaca().running() as venue:
-            here = Listening(venue, name, symbols, clock or Sequencer())
+            here = Listening(venue, name, symbols)
             await here.tap.start()
             running = asyncio.ensure_future(here.tap.run())
             await venue.send(trade(1, S=symbols[0]))
@@ -128,9 +123,7 @@ def test_what_was_missed_is_asked_for_once_all_are_listened_to_again() -> None:
     (came,) = [row for row in rows if row.event == "backfilled"]
     assert (asked["first"], asked["last"]) == (gap["first"], gap["last"])
     assert asked["detail"] == "trades of AAPL, AMD"
-    margin = 2 * SECOND_NS
-    assert queries[0]["start"] == [format_time(gap["first"] - margin)]
-    assert queries[0]["end"] == [format_time(gap["last"] + margin)]
+    assert queries[0]["start"] == [format_time(gap["first"] - MARGIN_NS)]
     made = [row for row in rows if row.flags & Flag.BACKFILLED]
     assert (came.data["detail"], came.data["first"], came.data["last"]) == (
         "3 came",
@@ -189,19 +182,6 @@ def test_pages_that_do_not_end_are_left() -> None:
     assert filled(play(circle)) == [(1, 5), (1, 6)]
 
 
-def test_no_more_than_so_many_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The row says that there are more."""
-    monkeypatch.setattr(backfill_period, "MOST", 2)
-
-    async def scene(venue: FakeAlpaca, here: Listening) -> None:
-        venue.answers = [page(here, 5, 6, 7, onward="a"), page(here, 8)]
-        await here.until(lambda: "backfilled" in here.events)
-        (detail,) = here.told("backfilled")
-        assert detail.startswith("3 came; more may be missing: no more than 2 are asked for at a time")
-
-    assert filled(play(scene)) == [(1, 5), (1, 6), (1, 7)]
-
-
 def test_pages_that_bring_nothing_end_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     """A venue may lead on for ever with what nobody asked for."""
     monkeypatch.setattr(backfill_period, "PAGES", 3)
@@ -230,6 +210,20 @@ def test_what_the_history_limits_is_not_the_stream() -> None:
     rows = play(scene)
     waits = [row.data["wait_ns"] for row in rows if row.event == "disconnected" and "wait_ns" in row.data]
     assert max(waits) < SECOND_NS
+
+
+def test_a_long_ban_is_not_waited_for() -> None:
+    """Who is told to come back in an hour says so at once, the next time as well."""
+
+    async def scene(venue: FakeAlpaca, here: Listening) -> None:
+        venue.answers, venue.retry_after = [429], "3600"
+        await here.until(lambda: "backfilled" in here.events)
+        await venue.drop()
+        await here.until(lambda: here.events.count("backfilled") == 2)
+        assert len(venue.requests) == 1
+        assert "the venue asks to wait for 3,6" in here.told("backfilled")[1]
+
+    play(scene)
 
 
 def test_many_symbols_are_asked_for_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,20 +265,6 @@ def test_the_end_of_a_recording_does_not_wait_for_the_history(monkeypatch: pytes
     rows = play(scene)
     details = [row.data["detail"] for row in rows if row.event in {"backfill", "backfilled"}]
     assert details == ["0 came; more may be missing: the recording ended; engine fetch may bring them"]
-
-
-def test_a_time_that_is_not_the_clock_is_said() -> None:
-    """Of a machine that slept, or whose clock was set: other times were missed than were asked for."""
-    slept_ns = 0
-
-    async def scene(_venue: FakeAlpaca, here: Listening) -> None:
-        nonlocal slept_ns
-        slept_ns = 3_600 * SECOND_NS
-        await here.until(lambda: "backfilled" in here.events)
-
-    clock = Sequencer(wall=lambda: time.time_ns() + slept_ns, interval_ns=1)
-    (detail,) = [row.data["detail"] for row in play(scene, clock=clock) if row.event == "backfilled"]
-    assert detail.startswith("0 came; more may be missing: the system clock is +3,")
 
 
 def test_a_second_loss_is_a_second_round() -> None:

@@ -21,9 +21,8 @@ import msgspec
 
 from engine.feed.alpaca import AlpacaParser
 from engine.feed.alpaca_dialogue import ALL, AlpacaDialogue, Secret
-from engine.feed.alpaca_history import answer_of
 from engine.feed.alpaca_messages import LIST_OF_CHANNEL
-from engine.feed.alpaca_missed import ENDPOINT, trades_path
+from engine.feed.alpaca_missed import ENDPOINT, MARGIN_NS, next_page, trades_path
 from engine.feed.dialogue import Dialogue
 from engine.live.adapter import Definitions, Get, Instruments, Line, at
 from engine.live.credentials import required
@@ -161,13 +160,13 @@ class Alpaca:
         keys = self._given_keys()
         return {KEY_HEADER: keys.key.reveal(), SECRET_HEADER: keys.secret.reveal()}
 
-    def period_path(self, symbols: Sequence[str], begin: int, end: int, token: str) -> str:
-        """GET trades, of several symbols."""
-        return trades_path(symbols, begin, end, feed=self._stream.history_feed, token=token)
+    def period_path(self, symbols: Sequence[str], since: int, token: str) -> str:
+        """GET trades, of several symbols; a little more of them, as stamps come in some disorder."""
+        return trades_path(symbols, since - MARGIN_NS, feed=self._stream.history_feed, token=token)
 
     def next_page(self, body: bytes) -> str:
         """Its next_page_token."""
-        return answer_of(body).next_page_token or ""
+        return next_page(body)
 
     def _given_keys(self) -> Keys:
         if self._keys is None:
