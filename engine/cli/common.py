@@ -15,6 +15,10 @@ from typing import Any
 import click
 import msgspec
 
+from engine.model.units import format_time
+
+_TIMES_FROM = 10**17  # ns: 1973; no venue has counted so far
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 
 
@@ -50,6 +54,12 @@ def relative(path: str | Path) -> str:
         return str(absolute.relative_to(Path.cwd()))
     except ValueError:
         return os.path.relpath(absolute)
+
+
+def gap_span(first: int, last: int, between: str) -> str:
+    """First and last of a gap: ids, or times of day where nothing is numbered."""
+    edges = (f"{format_time(n)[11:23]}Z" if n >= _TIMES_FROM else str(n) for n in (first, last))
+    return between.join(edges)
 
 
 def printable(line: str) -> str:

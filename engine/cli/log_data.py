@@ -71,7 +71,8 @@ def _rebuild_text(report: RebuildReport) -> str:
         f"{report.carried:,} rows without a frame were taken as they are"
     )
     if report.unparsed:
-        lines.append(f"{report.unparsed:,} messages are of a source that no parser here understands")
+        what = "polled feeds, and venues that nobody here knows"
+        lines.append(f"{report.unparsed:,} messages are carried over as they are: {what}")
     if report.same:
         lines.append("every row is as it is in the log")
     else:

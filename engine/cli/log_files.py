@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import msgspec
 
-from engine.cli.common import emit, json_option, relative
+from engine.cli.common import emit, gap_span, json_option, relative
 from engine.model.errors import CheckFailed, DamagedLog
 
 if TYPE_CHECKING:
@@ -187,7 +187,14 @@ def _info_text(summary: Summary) -> str:
     if summary.gaps:
         gaps = [("gap at", "seq", "channel", "instrument", "missing", "")]
         gaps += [
-            (gap.ts, str(gap.seq), gap.channel, gap.instrument, f"{gap.first}–{gap.last}", gap.detail)
+            (
+                gap.ts,
+                str(gap.seq),
+                gap.channel,
+                gap.instrument,
+                gap_span(gap.first, gap.last, "–"),
+                gap.detail,
+            )
             for gap in summary.gaps[:_GAPS_SHOWN]
         ]
         lines += ["", *_table(gaps, right={1})]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine.cli.common import emit, json_option, printable_text, relative, warn
+from engine.cli.common import emit, gap_span, json_option, printable_text, relative, warn
 
 if TYPE_CHECKING:
     from engine.report.distribution import Bar
@@ -132,7 +132,8 @@ def _gap_lines(source: SourceLatency) -> list[str]:
     lines = [f"  gaps         {source.gap_count:,}{disconnects}"]
     for gap in source.gaps[:_GAPS_SHOWN]:
         what = " ".join(word for word in (gap.instrument, gap.channel) if word)
-        lines.append(f"    {gap.ts[:23]}Z {what}: {gap.first} to {gap.last} {gap.detail}".rstrip()[:WIDTH])
+        missing = gap_span(gap.first, gap.last, " to ")
+        lines.append(f"    {gap.ts[:23]}Z {what}: {missing} {gap.detail}".rstrip()[:WIDTH])
     if source.gap_count > _GAPS_SHOWN:
         lines.append(f"    and {source.gap_count - _GAPS_SHOWN:,} more (--json, engine log info)")
     return lines

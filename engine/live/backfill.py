@@ -21,6 +21,7 @@ import msgspec
 from engine.feed.parser import BackfillWanted, Parser, Sequence, Sequenced
 from engine.live.adapter import Backfill, FillsGaps
 from engine.live.patient import GaveUp, Patient
+from engine.live.tasks import ended, in_background
 from engine.live.turn import Turn
 from engine.model.kinds import Kind, SourceData, StatusData
 from engine.model.units import SECOND_NS
@@ -94,22 +95,12 @@ class Backfills:
             self._jobs[key][0].pending.append((want.first, want.last))
             return
         job = _Job(want.symbol, parser, *self._ways[key], pending=[(want.first, want.last)])
-        task = asyncio.ensure_future(self._work(job))
-        self._jobs[key] = job, task
-
-        def finished(done: asyncio.Task[None]) -> None:
-            if not done.cancelled() and (error := done.exception()) is not None:
-                self._on_failure(error)
-
-        task.add_done_callback(finished)
+        self._jobs[key] = job, in_background(self._work(job), self._on_failure)
 
     async def end(self) -> None:
         """Leave what is on its way; what had been asked for is said to be missing."""
         jobs = list(self._jobs.values())
-        for _, task in jobs:
-            task.cancel()
-        if jobs:
-            await asyncio.wait([task for _, task in jobs])
+        await ended(task for _, task in jobs)
         for job, _ in jobs:
             job.missing, job.pending, job.came = _still(job, job.pending), [], []
             if job.missing:  # not even asked for

@@ -21,6 +21,7 @@ import msgspec
 from engine.feed.parser import Parser, PeriodWanted
 from engine.live.adapter import FillsPeriods
 from engine.live.patient import GaveUp, Patient
+from engine.live.tasks import ended, in_background
 from engine.live.turn import Turn
 from engine.model.kinds import Kind, SourceData, StatusData
 from engine.model.units import SECOND_NS
@@ -89,22 +90,12 @@ class PeriodBackfills:
             job.pending = want if job.pending is None else job.pending.joined(want)
             return
         job = _Job(parser, number, source, want.channel, want)
-        task = asyncio.ensure_future(self._work(job))
-        self._jobs[number] = job, task
-
-        def finished(done: asyncio.Task[None]) -> None:
-            if not done.cancelled() and (error := done.exception()) is not None:
-                self._on_failure(error)
-
-        task.add_done_callback(finished)
+        self._jobs[number] = job, in_background(self._work(job), self._on_failure)
 
     async def end(self) -> None:
         """Leave what is on its way; what was not waited for is said to be missing."""
         jobs = list(self._jobs.values())
-        for _, task in jobs:
-            task.cancel()
-        if jobs:
-            await asyncio.wait([task for _, task in jobs])
+        await ended(task for _, task in jobs)
         for job, _ in jobs:
             if job.pending is not None:  # not even asked for
                 job.pending, job.came = None, []

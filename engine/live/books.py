@@ -20,6 +20,7 @@ from engine.live.adapter import Adapter, BooksByRest
 from engine.live.connection import Connection
 from engine.live.machine import BackOff
 from engine.live.rest import Refused, Rest
+from engine.live.tasks import in_background
 from engine.live.turn import Turn
 from engine.model.kinds import SourceData, StatusData
 
@@ -103,15 +104,9 @@ class Snapshots:
             await asyncio.wait(books.tasks)
 
     def _in_background(self, books: Books, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
+        task = in_background(work, self._on_failure)
         books.tasks.add(task)
-
-        def finished(done: asyncio.Task[None]) -> None:
-            books.tasks.discard(done)
-            if not done.cancelled() and (error := done.exception()) is not None:
-                self._on_failure(error)
-
-        task.add_done_callback(finished)
+        task.add_done_callback(books.tasks.discard)
 
     async def _patience(self, want: SnapshotWanted) -> None:
         """The last answer was no use: asking again at once would bring the same."""
