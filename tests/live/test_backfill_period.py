@@ -303,14 +303,23 @@ def test_streams_without_a_history_of_trades_have_no_source(name: str) -> None:
     assert adapter.has_periods is (name in {"alpaca", "alpaca-sip", "alpaca-crypto"})
 
 
-def test_a_recording_under_disconnects_has_every_trade(tmp_path: Path) -> None:
-    """Of a venue that hangs up again and again: each trade once, and rebuild makes the same rows."""
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "disconnect:400ms",
+        "garbage:0.05",
+        "slow:40000,disconnect:500ms",
+        "disconnect:400ms,garbage:0.02,duplicate:0.05,reorder:0.05,stall:50ms:every200ms",
+    ],
+)
+def test_a_recording_under_faults_has_every_trade(fault: str, tmp_path: Path) -> None:
+    """Of a venue that hangs up and sends rubbish: each trade once, and rebuild makes the same rows."""
     symbols = ("AAPL", "MSFT")
 
     async def story() -> tuple[list[Path], Counter[tuple[str, int, int]]]:
         market = SyntheticMarket(5, symbols, rate=20.0, model=alpaca_model)
         source = AlpacaSource(market, test_symbol=False)
-        faults = parse_faults(["disconnect:400ms"])
+        faults = parse_faults([fault])
         async with LocalAlpaca(source, faults=faults, fault_seed=5, account=True, wait_for=1) as venue:
             account = venue.account
             assert account is not None
@@ -321,13 +330,15 @@ def test_a_recording_under_disconnects_has_every_trade(tmp_path: Path) -> None:
             recording = asyncio.ensure_future(recorder.record())
             events = recorder.tally.events
             async with asyncio.timeout(4 * LIMIT_S):
-                await until(lambda: recording.done() or events["gap"] >= 3)
+                await until(lambda: recording.done() or events["backfilled"] >= 3)
                 venue.calm()
-                periods = recorder.intake._taps[0]._periods
-                await until(lambda: recording.done() or (events["gap"] >= 3 and not periods._jobs))
+                tap_here = recorder.intake._taps[0]
+                heard = tap_here.frames
+                await until(lambda: recording.done() or tap_here.frames > heard + 20)
                 venue.halt()
                 await venue.wait_ended()
                 await until(lambda: all(client.behind == 0 for client in venue.clients.values()))
+                await until(lambda: recording.done() or not tap_here._periods._jobs)
             recorder.stop("SIGINT")
             await recording
             made = Counter(
