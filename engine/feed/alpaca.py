@@ -26,7 +26,7 @@ import msgspec
 from msgspec import UNSET
 from msgspec.msgpack import Ext
 
-from engine.feed.alpaca_articles import NewsRows
+from engine.feed.alpaca_articles import NEWS_ENDPOINT, NewsRows
 from engine.feed.alpaca_errors import notice_of
 from engine.feed.alpaca_messages import (
     CHANNEL_OF_LIST,
@@ -100,7 +100,9 @@ class AlpacaParser(ParserBase[SymbolRows]):
         self._memory = Memory()
         self._news = NewsRows(source)
         super().__init__(instruments, source, channels)
-        self._missed = Missed(self.wants, self._newest)
+        self._heard = NULL_TIME  # when the last frame came
+        self._missed = Missed("trade", self.wants, self._newest, lambda: self._heard)
+        self._missed_news = Missed("news", self.wants, lambda: self._news.newest, lambda: self._heard)
 
     def new_rows(self, number: int, definition: InstrumentData) -> SymbolRows:
         """A symbol's."""
@@ -127,6 +129,7 @@ class AlpacaParser(ParserBase[SymbolRows]):
         if not symbol:
             self._authenticated = False
             self._missed.lost(self.symbols)
+            self._missed_news.lost(())
 
     def feed(self, frame: bytes, ts: int, rows: RowBuffer) -> None:
         """Append the rows of one frame received at `ts` (ns). Never raises for what the venue sends."""
@@ -143,7 +146,7 @@ class AlpacaParser(ParserBase[SymbolRows]):
             self._write(found, frame, ts, rows)
         else:
             super().feed(frame, ts, rows)
-        self._missed.heard = ts
+        self._heard = ts
 
     def take(self, frame: bytes, ts: int, rows: RowBuffer) -> None:
         """The careful way. Raises Malformed."""
@@ -156,6 +159,7 @@ class AlpacaParser(ParserBase[SymbolRows]):
             for state in self.symbols.values():
                 state.doubt()
             self._missed.unreadable(ts)
+            self._missed_news.unreadable(ts)
             raise
         self._define_wider(wider, ts, rows)
         if found:
@@ -164,7 +168,11 @@ class AlpacaParser(ParserBase[SymbolRows]):
             self.control("", frame, ts, rows, self.source)
 
     def take_rest(self, source: SourceData, body: bytes, ts: int, rows: RowBuffer, number: int) -> None:
-        """The trades of an answer that were missing, in one message; CONTROL if none was."""
+        """What was missing of an answer's trades or headlines, in one message; CONTROL if nothing was."""
+        if source.endpoint == NEWS_ENDPOINT:
+            if not self._news.fill(body, ts, rows, number):
+                self.control("", body, ts, rows, number)
+            return
         if source.endpoint != ENDPOINT:
             super().take_rest(source, body, ts, rows, number)
             return
@@ -274,6 +282,7 @@ class AlpacaParser(ParserBase[SymbolRows]):
     def _write_success(self, message: Success, wire: bytes | None, ts: int, rows: RowBuffer) -> None:
         if message.msg == "connected":
             self._missed.greeted()
+            self._missed_news.greeted()
             self.notices.append(Notice("welcome"))
         elif message.msg == "authenticated":
             self._authenticated = True
@@ -299,9 +308,14 @@ class AlpacaParser(ParserBase[SymbolRows]):
         self._control_row(wire, ts, rows)
         trades = message.trades or ()
         ours = self.symbols if "*" in trades else [symbol for symbol in trades if symbol in self.symbols]
-        if (want := self._missed.subscribed(ours, ts)) is not None:
-            words = f"all trades of {', '.join(want.symbols)}"
-            self._status_row(StatusData("gap", want.channel, words, want.first, want.last), None, ts, rows)
+        for missed, heard, what in (
+            (self._missed, ours, "trades of"),
+            (self._missed_news, message.news or (), "headlines about"),
+        ):
+            if (want := missed.subscribed(heard, ts)) is not None:
+                words = f"all {what} {', '.join(want.symbols)}"
+                data = StatusData("gap", want.channel, words, want.first, want.last)
+                self._status_row(data, None, ts, rows)
 
     def _write_refusal(self, message: Refusal, wire: bytes | None, ts: int, rows: RowBuffer) -> None:
         notice = notice_of(message.code, message.msg, authenticated=self._authenticated)

@@ -1,4 +1,4 @@
-"""Trades that a connection to Alpaca missed: since when, and which of an answer's were missing.
+"""What a connection to Alpaca missed: trades or headlines, since when, and which of an answer's trades.
 
 Nothing numbers the venue's trades, so what is missing is known by time alone, and by the venue's own, which
 neither a clock that is wrong, nor a machine that slept, nor one that reads late can put into disorder. A gap
@@ -64,13 +64,19 @@ class _Gap(msgspec.Struct):
 
 
 class Missed:
-    """When one connection did not hear whom."""
+    """When one connection did not hear whom, of one channel."""
 
-    def __init__(self, wants: list[Want], newest: Callable[[], int]) -> None:
-        """`newest`: the venue's time of the newest trade or quote that was read; NULL_TIME for none."""
-        self.heard = NULL_TIME  # when the last frame came, by our clock
+    def __init__(
+        self, channel: str, wants: list[Want], newest: Callable[[], int], heard: Callable[[], int]
+    ) -> None:
+        """`newest`: the venue's time of the newest that was read. `heard`: our time of the last frame.
+
+        Both answer NULL_TIME for none.
+        """
+        self._channel = channel
         self._wants = wants
         self._newest = newest
+        self._heard = heard
         self._greeted = False
         self._listening: set[str] = set()
         self._silent: dict[str, int] = {}  # since when nothing of a symbol is heard
@@ -103,7 +109,7 @@ class Missed:
 
     def _since(self) -> int:
         newest = self._newest()
-        return self.heard if newest == NULL_TIME else newest  # of a silent market there is only our clock
+        return self._heard() if newest == NULL_TIME else newest  # of a silent market there is only our clock
 
     def _missing(self, since: Mapping[str, int], ts: int) -> PeriodWanted | None:
         if not since:
@@ -117,7 +123,7 @@ class Missed:
                 gaps.append(_Gap(begin, newest))
                 del gaps[:-GAPS]
         begin = min(since.values())
-        want = PeriodWanted(tuple(since), "trade", begin, max(ts, begin))
+        want = PeriodWanted(tuple(since), self._channel, begin, max(ts, begin))
         if self._wants and isinstance(last := self._wants[-1], PeriodWanted):
             self._wants[-1] = last.joined(want)  # who reads a log asks for nothing, and drains nothing
         else:

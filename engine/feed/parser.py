@@ -50,7 +50,7 @@ class BackfillWanted(msgspec.Struct, frozen=True):
 
 
 class PeriodWanted(msgspec.Struct, frozen=True):
-    """Trades that are missing where nothing numbers them: between two times (ns of our clock)."""
+    """What is missing of a channel where nothing numbers it: since `first`, the venue's time, to `last`."""
 
     symbols: tuple[str, ...]
     channel: str
@@ -65,7 +65,7 @@ class PeriodWanted(msgspec.Struct, frozen=True):
         return PeriodWanted(symbols, other.channel, min(self.first, other.first), max(self.last, other.last))
 
 
-Missing = BackfillWanted | PeriodWanted  # trades
+Missing = BackfillWanted | PeriodWanted
 Want = SnapshotWanted | Missing
 
 

@@ -178,10 +178,14 @@ class Replay:
 
     def _answered(self, source: SourceData) -> Parser | None:
         """The parser that a REST answer was for: one that waits for it, else its symbols' or venue's."""
-        of_venue = [p for number, p in self.parsers.items() if self.sources[number].venue == source.venue]
-        names = source.symbols or (source.symbol,)
-        of_symbol = [p for p in of_venue if names[0] in p.instruments]
-        waiting = (p for p in of_symbol if not p.synchronised(names[0]))
+        connections = {n: p for n, p in self.parsers.items() if self.sources[n].venue == source.venue}
+        if source.symbols:
+            for number, parser in connections.items():
+                if self.sources[number].symbols in ((), source.symbols):
+                    return parser
+        of_venue = list(connections.values())
+        of_symbol = [p for p in of_venue if source.symbol in p.instruments]
+        waiting = (p for p in of_symbol if not p.synchronised(source.symbol))
         return next(waiting, next(iter(of_symbol or of_venue), None))
 
     def _carry(self, cells: Cells, start: int, end: int) -> None:

@@ -104,16 +104,16 @@ class FillsGaps(Protocol):
 
 @runtime_checkable
 class FillsPeriods(Protocol):
-    """An adapter whose venue numbers no trades, but gives those between two times a second time."""
+    """An adapter whose venue numbers nothing, but gives what it sent since a time a second time."""
 
-    has_periods: bool  # whether this one of its streams has such a history
+    period_channel: str  # of which this one of its streams has such a history; "" for none
     period_endpoint: str  # as in the SOURCE row of its answers
 
     def period_headers(self) -> dict[str, str]:
         """Of a request; they may hold a key. Raises what credentials raise."""
 
     def period_path(self, symbols: Sequence[str], since: int, token: str) -> str:
-        """The REST path of a page of the trades since `since` (ns); `token`: of a further page."""
+        """The REST path of a page of what was sent since `since` (ns); `token`: of a further page."""
 
     def next_page(self, body: bytes) -> str:
         """The token of the page after this one; "" after the last. `body` has been read as an answer."""

@@ -1,8 +1,8 @@
-"""Trades that were missed while nobody listened, asked for by time: where nothing numbers them (Alpaca).
+"""Trades and headlines that were missed while nobody listened, asked for by time, as nothing numbers them.
 
-A parser says in `wants` between which times trades of which symbols are missing. After a moment, in which the
-venue's history catches up with its stream, they are asked for page by page; the same parser makes BACKFILLED
-rows of what had not come (engine.feed.alpaca_missed), so `rebuild` makes them again. Rows of ours beside
+A parser (Alpaca's) says in `wants` since when what of which symbols is missing. After a moment, in which the
+venue's history catches up with its stream, it is asked for page by page; the same parser makes rows of what
+had not come (engine.feed.alpaca_missed), so `rebuild` makes them again. Rows of ours beside
 them: "backfill" when something is asked for, once more with `attempt` for each refusal, and "backfilled"
 with the times of what came and, in words, what may still be missing.
 
@@ -17,6 +17,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 import msgspec
+import numpy as np
 
 from engine.feed.parser import Parser, PeriodWanted
 from engine.live.adapter import FillsPeriods
@@ -31,7 +32,7 @@ DOUBLINGS = 6  # of that time, while rounds follow each other
 PAGES = 100  # of one question, whether or not they bring anything
 SYMBOLS_AT_ONCE = 100  # in one request, for the length of its address
 _ENDED = "the recording ended"
-_TRADE, _MALFORMED = int(Kind.TRADE), int(Kind.MALFORMED)
+_FOUND, _MALFORMED = (int(Kind.TRADE), int(Kind.NEWS)), int(Kind.MALFORMED)
 
 
 class _Job(msgspec.Struct):
@@ -66,7 +67,7 @@ class PeriodBackfills:
     ) -> list[SourceData]:
         """One source of answers for each connection, from number `first` on; `lines` are their symbols."""
         made: list[SourceData] = []
-        if self._adapter is None or "trade" not in channels or not self._adapter.has_periods:
+        if self._adapter is None or self._adapter.period_channel not in channels:
             return made
         for symbols in lines:
             data = SourceData(
@@ -117,8 +118,8 @@ class PeriodBackfills:
     async def _round(self, job: _Job, want: PeriodWanted) -> None:
         symbols = want.symbols
         job.first, job.last, job.came = want.first, want.last, []
-        of = f"trades of {', '.join(symbols)}" if len(symbols) < 4 else f"trades of {len(symbols)} symbols"
-        self._asking(job, of)
+        whose = ", ".join(symbols) if len(symbols) < 4 else f"{len(symbols)} symbols"
+        self._asking(job, f"{want.channel} of {whose}")
         words = ""
         try:
             for start in range(0, len(symbols), SYMBOLS_AT_ONCE):
@@ -163,7 +164,7 @@ class PeriodBackfills:
         rows, start = self._turn.rows, self._turn.rows.count
         job.parser.feed_rest(job.source, body, self._turn.sequencer.stamp(), rows, job.number)
         made = rows.view()[start:]
-        job.came += made["ts_venue"][made["kind"] == _TRADE].tolist()
+        job.came += made["ts_venue"][np.isin(made["kind"], _FOUND)].tolist()
         is_one = _MALFORMED not in made["kind"].tolist()
         self._turn.arm()
         return is_one

@@ -60,7 +60,7 @@ class Patient:
             else:
                 if take(body):
                     return
-                words = f"{self.base}{path} answered what is no list of trades"
+                words = f"{self.base}{path} answered what nobody asked for"
             attempt += 1
             wait_s = max(self._back_off.wait_s(attempt, self._chance()), retry_after_s)
             if lasting or attempt >= ATTEMPTS or wait_s > PATIENCE_S:

@@ -9,13 +9,14 @@ import msgspec
 import pytest
 
 from engine.feed.alpaca import AlpacaParser
+from engine.feed.alpaca_articles import NEWS_ENDPOINT, news_path
 from engine.feed.alpaca_missed import ENDPOINT, GAPS, trades_path
 from engine.feed.alpaca_rows import TRADES_REMEMBERED
 from engine.feed.parser import PeriodWanted
 from engine.model.kinds import BUY, Flag, Kind, Part, SourceData
 from engine.model.rows import RowBuffer
 from engine.model.units import SECOND_NS, format_time
-from tests.helpers.alpaca import SOURCE, Message, feed, json_frame, parser, trade
+from tests.helpers.alpaca import SOURCE, Message, article, feed, json_frame, parser, trade
 from tests.helpers.frames import Row, rows_of
 
 REST = 9
@@ -376,3 +377,64 @@ def test_a_page_is_asked_for_since_a_time(symbols: tuple[str, ...], feed_name: s
         expected |= {"feed": feed_name} if feed_name else {}
         expected |= {"page_token": page_token} if page_token else {}
         assert asked == expected
+
+
+# --- headlines ---
+
+NEWS_ANSWERS = SourceData(name="alpaca-rest", venue="alpaca-news", endpoint=NEWS_ENDPOINT, symbols=("*",))
+
+
+def informed(target: AlpacaParser, *articles: Message) -> list[Row]:
+    """The rows of an answer with headlines."""
+    rows = RowBuffer()
+    document = msgspec.json.encode({"news": list(articles), "next_page_token": None})
+    target.feed_rest(NEWS_ANSWERS, document, T0, rows, REST)
+    return rows_of(rows)
+
+
+def test_an_answer_has_the_headlines_that_are_not_known() -> None:
+    """In one message, the body on its first row; an edit is one, and what has no headline is none."""
+    target = parser()
+    heard(target, 0, json_frame(article(1), article(2)))
+    edited = article(2, "Another thing happened", updated_at="2024-09-17T09:02:46Z")
+    rows = informed(target, article(1), article(3, "  "), edited, article(4, "New"))
+    assert [(row.data["id"], row.flags, row.source, row.wire) for row in rows] == [
+        ("2", Flag.REVISED, REST, True),
+        ("4", Flag.LAST, REST, False),
+    ]
+    (row,) = informed(target, article(1), edited)
+    assert (row.kind, row.source, row.wire) == (Kind.CONTROL, REST, True)
+
+
+@pytest.mark.parametrize(
+    ("document", "field"),
+    [(b"[", ""), (b"{}", "news"), (b'{"news":[{"id":1,"headline":"x","created_at":"now"}]}', "news[0]")],
+)
+def test_an_answer_without_news_is_malformed(document: bytes, field: str) -> None:
+    """One row, and nothing is remembered."""
+    rows = RowBuffer()
+    parser().feed_rest(NEWS_ANSWERS, document, T0, rows, REST)
+    (row,) = rows_of(rows)
+    assert (row.kind, row.data.get("field", "")) == (Kind.MALFORMED, field)
+
+
+def test_headlines_are_missed_since_the_newest() -> None:
+    """Its time is the venue's; one of tomorrow is not believed."""
+    target = parser()
+    heard(target, 0, GREETING, listed("*", name="news"))
+    heard(target, 10, json_frame(article(1, updated_at=at(8)), article(2, updated_at=at(90_000))))
+    target.connection_lost()
+    (_, gap) = heard(target, 40, GREETING, listed("*", name="news"))[1:]
+    assert (gap.data["channel"], gap.data["first"]) == ("news", T0 + 8 * SECOND_NS)
+    assert target.wants == [PeriodWanted(("*",), "news", T0 + 8 * SECOND_NS, gap.data["last"])]
+
+
+@pytest.mark.parametrize(("symbols", "named"), [(("*",), None), (("AAPL", "BTCUSD"), "AAPL,BTCUSD")])
+def test_a_page_of_headlines_is_asked_for_since_a_time(symbols: tuple[str, ...], named: str | None) -> None:
+    """All of them, or those about some symbols."""
+    parts = urlsplit(news_path(symbols, T0, "more"))
+    asked = {name: value for name, (value,) in parse_qs(parts.query).items()}
+    assert parts.path == "/v1beta1/news"
+    assert asked.pop("symbols", None) == named
+    start = "2024-08-08T23:54:15.000000000Z"
+    assert asked == {"start": start, "limit": "50", "sort": "asc", "page_token": "more"}

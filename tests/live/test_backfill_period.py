@@ -31,7 +31,7 @@ from engine.serve.alpaca_symbols import alpaca_model
 from engine.serve.faults import parse_faults
 from engine.serve.synthetic import SyntheticMarket
 from tests.helpers.accounted import until
-from tests.helpers.alpaca import trade
+from tests.helpers.alpaca import article, trade
 from tests.helpers.alpaca_venue import KEY, SECRET, FakeAlpaca
 from tests.helpers.rows import Row, rows_of_batch
 from tests.helpers.waiting import LIMIT_S, WaitingRows
@@ -50,13 +50,15 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 class Listening(WaitingRows):
     """A tap on a fake venue, whose rows are kept."""
 
-    def __init__(self, venue: FakeAlpaca, name: str, symbols: tuple[str, ...]) -> None:
+    def __init__(
+        self, venue: FakeAlpaca, name: str, symbols: tuple[str, ...], channel: str = "trade"
+    ) -> None:
         super().__init__()
         config = TapConfig(
             venue=name,
             url=venue.url,
             symbols=symbols,
-            channels=("trade",),
+            channels=(channel,),
             back_off=QUICK,
             timeouts=Timeouts(message_gap_s=0.0),
         )
@@ -67,6 +69,7 @@ class Listening(WaitingRows):
         return [row.data.get("detail", "") for row in self.rows if row.event == event]
 
 
+HISTORIES = dict.fromkeys(NAMES, "trade") | {"alpaca-news": "news", "alpaca-test": ""}
 Scene = Callable[[FakeAlpaca, Listening], Awaitable[None]]
 
 
@@ -122,7 +125,7 @@ def test_what_was_missed_is_asked_for_once_all_are_listened_to_again() -> None:
     (asked,) = [row.data for row in rows if row.event == "backfill"]
     (came,) = [row for row in rows if row.event == "backfilled"]
     assert (asked["first"], asked["last"]) == (gap["first"], gap["last"])
-    assert asked["detail"] == "trades of AAPL, AMD"
+    assert asked["detail"] == "trade of AAPL, AMD"
     assert queries[0]["start"] == [format_time(gap["first"] - MARGIN_NS)]
     made = [row for row in rows if row.flags & Flag.BACKFILLED]
     assert (came.data["detail"], came.data["first"], came.data["last"]) == (
@@ -282,6 +285,59 @@ def test_a_second_loss_is_a_second_round() -> None:
     assert [row.data["detail"] for row in rows if row.event == "backfilled"] == ["1 came", "1 came"]
 
 
+def articles(*numbers: int) -> bytes:
+    """An answer with headlines."""
+    return msgspec.json.encode(
+        {"news": [article(number, f"Headline {number}") for number in numbers], "next_page_token": None}
+    )
+
+
+def test_headlines_that_were_missed_are_told_when_they_come() -> None:
+    """What is known is passed over; the others are rows like any, of the answer's source."""
+    asked: list[str] = []
+
+    async def story() -> list[Row]:
+        async with FakeAlpaca(known=("*",)).running() as venue:
+            here = Listening(venue, "alpaca-news", ("*",), "news")
+            await here.tap.start()
+            running = asyncio.ensure_future(here.tap.run())
+            await venue.send(article(1, "Headline 1"))
+            await here.until(lambda: any(row.kind is Kind.NEWS for row in here.rows))
+            venue.answers = [articles(1, 2, 3)]
+            await venue.drop()
+            await here.until(lambda: "backfilled" in here.events)
+            await venue.send(article(3, "Headline 3"), article(4, "Headline 4"))
+            await here.until(lambda: sum(row.kind is Kind.NEWS for row in here.rows) == 5)
+            await here.tap.stop()
+            await running
+            asked.extend(venue.requests)
+            return here.rows
+
+    rows = asyncio.run(story())
+    (path,) = asked
+    assert urlsplit(path).path == "/v1beta1/news"
+    query = parse_qs(urlsplit(path).query)
+    assert "symbols" not in query
+    news = [row for row in rows if row.kind is Kind.NEWS]
+    assert [(row.data["headline"], row.flags & ~Flag.LAST) for row in news] == [
+        ("Headline 1", Flag(0)),
+        ("Headline 2", Flag(0)),
+        ("Headline 3", Flag(0)),
+        ("Headline 3", Flag.DUPLICATE),
+        ("Headline 4", Flag(0)),
+    ]
+    assert query["start"] == [format_time(news[0].ts_venue - MARGIN_NS)]
+    (gap,) = [row.data for row in rows if row.event == "gap"]
+    assert (gap["channel"], gap["detail"], gap["first"]) == (
+        "news",
+        "all headlines about *",
+        news[0].ts_venue,
+    )
+    (came,) = [row for row in rows if row.event == "backfilled"]
+    assert came.data["detail"] == "2 came"
+    assert {came.source} == {row.source for row in news[1:3]} != {news[0].source}
+
+
 def test_coins_are_asked_for_where_coins_are() -> None:
     """Another path, and no feed."""
     asked: list[str] = []
@@ -295,12 +351,12 @@ def test_coins_are_asked_for_where_coins_are() -> None:
     assert "feed" not in parse_qs(urlsplit(asked[0]).query)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_streams_without_a_history_of_trades_have_no_source(name: str) -> None:
-    """News, and the invented stock; nobody is asked for them."""
+@pytest.mark.parametrize(("name", "channel"), HISTORIES.items())
+def test_every_stream_but_the_invented_one_has_a_history(name: str, channel: str) -> None:
+    """Of trades or of headlines; who has none has no source for it."""
     adapter = Alpaca(name)
     assert isinstance(adapter, FillsPeriods)
-    assert adapter.has_periods is (name in {"alpaca", "alpaca-sip", "alpaca-crypto"})
+    assert adapter.period_channel == channel
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ Each stream is a venue of its own here, with one connection: the free plan allow
 share symbols. Nobody is let in without keys, which are given to the maker and never stand in an address or a
 header. Frames are asked for as MessagePack, which is smaller than JSON; they are not compressed.
 
-Over REST comes only what was traded while a connection was lost, for the same keys, sent to that address
+Over REST comes only what was sent while a connection was lost, for the same keys, sent to that address
 alone. What an instrument is, is known well enough beforehand. Stocks have four decimals,
 are quoted in cents and trade in shares; crypto begins with two and four decimals, and its increments follow
 the finest price and size that is seen. A definition becomes wider, by a new version, when a frame needs it.
@@ -20,6 +20,7 @@ from collections.abc import Sequence
 import msgspec
 
 from engine.feed.alpaca import AlpacaParser
+from engine.feed.alpaca_articles import NEWS_ENDPOINT, news_path, next_news
 from engine.feed.alpaca_dialogue import ALL, AlpacaDialogue, Secret
 from engine.feed.alpaca_messages import LIST_OF_CHANNEL
 from engine.feed.alpaca_missed import ENDPOINT, MARGIN_NS, next_page, trades_path
@@ -54,11 +55,12 @@ class _Stream(msgspec.Struct, frozen=True):
     usual: tuple[str, ...]
     symbol: re.Pattern[str]
     example: str
+    history: str = ""  # the channel of which there is one
+    history_feed: str = ""  # of stocks: what theirs is asked for as
     price_decimals: int = 4
     size_decimals: int = 0
     price_increment: str = "0.01"
     size_increment: str = "1"
-    history_feed: str = ""  # of stocks: what their history is asked for as, if they have any
 
 
 _STOCK = re.compile(r"[A-Z][A-Z0-9]{0,11}(?:[./-][A-Z0-9]{1,8})*")
@@ -66,8 +68,8 @@ _PAIR = re.compile(r"[A-Z0-9]{1,15}/[A-Z0-9]{1,15}")
 _NEWS = re.compile(r"\*|[A-Z0-9]{1,15}(?:[./-][A-Z0-9]{1,8})*")
 _USUAL = ("trade", "quote", "bar", "updated")
 _STREAMS: dict[str, _Stream] = {
-    "alpaca": _Stream("/v2/iex", _STOCK_CHANNELS, _USUAL, _STOCK, "AAPL", history_feed="iex"),
-    "alpaca-sip": _Stream("/v2/sip", _STOCK_CHANNELS, _USUAL, _STOCK, "AAPL", history_feed="sip"),
+    "alpaca": _Stream("/v2/iex", _STOCK_CHANNELS, _USUAL, _STOCK, "AAPL", "trade", "iex"),
+    "alpaca-sip": _Stream("/v2/sip", _STOCK_CHANNELS, _USUAL, _STOCK, "AAPL", "trade", "sip"),
     "alpaca-test": _Stream("/v2/test", _STOCK_CHANNELS, ("trade", "quote", "bar"), _STOCK, "FAKEPACA"),
     "alpaca-crypto": _Stream(
         "/v1beta3/crypto/us",
@@ -78,8 +80,9 @@ _STREAMS: dict[str, _Stream] = {
         price_decimals=2,
         size_decimals=4,
         size_increment="0.0001",
+        history="trade",
     ),
-    "alpaca-news": _Stream("/v1beta1/news", ("news",), ("news",), _NEWS, "AAPL, or * for all"),
+    "alpaca-news": _Stream("/v1beta1/news", ("news",), ("news",), _NEWS, "AAPL, or * for all", "news"),
 }
 NAMES = tuple(_STREAMS)
 
@@ -89,7 +92,6 @@ class Alpaca:
 
     overlapping = False
     life_s = 0.0
-    period_endpoint = ENDPOINT
 
     def __init__(self, name: str, url: str = "", keys: Keys | None = None, *, packed: bool = True) -> None:
         """Raises UsageError for a `url` that is no address, or to which keys would travel unencrypted.
@@ -108,7 +110,8 @@ class Alpaca:
             )
         self._keys = keys
         self._packed = packed
-        self.has_periods = self._stream.symbol is _PAIR or self._stream.history_feed != ""
+        self.period_channel = self._stream.history
+        self.period_endpoint = NEWS_ENDPOINT if self._stream.history == "news" else ENDPOINT
 
     def checked_symbols(self, symbols: Sequence[str]) -> tuple[str, ...]:
         """Upper case, spelt as the venue does; UsageError for what cannot be a symbol of this stream."""
@@ -161,12 +164,14 @@ class Alpaca:
         return {KEY_HEADER: keys.key.reveal(), SECRET_HEADER: keys.secret.reveal()}
 
     def period_path(self, symbols: Sequence[str], since: int, token: str) -> str:
-        """GET trades, of several symbols; a little more of them, as stamps come in some disorder."""
+        """GET trades or news, of several symbols; a little more, as stamps come in some disorder."""
+        if self.period_channel == "news":
+            return news_path(symbols, since - MARGIN_NS, token)
         return trades_path(symbols, since - MARGIN_NS, feed=self._stream.history_feed, token=token)
 
     def next_page(self, body: bytes) -> str:
         """Its next_page_token."""
-        return next_page(body)
+        return next_news(body) if self.period_channel == "news" else next_page(body)
 
     def _given_keys(self) -> Keys:
         if self._keys is None:
