@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import select
 import shutil
 import signal
 import statistics
@@ -60,14 +61,19 @@ def main() -> None:
         with subprocess.Popen(engine_command("record", *feeds), stdout=subprocess.PIPE, cwd=ROOT) as recorder:
             began = time.monotonic()
             try:
-                while (now := time.monotonic() - began) < seconds + SAMPLE_S and recorder.poll() is None:
-                    samples.append((now, resident_mb(recorder.pid)))
-                    time.sleep(SAMPLE_S)
+                sent = None
+                while sent is None and recorder.poll() is None:
+                    samples.append((time.monotonic() - began, resident_mb(recorder.pid)))
+                    if select.select([sender.stdout], [], [], SAMPLE_S)[0]:
+                        sent = json.loads(sender.stdout.readline())
+                time.sleep(SAMPLE_S)  # what is on its way
                 recorder.send_signal(signal.SIGINT)
                 out, _ = recorder.communicate(timeout=600)
             finally:
                 sender.kill()
                 recorder.kill()
+    if sent is None:
+        raise SystemExit("the recorder ended before the sender did")
     result = json.loads(out)
     warm = [mb for now, mb in samples if now >= min(WARM_UP_S, seconds / 10)]
     tenth = max(len(warm) // 10, 1)
@@ -75,7 +81,7 @@ def main() -> None:
     show(
         f"A day in {options.minutes:g} minutes",
         [
-            ("messages in the log", f"{result['kinds']['trade']:,}", f"{int(options.rate * seconds):,}"),
+            ("messages in the log", f"{result['kinds']['trade']:,}", f"{sent['sent']:,}"),
             ("gaps, disconnects", f"{result['gaps']}, {result['disconnects']}", "0, 0"),
             ("memory after the first minutes; at the end, MB", f"{first:.0f}; {last:.0f}", "flat"),
             ("most at any time, MB", f"{max(mb for _, mb in samples):.0f}", ""),
