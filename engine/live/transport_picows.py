@@ -42,6 +42,7 @@ from engine.live.transport import FRAME_BYTES_MAX, broken_words, closed_words
 _TEXT, _BINARY = WSMsgType.TEXT, WSMsgType.BINARY
 _DATA = (_TEXT, _BINARY)
 _STATUS = re.compile(rb"HTTP/1\.1 ([1-5]\d\d) ")
+_PIECES_MAX = 4096  # of a message, as `websockets` allows; empty ones fill the memory, too
 _NO_CODE = 1005  # what a close without a code counts as (RFC 6455, 7.1.5)
 _log = logging.getLogger("engine.picows")
 _log.addHandler(logging.NullHandler())  # everything that it says is said by rows and errors
@@ -175,6 +176,9 @@ class PicowsSocket(WSListener):
         elif sum(map(len, self._parts)) > FRAME_BYTES_MAX:
             words = f"a message of more than {FRAME_BYTES_MAX:,} bytes"
             self._refuse(transport, WSCloseCode.MESSAGE_TOO_BIG, words)
+        elif len(self._parts) > _PIECES_MAX:
+            words = f"a message of more than {_PIECES_MAX:,} fragments"
+            self._refuse(transport, WSCloseCode.MESSAGE_TOO_BIG, words)
         elif frame.fin:
             parts, self._parts = self._parts, []
             self._hand_on(b"".join(parts))
@@ -243,9 +247,15 @@ class _Dial:
         else:
             with suppress(OSError):  # it has ended by itself
                 self._connected.shutdown(socket.SHUT_RDWR)
+        opening.add_done_callback(_abandon)  # should we be cancelled once more
         await asyncio.wait((opening,))
         if not opening.cancelled() and opening.exception() is None:
             await opening.result().leave(0.0)
+
+
+def _abandon(opening: asyncio.Future[PicowsSocket]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().transport.abort()
 
 
 async def open_socket(url: str, headers: dict[str, str], *, open_s: float, close_s: float) -> PicowsSocket:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import struct
 import sys
@@ -429,6 +430,58 @@ def test_fragments_are_joined_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> 
         await client.wait_closed()
 
     assert meet(endless, until_closed) == "the connection broke off (a message of more than 1,000 bytes)"
+
+
+@pytest.mark.usefixtures("transport")
+def test_a_message_has_no_more_than_so_many_fragments() -> None:
+    """Joining them would take ever longer, and those without a byte have no other bound."""
+    heard: list[bytes] = []
+
+    async def talk(client: ServerConnection) -> None:
+        client.transport.write(b"\x01\x01a" + b"\x00\x00" * 4_000 + b"\x80\x01b")
+        client.transport.write(b"\x01\x01c" + b"\x00\x00" * 5_000 + b"\x80\x01d")
+        await client.wait_closed()
+
+    async def listen(opened: Socket) -> None:
+        opened.listen(heard.append)
+        await until_closed(opened)
+
+    assert meet(talk, listen).startswith("the connection broke off (")
+    assert heard == [b"ab"]
+
+
+def test_an_attempt_that_is_ended_twice_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of it is left, and nothing is printed of how it ended."""
+    monkeypatch.setenv(VARIABLE, "picows")
+    printed: list[dict[str, object]] = []
+
+    async def attempt() -> None:
+        reached = asyncio.Event()
+
+        async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            reached.set()
+            await reader.read()
+            writer.close()
+
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: printed.append(context))
+        server = await asyncio.start_server(silent, "127.0.0.1", 0)
+        async with server, asyncio.timeout(LIMIT_S):
+            url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            opening = asyncio.ensure_future(open_socket(url, {}, open_s=5.0, close_s=1.0))
+            await reached.wait()
+            for _ in range(2):
+                opening.cancel()
+                await asyncio.sleep(0)
+            with pytest.raises(asyncio.CancelledError):
+                await opening
+            rest = asyncio.all_tasks() - {asyncio.current_task()}
+            if rest:
+                await asyncio.wait(rest)
+            del rest, opening
+            gc.collect()
+
+    asyncio.run(attempt())
+    assert printed == []
 
 
 def test_both_are_there() -> None:
