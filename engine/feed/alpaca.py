@@ -113,7 +113,9 @@ class AlpacaParser(ParserBase[SymbolRows]):
         state.lost()
 
     def _newest(self) -> int:
-        return max((state.newest for state in self.symbols.values()), default=NULL_TIME)
+        states = self.symbols.values()
+        latest = max((state.latest for state in states), default=NULL_TIME)
+        return max((state.newest(latest) for state in states), default=NULL_TIME)
 
     def synchronised(self, symbol: str) -> bool:
         """Whether the symbol's book is in step with the venue's."""

@@ -158,7 +158,8 @@ class SymbolRows:
         self.trade_time = NULL_TIME  # the latest of all exchanges
         self.trade_times: dict[str, int] = {}  # and of each
         self.quote_time = NULL_TIME
-        self.ahead = (NULL_TIME, NULL_TIME)  # a stamp far ahead of our clock, and the latest before it
+        # A stamp far ahead of our clock, the latest before it, and our clock.
+        self.ahead = (NULL_TIME, NULL_TIME, NULL_TIME)
         self.synchronised = False
         self.book_asked = False
         self.book_time = NULL_TIME
@@ -176,17 +177,18 @@ class SymbolRows:
         self.last_update: BarFact | None = None
         self.book_last: BookFact | None = None
 
-    @property
-    def newest(self) -> int:
+    def newest(self, of_all: int) -> int:
         """The venue's time of the newest trade or quote; NULL_TIME for none.
 
         A stamp far ahead of our clock is a mistake; if all are, since the last that was not, the clock is.
+        `of_all`: the `latest` of all symbols.
         """
-        stamp, after = self.ahead
-        latest = self._latest()
-        return stamp if stamp != NULL_TIME and after == latest else latest
+        stamp, after, ts = self.ahead
+        return stamp if after == self.latest and ts > of_all else self.latest
 
-    def _latest(self) -> int:
+    @property
+    def latest(self) -> int:
+        """The same of those that are not far ahead of our clock."""
         return max(self.trade_time, self.quote_time)
 
     def lost(self) -> None:
@@ -296,7 +298,7 @@ class SymbolRows:
         else:
             times = self.trade_times
             if stamp > ts + AHEAD_NS:
-                self.ahead = (stamp, self._latest())
+                self.ahead = (stamp, self.latest, ts)
             elif stamp >= times.get(exchange, NULL_TIME) and stamp >= self.trade_time - LATE_NS:
                 if len(times) >= _EXCHANGES and exchange not in times:
                     times.clear()
@@ -345,7 +347,7 @@ class SymbolRows:
                 self.quote_time = stamp
                 self.quote_last = fact
             else:
-                self.ahead = (stamp, self._latest())
+                self.ahead = (stamp, self.latest, ts)
         elif fact == last:
             flags = DUPLICATE
         elif stamp == self.quote_time:

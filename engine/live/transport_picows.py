@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,6 +29,8 @@ from picows import (
     ws_connect,
 )
 from picows.url import WSParsedURL
+from python_socks import ProxyError
+from websockets.datastructures import Headers
 from websockets.exceptions import WebSocketException
 from websockets.proxy import get_proxy
 from websockets.uri import parse_uri
@@ -38,6 +41,8 @@ from engine.live.transport import FRAME_BYTES_MAX, broken_words, closed_words
 
 _TEXT, _BINARY = WSMsgType.TEXT, WSMsgType.BINARY
 _DATA = (_TEXT, _BINARY)
+_STATUS = re.compile(rb"HTTP/1\.1 ([1-5]\d\d) ")
+_PIECES_MAX = 4096  # of a message, as `websockets` allows; empty ones fill the memory, too
 _NO_CODE = 1005  # what a close without a code counts as (RFC 6455, 7.1.5)
 _log = logging.getLogger("engine.picows")
 _log.addHandler(logging.NullHandler())  # everything that it says is said by rows and errors
@@ -171,6 +176,9 @@ class PicowsSocket(WSListener):
         elif sum(map(len, self._parts)) > FRAME_BYTES_MAX:
             words = f"a message of more than {FRAME_BYTES_MAX:,} bytes"
             self._refuse(transport, WSCloseCode.MESSAGE_TOO_BIG, words)
+        elif len(self._parts) > _PIECES_MAX:
+            words = f"a message of more than {_PIECES_MAX:,} fragments"
+            self._refuse(transport, WSCloseCode.MESSAGE_TOO_BIG, words)
         elif frame.fin:
             parts, self._parts = self._parts, []
             self._hand_on(b"".join(parts))
@@ -209,10 +217,15 @@ class _Dial:
     async def connect(self, url: WSParsedURL) -> socket.socket:
         """A socket that is connected to the first of the host's addresses that answers. Raises OSError."""
         loop, refusal = asyncio.get_running_loop(), OSError("the host has no address")
+        self._connected = None  # after a redirect there was another one
         for family, kind, protocol, _, address in await loop.getaddrinfo(
             url.host, url.port, type=socket.SOCK_STREAM
         ):
-            sock = socket.socket(family, kind, protocol)
+            try:
+                sock = socket.socket(family, kind, protocol)
+            except OSError as error:  # a family that this machine does not have
+                refusal = error
+                continue
             sock.setblocking(False)
             try:
                 await loop.sock_connect(sock, address)
@@ -234,9 +247,15 @@ class _Dial:
         else:
             with suppress(OSError):  # it has ended by itself
                 self._connected.shutdown(socket.SHUT_RDWR)
+        opening.add_done_callback(_abandon)  # should we be cancelled once more
         await asyncio.wait((opening,))
         if not opening.cancelled() and opening.exception() is None:
             await opening.result().leave(0.0)
+
+
+def _abandon(opening: asyncio.Future[PicowsSocket]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().transport.abort()
 
 
 async def open_socket(url: str, headers: dict[str, str], *, open_s: float, close_s: float) -> PicowsSocket:
@@ -246,9 +265,9 @@ async def open_socket(url: str, headers: dict[str, str], *, open_s: float, close
     try:
         async with asyncio.timeout(open_s):
             return await asyncio.shield(opening)
-    finally:
-        if not opening.done():
-            await dial.give_up(opening)
+    except BaseException:
+        await dial.give_up(opening)  # it may have succeeded just now, and nobody would have it
+        raise
 
 
 async def _handshake(url: str, headers: dict[str, str], close_s: float, dial: _Dial) -> PicowsSocket:
@@ -264,13 +283,27 @@ async def _handshake(url: str, headers: dict[str, str], close_s: float, dial: _D
             socket_factory=dial.connect,
         )
     except WSInvalidMessageError as error:
-        raise NotOpened(f"does not speak HTTP ({error})") from None
+        raise _refused(error) from None
     except WSHandshakeError as error:
         if error.response is not None and error.response.status != 101:
             raise NotOpened(status=int(error.response.status), headers=error.response.headers) from None
+        raise NotOpened(f"refused the WebSocket ({error})") from None
+    except ProxyError as error:
         raise NotOpened(f"refused the WebSocket ({error})") from None
     except (WSError, WebSocketException) as error:
         raise NotOpened(f"cannot be reached ({error})") from None
     if not isinstance(listener, PicowsSocket):
         raise NotOpened("does not speak HTTP (it hung up during the handshake)")
     return listener
+
+
+def _refused(error: WSInvalidMessageError) -> NotOpened:
+    """Its status, which picows does not take for one if the registry of statuses has no name for it (520)."""
+    lines = (error.raw_header or b"").split(b"\r\n")
+    if (found := _STATUS.match(lines[0])) is None:
+        return NotOpened(f"does not speak HTTP ({error})")
+    headers = Headers()
+    for line in lines[1:]:
+        name, _, value = line.decode("latin-1").partition(":")
+        headers[name.strip()] = value.strip()
+    return NotOpened(status=int(found[1]), headers=headers)

@@ -341,6 +341,19 @@ def test_a_stamp_of_tomorrow_begins_no_gap() -> None:
     assert gap.data["first"] == T0 + 11 * SECOND_NS
 
 
+def test_a_stamp_of_tomorrow_of_a_silent_symbol_begins_no_gap() -> None:
+    """What others traded since shows that the mistake is its own, and the gap can be filled."""
+    target = parser()
+    heard(target, 0, GREETING, listed("AAPL", "AMD"))
+    heard(target, 5, json_frame(trade(2, S="AMD", t=at(90_000))))
+    heard(target, 10, json_frame(trade(1, t=at(10))))
+    target.connection_lost()
+    (_, gap) = heard(target, 40, GREETING, listed("AAPL", "AMD"))[1:]
+    assert gap.data["first"] == T0 + 10 * SECOND_NS
+    heard(target, 41, json_frame(trade(3, t=at(41))))
+    assert brought(answered(target, 46, body(AAPL=[entry(4, 25)], AMD=[entry(5, 26)]))) == [4, 5]
+
+
 def test_who_reads_late_misses_what_was_sent_meanwhile() -> None:
     """The gap begins with what was read last, not when: a slow reader is cut off with much unsent."""
     target = parser()

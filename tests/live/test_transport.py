@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import struct
 import sys
@@ -11,6 +12,7 @@ from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 
 import pytest
+from picows import WSTransport
 from websockets.asyncio.server import ServerConnection
 
 from engine.live import transport as module
@@ -261,6 +263,11 @@ HANDSHAKES: list[tuple[bytes, str, float]] = [
         0.0,
     ),
     (b"HTTP/1.1 451 No\r\nContent-Length: 0\r\n\r\n", "answered HTTP 451 instead", 0.0),
+    (
+        b"HTTP/1.1 520 \r\ncontent-type: text/html\r\nretry-after: 9\r\nContent-Length: 0\r\n\r\n",
+        "answered HTTP 520 (an HTML page) instead",
+        9.0,
+    ),
     (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "does not speak HTTP", 0.0),
     (
         b"HTTP/1.1 101 OK\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: A\r\n\r\n",
@@ -278,6 +285,63 @@ def test_a_handshake_that_fails_says_why(raw: bytes, words: str, retry_after_s: 
     assert refusal.detail.startswith(f"ws://it {words}")
     assert refusal.retry_after_s == retry_after_s
     assert refusal.hint
+
+
+PROXIES = [b"HTTP/1.1 403 Forbidden\r\n\r\n", b"HTTP/1.1 407 Who\r\n\r\n", b"SSH-2.0\r\n\r\n", b"HTTP/1.1"]
+
+
+@pytest.mark.usefixtures("transport")
+@pytest.mark.parametrize("raw", PROXIES)
+def test_a_proxy_that_refuses_is_a_refusal(monkeypatch: pytest.MonkeyPatch, raw: bytes) -> None:
+    """A recording outlives it as it does any other."""
+
+    async def attempt() -> BaseException:
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(raw)
+            writer.close()
+
+        server = await asyncio.start_server(talk, "127.0.0.1", 0)
+        async with server, asyncio.timeout(LIMIT_S):
+            port = server.sockets[0].getsockname()[1]
+            monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
+            monkeypatch.setenv("no_proxy", "")
+            with pytest.raises(NotOpened) as caught:
+                await open_socket("wss://venue.invalid", {}, open_s=5.0, close_s=1.0)
+            return caught.value
+
+    refusal = refusal_of(asyncio.run(attempt()), "wss://it")
+    assert refusal.detail.startswith("wss://it refused the WebSocket (")
+
+
+@pytest.mark.usefixtures("transport")
+def test_a_redirect_to_where_nobody_answers_is_not_waited_for() -> None:
+    """The time of the attempt is that of all its connections."""
+
+    async def attempt() -> None:
+        with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+            full.bind(("127.0.0.1", 0))
+            full.listen(0)  # the kernel answers no more than this one and another
+            target = full.getsockname()
+            for waiting in (first, second):
+                waiting.setblocking(False)
+                waiting.connect_ex(target)
+
+            async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n")
+                writer.write(f"Location: ws://127.0.0.1:{target[1]}/\r\n\r\n".encode())
+                writer.close()
+
+            server = await asyncio.start_server(talk, "127.0.0.1", 0)
+            async with server, asyncio.timeout(LIMIT_S):
+                url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+                opening = asyncio.ensure_future(open_socket(url, {}, open_s=0.1, close_s=1.0))
+                done, _ = await asyncio.wait((opening,), timeout=LIMIT_S / 2)
+                assert done, "it is waited for"
+                assert isinstance(opening.exception(), TimeoutError)
+
+    asyncio.run(attempt())
 
 
 @pytest.mark.usefixtures("transport")
@@ -319,6 +383,43 @@ def test_an_attempt_can_be_ended_at_any_moment() -> None:
     assert steps > 3
 
 
+def test_an_attempt_that_succeeds_as_it_is_ended_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The socket that nobody gets is closed, at every step between its handshake and who asked for it."""
+    monkeypatch.setenv(VARIABLE, "picows")
+    made: list[transport_picows.PicowsSocket] = []
+
+    class Seen(transport_picows.PicowsSocket):
+        def on_ws_connected(self, transport: WSTransport) -> None:
+            super().on_ws_connected(transport)
+            made.append(self)
+
+    monkeypatch.setattr(transport_picows, "PicowsSocket", Seen)
+
+    async def attempt(steps: int) -> bool:
+        made.clear()
+        async with serving(stay) as port, asyncio.timeout(LIMIT_S):
+            opening = asyncio.ensure_future(
+                open_socket(f"ws://127.0.0.1:{port}", {}, open_s=5.0, close_s=1.0)
+            )
+            while not made:  # noqa: ASYNC110  the steps of the event loop are what is counted
+                await asyncio.sleep(0)
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            if opening.done():
+                await opening.result().leave()
+                return True
+            opening.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await opening
+            assert not await made[0].say("anybody?"), steps
+            return False
+
+    steps = 0
+    while not asyncio.run(attempt(steps)):
+        steps += 1
+    assert steps > 2
+
+
 def test_fragments_are_joined_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """A message without an end does not fill the memory."""
     monkeypatch.setenv(VARIABLE, "picows")
@@ -329,6 +430,58 @@ def test_fragments_are_joined_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> 
         await client.wait_closed()
 
     assert meet(endless, until_closed) == "the connection broke off (a message of more than 1,000 bytes)"
+
+
+@pytest.mark.usefixtures("transport")
+def test_a_message_has_no_more_than_so_many_fragments() -> None:
+    """Joining them would take ever longer, and those without a byte have no other bound."""
+    heard: list[bytes] = []
+
+    async def talk(client: ServerConnection) -> None:
+        client.transport.write(b"\x01\x01a" + b"\x00\x00" * 4_000 + b"\x80\x01b")
+        client.transport.write(b"\x01\x01c" + b"\x00\x00" * 5_000 + b"\x80\x01d")
+        await client.wait_closed()
+
+    async def listen(opened: Socket) -> None:
+        opened.listen(heard.append)
+        await until_closed(opened)
+
+    assert meet(talk, listen).startswith("the connection broke off (")
+    assert heard == [b"ab"]
+
+
+def test_an_attempt_that_is_ended_twice_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of it is left, and nothing is printed of how it ended."""
+    monkeypatch.setenv(VARIABLE, "picows")
+    printed: list[dict[str, object]] = []
+
+    async def attempt() -> None:
+        reached = asyncio.Event()
+
+        async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            reached.set()
+            await reader.read()
+            writer.close()
+
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: printed.append(context))
+        server = await asyncio.start_server(silent, "127.0.0.1", 0)
+        async with server, asyncio.timeout(LIMIT_S):
+            url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            opening = asyncio.ensure_future(open_socket(url, {}, open_s=5.0, close_s=1.0))
+            await reached.wait()
+            for _ in range(2):
+                opening.cancel()
+                await asyncio.sleep(0)
+            with pytest.raises(asyncio.CancelledError):
+                await opening
+            rest = asyncio.all_tasks() - {asyncio.current_task()}
+            if rest:
+                await asyncio.wait(rest)
+            del rest, opening
+            gc.collect()
+
+    asyncio.run(attempt())
+    assert printed == []
 
 
 def test_both_are_there() -> None:
