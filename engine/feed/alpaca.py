@@ -149,6 +149,8 @@ class AlpacaParser(ParserBase[SymbolRows]):
         else:
             super().feed(frame, ts, rows)
         self._heard = ts
+        if ts > self._missed.settles_at:
+            self._missed.settle(ts)
 
     def take(self, frame: bytes, ts: int, rows: RowBuffer) -> None:
         """The careful way. Raises Malformed."""
@@ -178,7 +180,7 @@ class AlpacaParser(ParserBase[SymbolRows]):
         if source.endpoint != ENDPOINT:
             super().take_rest(source, body, ts, rows, number)
             return
-        trades = missing_trades(body, self._missed, self._memory)
+        trades = missing_trades(body, ts, self._missed, self._memory)
         wider = self._wider(trades)
         found = self._read_all(trades, {**self.symbols, **wider})
         self._define_wider(wider, ts, rows)

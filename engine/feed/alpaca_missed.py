@@ -3,8 +3,9 @@
 Nothing numbers the venue's trades, so what is missing is known by time alone, and by the venue's own, which
 neither a clock that is wrong, nor a machine that slept, nor one that reads late can put into disorder. A gap
 begins with the newest trade or quote that was read before the connection was lost: TCP brought what was sent
-before it. It ends with the newest that has been read when the first answer comes; until the stream has
-brought something anew it is open. A frame that could not be read may have held trades, too.
+before it. It ends with the newest that has been read when the first answer comes, or `SETTLE_NS` have passed;
+until the stream has brought something anew it is open. A frame that could not be read may have held trades,
+too.
 
 An answer of the history is read against that, and against nobody's memory of what was asked: an entry is
 missing if its time lies in a gap and no trade of its symbol, exchange, id and time came before. Exchanges'
@@ -28,11 +29,12 @@ from engine.feed.alpaca_messages import Trade
 from engine.feed.alpaca_rows import Memory
 from engine.feed.alpaca_values import NotATime, NumberText, number_of_json, text_time
 from engine.feed.parser import DECODE_FAILURES, Malformed, PeriodWanted, Want, malformed_of
-from engine.model.units import NULL_TIME, SECOND_NS, format_time
+from engine.model.units import MAX_INT64, NULL_TIME, SECOND_NS, format_time
 
 ENDPOINT = "trades"  # of the source of such answers
 PAGE = 2_000  # trades: some milliseconds of work, for which frames wait
 MARGIN_NS = 2 * SECOND_NS
+SETTLE_NS = 10 * SECOND_NS  # what the stream brings later is not to be remembered until there is an answer
 GAPS = 64  # of one symbol, that are remembered; the oldest is forgotten first
 _NO_TRADE = frozenset({"canceled", "incorrect"})  # what an entry may have become since
 
@@ -77,6 +79,7 @@ class Missed:
         self._wants = wants
         self._newest = newest
         self._heard = heard
+        self.settles_at = MAX_INT64  # our time from which on it should be called again
         self._greeted = False
         self._listening: set[str] = set()
         self._silent: dict[str, int] = {}  # since when nothing of a symbol is heard
@@ -117,11 +120,12 @@ class Missed:
         newest = self._newest()
         for symbol, begin in since.items():
             gaps = self._gaps.setdefault(symbol, [])
-            if gaps and gaps[-1].end == NULL_TIME:
-                gaps[-1].read = newest  # it goes on
+            if gaps and (gaps[-1].end == NULL_TIME or begin <= gaps[-1].end + MARGIN_NS):
+                gaps[-1].read, gaps[-1].end = newest, NULL_TIME  # it goes on
             else:
                 gaps.append(_Gap(begin, newest))
                 del gaps[:-GAPS]
+        self.settles_at = ts + SETTLE_NS
         begin = min(since.values())
         want = PeriodWanted(tuple(since), self._channel, begin, max(ts, begin))
         if self._wants and isinstance(last := self._wants[-1], PeriodWanted):
@@ -130,21 +134,29 @@ class Missed:
             self._wants.append(want)
         return want
 
-    def end_gaps(self, symbol: str) -> list[_Gap]:
-        """The gaps of a symbol, now that an answer is here; those end of which something is heard again."""
-        gaps, newest = self._gaps.get(symbol, []), self._newest()
-        for gap in gaps:
-            if gap.end == NULL_TIME and newest > gap.read:
-                gap.end = newest
-        return gaps
+    def settle(self, ts: int) -> None:
+        """Those gaps end since which something was heard."""
+        newest, self.settles_at = self._newest(), MAX_INT64
+        for gaps in self._gaps.values():
+            if gaps[-1].end == NULL_TIME:  # only the last one can be open
+                if newest > gaps[-1].read:
+                    gaps[-1].end = newest
+                else:
+                    self.settles_at = ts + SETTLE_NS
+
+    def gaps(self, symbol: str) -> list[_Gap]:
+        """A symbol's."""
+        return self._gaps.get(symbol, [])
 
 
-def missing_trades(body: bytes, missed: Missed, memory: Memory) -> dict[str, Trade[Any, Any]]:
+def missing_trades(body: bytes, ts: int, missed: Missed, memory: Memory) -> dict[str, Trade[Any, Any]]:
     """The trades of an answer that had not come, in its order, by where they stand. Raises Malformed."""
     found: dict[str, Trade[Any, Any]] = {}
     keys = set()
-    for symbol, entries in _answer(body).trades.items():
-        gaps = missed.end_gaps(symbol)
+    answer = _answer(body)
+    missed.settle(ts)
+    for symbol, entries in answer.trades.items():
+        gaps = missed.gaps(symbol)
         for index, entry in enumerate(entries):
             place = f"trades.{symbol}[{index}]"
             try:

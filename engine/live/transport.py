@@ -6,6 +6,8 @@ Both hand frames on where they arrive, without a queue, and say the same of how 
 in handshakes that fail is one exception, `NotOpened` (engine.live.refusal). The tests of connections run with
 either.
 
+What picows does not understand when a socket is opened, websockets tries as well.
+
 Implementations are imported when a socket is opened; importing `websockets` takes a tenth of a second.
 """
 
@@ -20,6 +22,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any, Protocol
 
+from engine.live.refusal import NotOpened
 from engine.model.errors import UsageError
 
 VARIABLE = "ENGINE_TRANSPORT"
@@ -80,7 +83,12 @@ async def open_socket(url: str, headers: dict[str, str], *, open_s: float, close
                 hint=f"install it again: pip install 'engine[fast]'; or set {VARIABLE}=websockets",
             ) from None
 
-        return await transport_picows.open_socket(url, headers, open_s=open_s, close_s=close_s)
+        try:
+            return await transport_picows.open_socket(url, headers, open_s=open_s, close_s=close_s)
+        except NotOpened as refusal:
+            if refusal.status:
+                raise
+            # It knows fewer forms of handshakes and of proxies: the other one says whether this is wrong.
     from engine.live import transport_websockets
 
     return await transport_websockets.open_socket(url, headers, open_s=open_s, close_s=close_s)

@@ -195,6 +195,7 @@ class PicowsSocket(WSListener):
         if not transport.is_close_frame_sent:
             transport.send_close(WSCloseCode.OK)
         transport.disconnect()
+        self._take = _nobody
         # What is still to be sent may never be taken.
         asyncio.get_running_loop().call_later(self.close_s, transport.disconnect, False)
 
@@ -290,7 +291,7 @@ async def _handshake(url: str, headers: dict[str, str], close_s: float, dial: _D
         raise NotOpened(f"refused the WebSocket ({error})") from None
     except ProxyError as error:
         raise NotOpened(f"refused the WebSocket ({error})") from None
-    except (WSError, WebSocketException) as error:
+    except (WSError, WebSocketException, ValueError) as error:
         raise NotOpened(f"cannot be reached ({error})") from None
     if not isinstance(listener, PicowsSocket):
         raise NotOpened("does not speak HTTP (it hung up during the handshake)")

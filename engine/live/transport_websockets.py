@@ -21,6 +21,7 @@ from websockets.exceptions import (
     ConnectionClosed,
     InvalidHandshake,
     InvalidMessage,
+    InvalidProxy,
     InvalidStatus,
     WebSocketException,
 )
@@ -99,6 +100,9 @@ class DirectConnection(ClientConnection):
                     self.transport.abort()
                 return
             self._queued += 1  # the first fragment counts for its message
+        elif type(event) is Frame and event.opcode is Opcode.CLOSE:
+            # Who closes and then does not hang up is not waited for.
+            asyncio.get_running_loop().call_later(self.close_s, self.transport.abort)
         super().process_event(event)
 
 
@@ -126,6 +130,8 @@ async def open_socket(
         raise NotOpened(f"does not speak HTTP ({error})") from None
     except InvalidHandshake as error:
         raise NotOpened(f"refused the WebSocket ({error})") from None
+    except InvalidProxy:  # a password may stand in it
+        raise NotOpened("cannot be reached (the proxy that the environment names has no address)") from None
     except WebSocketException as error:
         raise NotOpened(f"cannot be reached ({error})") from None
     assert isinstance(opened, DirectConnection)

@@ -298,6 +298,23 @@ def test_a_long_gap_does_not_drive_out_what_came() -> None:
     assert brought(answered(target, 47, body(AAPL=[entry(7, 40.2)]))) == []
 
 
+def test_a_gap_ends_although_no_answer_comes() -> None:
+    """Some seconds after all is heard again; what the stream brings later has come, even if forgotten."""
+    target = interrupted()
+    for second in (41, 49, 51, 60):
+        heard(target, second, json_frame(trade(second, t=at(second))))
+    missing = [entry(number, second) for number, second in ((2, 30), (3, 50), (4, 51.5), (5, 59))]
+    assert brought(answered(target, 300, body(AAPL=missing))) == [2, 3]
+
+
+def test_a_gap_stays_open_while_nothing_is_heard() -> None:
+    """However long: a silent market has no newer trade."""
+    target = interrupted()
+    for second in (60, 90):
+        heard(target, second, GREETING)
+    assert brought(answered(target, 300, body(AAPL=[entry(2, 30), entry(3, 45)]))) == [2, 3]
+
+
 def test_old_gaps_are_forgotten() -> None:
     """No more than so many of a symbol are remembered, the latest."""
     target = parser()
