@@ -31,10 +31,6 @@ def meet(talk: Talk, story: Callable[[Socket], Awaitable[None]]) -> str:
     return asyncio.run(run())
 
 
-async def nothing(_socket: Socket) -> None:
-    """The test does nothing."""
-
-
 async def stay(client: ServerConnection) -> None:
     """A server that waits for the other side's close."""
     await client.wait_closed()
