@@ -98,6 +98,10 @@ async def _record(
             venue.halt()
             await venue.wait_ended()
             await until(lambda: all(client.behind == 0 for client in venue.clients.values()))
+            await _until_read(recorder)
+            if any("@depth@" in message.stream for message in account.made):
+                # What was sent before the calm may have cost a book its step just now.
+                await until(lambda: recording.done() or all(map(recorder.intake.synchronised, SYMBOLS)))
         finally:
             recorder.stop("SIGINT")
             await asyncio.wait((recording,))
@@ -118,6 +122,14 @@ async def _until_all_streams_flow(
         return recording.done() or (flowing >= streams and steady)
 
     await until(flow)
+
+
+async def _until_read(recorder: Recorder) -> None:
+    """Nothing that was sent is still on its way."""
+    seen = -1
+    while seen != recorder.intake.frames:
+        seen = recorder.intake.frames
+        await asyncio.sleep(0.05)
 
 
 def struck(fault: str, times: int) -> Callable[[LocalVenue], bool]:
