@@ -22,8 +22,7 @@ import time
 from pathlib import Path
 
 from bench.common import CACHE, ROOT, engine_command, show
-from bench.many import CONNECTIONS, SYMBOLS
-from bench.sender_many import symbols_of
+from bench.many import CONNECTIONS, SYMBOLS, feeds_at
 
 SAMPLE_S = 10.0
 WARM_UP_S = 300.0
@@ -47,18 +46,15 @@ def main() -> None:
     folder = CACHE / "day"
     shutil.rmtree(folder, ignore_errors=True)
     seconds = options.minutes * 60
-    names, half = symbols_of(SYMBOLS), SYMBOLS // CONNECTIONS
     arguments = [str(SYMBOLS), str(CONNECTIONS), str(options.rate), str(seconds)]
     samples: list[tuple[float, float]] = []
     with subprocess.Popen(
         [sys.executable, "-m", "bench.sender_many", *arguments], stdout=subprocess.PIPE, text=True, cwd=ROOT
     ) as sender:
         assert sender.stdout is not None
-        feeds = ["--url", f"ws://127.0.0.1:{sender.stdout.readline().strip()}"]
-        for start in range(0, SYMBOLS, half):
-            feeds += ["--feed", "binance:" + ",".join(names[start : start + half])]
-        feeds += ["--channels", "trade", "--to", str(folder), "--rotate", "1GB", "--json"]
-        with subprocess.Popen(engine_command("record", *feeds), stdout=subprocess.PIPE, cwd=ROOT) as recorder:
+        feeds = feeds_at(sender.stdout.readline().strip())
+        command = engine_command("record", *feeds, "--to", str(folder), "--rotate", "1GB", "--json")
+        with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as recorder:
             began = time.monotonic()
             try:
                 sent = None

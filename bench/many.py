@@ -46,17 +46,12 @@ def run(rate: float, seconds: float, queue_mb: float, folder: Path) -> dict[str,
     arguments = [str(SYMBOLS), str(CONNECTIONS), str(rate), str(seconds)]
     if queue_mb:
         arguments.append(str(queue_mb))
-    names = symbols_of(SYMBOLS)
-    half = SYMBOLS // CONNECTIONS
     with subprocess.Popen(
         [sys.executable, "-m", "bench.sender_many", *arguments], stdout=subprocess.PIPE, text=True, cwd=ROOT
     ) as sender:
         assert sender.stdout is not None
-        feeds = ["--url", f"ws://127.0.0.1:{sender.stdout.readline().strip()}"]
-        for start in range(0, SYMBOLS, half):
-            feeds += ["--feed", "binance:" + ",".join(names[start : start + half])]
         command = engine_command(
-            "record", *feeds, "--channels", "trade", "--to", folder, "--no-seal", "--json"
+            "record", *feeds_at(sender.stdout.readline().strip()), "--to", folder, "--no-seal", "--json"
         )
         with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as recorder:
             try:
@@ -68,6 +63,15 @@ def run(rate: float, seconds: float, queue_mb: float, folder: Path) -> dict[str,
                 sender.kill()
                 recorder.kill()
     return {"sender": account, "recorder": json.loads(out), "log": _log(folder, account)}
+
+
+def feeds_at(port: str) -> list[str]:
+    """What a recorder is told of a sender of `SYMBOLS`: its address, and one feed for each connection."""
+    names, part = symbols_of(SYMBOLS), SYMBOLS // CONNECTIONS
+    feeds = ["--url", f"ws://127.0.0.1:{port}"]
+    for start in range(0, SYMBOLS, part):
+        feeds += ["--feed", "binance:" + ",".join(names[start : start + part])]
+    return [*feeds, "--channels", "trade"]
 
 
 def _wait_until_still(folder: Path) -> None:

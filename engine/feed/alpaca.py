@@ -49,7 +49,7 @@ from engine.feed.alpaca_messages import (
     decode,
     decode_carefully,
 )
-from engine.feed.alpaca_missed import ENDPOINT, Missed, missing_trades
+from engine.feed.alpaca_missed import ENDPOINT, Missed, MissedTrades, missing_trades
 from engine.feed.alpaca_rows import Memory, SymbolRows
 from engine.feed.alpaca_values import Amounts, NotATime, decimal_words, packed_time
 from engine.feed.decimals import TooFine
@@ -101,7 +101,7 @@ class AlpacaParser(ParserBase[SymbolRows]):
         self._news = NewsRows(source)
         super().__init__(instruments, source, channels)
         self._heard = NULL_TIME  # when the last frame came
-        self._missed = Missed("trade", self.wants, self._newest, lambda: self._heard)
+        self._missed = MissedTrades("trade", self.wants, self._newest, lambda: self._heard)
         self._missed_news = Missed("news", self.wants, lambda: self._news.newest, lambda: self._heard)
 
     def new_rows(self, number: int, definition: InstrumentData) -> SymbolRows:

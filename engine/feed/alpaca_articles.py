@@ -42,7 +42,6 @@ NewsFact = tuple[str, int, bytes]
 
 class _Answer(msgspec.Struct):
     news: list[Article[NumberText, str]]
-    next_page_token: str | None = None
 
 
 _answers = msgspec.json.Decoder(_Answer)
@@ -127,11 +126,6 @@ class NewsRows:
     ) -> None:
         _, stamp, data = fact
         rows.append_fast(ts, stamp, source, NEWS, 0, flags, 0, NO_SIDE, 0, 0, 0, data, wire)
-
-
-def next_news(body: bytes) -> str:
-    """The token of the page after this one, which has been read; "" after the last."""
-    return _answer(body).next_page_token or ""
 
 
 def news_path(symbols: Sequence[str], since: int, token: str) -> str:

@@ -51,10 +51,14 @@ class _Entry(msgspec.Struct, gc=False):
 
 class _Answer(msgspec.Struct):
     trades: dict[str, list[_Entry]]
+
+
+class _Onward(msgspec.Struct):
     next_page_token: str | None = None
 
 
 _answers = msgspec.json.Decoder(_Answer, dec_hook=number_of_json, float_hook=NumberText)
+_onward = msgspec.json.Decoder(_Onward)
 
 
 class _Gap(msgspec.Struct):
@@ -66,7 +70,7 @@ class _Gap(msgspec.Struct):
 
 
 class Missed:
-    """When one connection did not hear whom, of one channel."""
+    """Since when one connection does not hear whom, of one channel; what is missing becomes a want."""
 
     def __init__(
         self, channel: str, wants: list[Want], newest: Callable[[], int], heard: Callable[[], int]
@@ -79,11 +83,9 @@ class Missed:
         self._wants = wants
         self._newest = newest
         self._heard = heard
-        self.settles_at = MAX_INT64  # our time from which on it should be called again
         self._greeted = False
         self._listening: set[str] = set()
         self._silent: dict[str, int] = {}  # since when nothing of a symbol is heard
-        self._gaps: dict[str, list[_Gap]] = {}
 
     def greeted(self) -> None:
         """A connection has begun: nothing is subscribed to."""
@@ -117,6 +119,26 @@ class Missed:
     def _missing(self, since: Mapping[str, int], ts: int) -> PeriodWanted | None:
         if not since:
             return None
+        begin = min(since.values())
+        want = PeriodWanted(tuple(since), self._channel, begin, max(ts, begin))
+        if self._wants and isinstance(last := self._wants[-1], PeriodWanted):
+            self._wants[-1] = last.joined(want)  # who reads a log asks for nothing, and drains nothing
+        else:
+            self._wants.append(want)
+        return want
+
+
+class MissedTrades(Missed):
+    """The same, and the gaps that an answer is read against."""
+
+    def __init__(
+        self, channel: str, wants: list[Want], newest: Callable[[], int], heard: Callable[[], int]
+    ) -> None:
+        super().__init__(channel, wants, newest, heard)
+        self.settles_at = MAX_INT64  # our time from which on `settle` should be called
+        self._gaps: dict[str, list[_Gap]] = {}
+
+    def _missing(self, since: Mapping[str, int], ts: int) -> PeriodWanted | None:
         newest = self._newest()
         for symbol, begin in since.items():
             gaps = self._gaps.setdefault(symbol, [])
@@ -125,14 +147,9 @@ class Missed:
             else:
                 gaps.append(_Gap(begin, newest))
                 del gaps[:-GAPS]
-        self.settles_at = ts + SETTLE_NS
-        begin = min(since.values())
-        want = PeriodWanted(tuple(since), self._channel, begin, max(ts, begin))
-        if self._wants and isinstance(last := self._wants[-1], PeriodWanted):
-            self._wants[-1] = last.joined(want)  # who reads a log asks for nothing, and drains nothing
-        else:
-            self._wants.append(want)
-        return want
+        if since:
+            self.settles_at = ts + SETTLE_NS
+        return super()._missing(since, ts)
 
     def settle(self, ts: int) -> None:
         """Those gaps end since which something was heard."""
@@ -149,7 +166,7 @@ class Missed:
         return self._gaps.get(symbol, [])
 
 
-def missing_trades(body: bytes, ts: int, missed: Missed, memory: Memory) -> dict[str, Trade[Any, Any]]:
+def missing_trades(body: bytes, ts: int, missed: MissedTrades, memory: Memory) -> dict[str, Trade[Any, Any]]:
     """The trades of an answer that had not come, in its order, by where they stand. Raises Malformed."""
     found: dict[str, Trade[Any, Any]] = {}
     keys = set()
@@ -179,8 +196,8 @@ def missing_trades(body: bytes, ts: int, missed: Missed, memory: Memory) -> dict
 
 
 def next_page(body: bytes) -> str:
-    """The token of the page after this one, which has been read; "" after the last."""
-    return _answer(body).next_page_token or ""
+    """The token of the page after this one, of trades or news, which has been read; "" after the last."""
+    return _onward.decode(body).next_page_token or ""
 
 
 def _answer(body: bytes) -> _Answer:

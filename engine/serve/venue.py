@@ -23,6 +23,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Sequence
 from http import HTTPStatus
@@ -85,7 +86,7 @@ class Dials(TypedDict, total=False):
     clock: Callable[[], int]
 
 
-class StreamVenue(Generic[S]):
+class StreamVenue(ABC, Generic[S]):
     """`async with` it, and it listens at `ws_url` and `http_url`.
 
     Args:
@@ -237,32 +238,32 @@ class StreamVenue(Generic[S]):
 
     # The venue's own.
 
+    @abstractmethod
     def open_session(self, request: Request) -> S | None:
         """The session that a request asks for; None when no stream lives there."""
-        raise NotImplementedError
 
     def greet(self, client: Client[S]) -> None:
         """A client has connected: what is said to it (`client.say`), and by when it must act (`later`)."""
 
+    @abstractmethod
     def hear(self, client: Client[S], message: str | bytes) -> Heard:
         """Carry out a client's message. The venue itself joins and leaves the streams that are named."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take(self, event: Event, shown_us: int) -> None:
         """Turn an event of the source, shown at a time, into messages: `publish`, or `queue` at clients."""
-        raise NotImplementedError
 
     def takes_ahead(self, event: Event) -> bool:  # noqa: ARG002
         """Whether an event belongs to the opening picture, which is taken before time runs."""
         return False
 
+    @abstractmethod
     def answer_http(self, request: Request) -> Reply:
         """The answer to a request that opens no stream."""
-        raise NotImplementedError
 
+    @abstractmethod
     def refusal(self, status: int, wait_s: int) -> Reply:
         """The answer 429 or 418; Retry-After is added."""
-        raise NotImplementedError
 
     def shutdown_notice(self, session: S) -> Packet | None:
         """What announces that the venue is about to go; None where its protocol has nothing for it."""

@@ -13,12 +13,17 @@ from websockets.utils import accept_key
 
 from engine.live import transport_picows
 from engine.live.refusal import NotOpened, refusal_of
-from engine.live.transport import VARIABLE, open_socket
+from engine.live.transport import VARIABLE, Socket, open_socket
 from tests.helpers.serving import serving
 from tests.helpers.sockets import stay
 from tests.helpers.waiting import LIMIT_S
 
 Talk = Callable[[ServerConnection], Awaitable[None]]
+
+
+def opening_at(port: int) -> asyncio.Future[Socket]:
+    """An attempt that is under way."""
+    return asyncio.ensure_future(open_socket(f"ws://127.0.0.1:{port}", {}, open_s=5.0, close_s=1.0))
 
 
 async def answer(raw: bytes, *, open_s: float = 5.0) -> BaseException:
@@ -196,9 +201,7 @@ def test_an_attempt_can_be_ended_at_any_moment() -> None:
 
     async def attempt(steps: int) -> bool:
         async with serving(stay) as port, asyncio.timeout(LIMIT_S):
-            opening = asyncio.ensure_future(
-                open_socket(f"ws://127.0.0.1:{port}", {}, open_s=5.0, close_s=1.0)
-            )
+            opening = opening_at(port)
             for _ in range(steps):
                 if opening.done():
                     break
@@ -232,9 +235,7 @@ def test_an_attempt_that_succeeds_as_it_is_ended_leaves_nothing(monkeypatch: pyt
     async def attempt(steps: int) -> bool:
         made.clear()
         async with serving(stay) as port, asyncio.timeout(LIMIT_S):
-            opening = asyncio.ensure_future(
-                open_socket(f"ws://127.0.0.1:{port}", {}, open_s=5.0, close_s=1.0)
-            )
+            opening = opening_at(port)
             while not made:  # noqa: ASYNC110  the steps of the event loop are what is counted
                 await asyncio.sleep(0)
             for _ in range(steps):

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import msgspec
 
 from engine.feed.alpaca import AlpacaParser
-from engine.feed.alpaca_articles import NEWS_ENDPOINT, news_path, next_news
+from engine.feed.alpaca_articles import NEWS_ENDPOINT, news_path
 from engine.feed.alpaca_dialogue import ALL, AlpacaDialogue, Secret
 from engine.feed.alpaca_messages import LIST_OF_CHANNEL
 from engine.feed.alpaca_missed import ENDPOINT, MARGIN_NS, next_page, trades_path
@@ -171,7 +171,7 @@ class Alpaca:
 
     def next_page(self, body: bytes) -> str:
         """Its next_page_token."""
-        return next_news(body) if self.period_channel == "news" else next_page(body)
+        return next_page(body)
 
     def _given_keys(self) -> Keys:
         if self._keys is None:
