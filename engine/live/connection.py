@@ -21,7 +21,8 @@ Renewal, where frames carry numbers (`rehearsal` is given): before a connection'
 venue says that it will close, a second one is opened beside it. Its frames are held while the first one still
 streams; when it has been subscribed for a while, the first one is closed, its last frames are taken, and then
 those that were held, most of which came twice and are marked as such by their numbers. So nothing is missed,
-and nothing seems to be missing. Should the first one die on the way, the second takes over at once.
+and nothing seems to be missing. Should the first one die on the way, the second takes over at once; at a
+stop it does so, too, for the sake of what was held.
 """
 
 from __future__ import annotations
@@ -244,9 +245,14 @@ class Connection:
         while True:
             assert life.receiving is not None
             words = await life.receiving  # raises a bug behind a frame
-            if self._next is None or self._leaving is not None:
+            if self._next is None or self._failure is not None:
                 return words
             (life, holder), self._next = self._next, None
+            if self._leaving is not None:
+                words = self._leaving[1]
+            stopping = self._stopping.is_set()
+            if not stopping:  # whatever was wrong with the first one, it is not with the second
+                self._leaving, self._retry_after_s = None, 0.0
             predecessor, self._life = self._life, life
             self._began_s = self._now_s()
             self._troubles.another()
@@ -263,6 +269,8 @@ class Connection:
                 await asyncio.wait((renewing,))
             if predecessor is not None:
                 await predecessor.end()
+            if stopping:
+                await life.close()
 
     def _take(self, frame: bytes) -> None:
         self.frames += 1

@@ -257,6 +257,33 @@ def test_a_stop_ends_both(when: str) -> None:
     assert watched.events.count("disconnected") == 1
 
 
+@pytest.mark.parametrize("end", ["a stop", "a failure"])
+def test_what_was_held_is_handed_on_whatever_ends_the_first(end: str) -> None:
+    """Frames that only the successor has brought are taken when the first is left before its time."""
+
+    async def story(venue: FakeVenue, watched: Watched) -> None:
+        watched.connection.renew("test")
+        await in_overlap(watched)
+        await venue.connected(2)
+        holder = watched.connection._next
+        assert holder is not None
+        frame = venue.trade("BTCUSDT")
+        await venue.in_order[1].send(frame)
+        await comes_true(lambda: bool(holder[1].frames))
+        if end == "a stop":
+            watched.connection.stop()
+        else:
+            watched.connection.heard([Notice("failed", "go away")])
+        await watched.until(lambda: watched.trades == [json.loads(frame)["data"]["t"]])
+
+    watched = play(story, overlap_s=3_600)
+    assert watched.events[3:] == ["renewing", "renewed", "disconnected"]
+    assert watched.lost == 1
+    renewed, ended = (item for item in watched.story[-3:] if isinstance(item, StatusData))
+    assert "1 frames of the new connection were held" in renewed.detail
+    assert ended.detail == "stopped"
+
+
 async def comes_true(condition: Callable[[], bool]) -> None:
     """Wait for what no frame and no row tells of."""
     async with asyncio.timeout(LIMIT_S):
