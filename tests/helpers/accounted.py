@@ -12,7 +12,7 @@ from engine.live.connection import Timeouts
 from engine.live.machine import BackOff
 from engine.live.recorder import Recorder, RecorderConfig, Summary
 from engine.live.tap import TapConfig
-from engine.serve.account import Account
+from engine.serve.account import Account, Made, Sent
 from engine.serve.faults import parse_faults
 from engine.serve.server import LocalVenue
 from engine.serve.source import Source
@@ -111,17 +111,26 @@ async def _record(
 async def _until_all_streams_flow(
     venue: LocalVenue, account: Account, recorder: Recorder, recording: asyncio.Future[Summary]
 ) -> None:
-    """After the faults: every stream has brought something new to somebody connected, books are in step."""
-    begun = len(account.sent)
+    """After the faults: every stream has brought something new to somebody connected, books are in step.
+
+    New is what was made since, and not only sent: what was kept back tells nothing of what was left out.
+    """
+    begun, sent_before = len(account.made), len(account.sent)
     streams = {message.stream for message in account.made}
 
     def flow() -> bool:
         here = venue.clients.keys()
-        flowing = {sent.stream for sent in account.sent[begun:] if sent.client in here}
+        new = {_named(message) for message in account.made[begun:]}
+        sent = (sent for sent in account.sent[sent_before:] if sent.client in here)
+        flowing = {message.stream for message in sent if _named(message) in new}
         steady = "@depth@100ms" not in "".join(streams) or all(map(recorder.intake.synchronised, SYMBOLS))
         return recording.done() or (flowing >= streams and steady)
 
     await until(flow)
+
+
+def _named(message: Made | Sent) -> tuple[str, int, int]:
+    return message.stream, message.first, message.stamp
 
 
 async def _until_read(recorder: Recorder) -> None:
