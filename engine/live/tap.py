@@ -34,7 +34,7 @@ from engine.live.machine import BackOff, Machine
 from engine.live.patient import Patient
 from engine.live.redact import KNOWN
 from engine.live.rest import Rest
-from engine.live.turn import Turn
+from engine.live.turn import ROWS_MAX, Turn
 from engine.live.venues import adapter_of, checked_channels, checked_symbols
 from engine.model.kinds import InstrumentData, SourceData, StatusData
 from engine.model.rows import RowBuffer
@@ -281,6 +281,8 @@ class Tap:
                 snapshots.look(books)
             if not turn.armed:
                 turn.arm()
+            elif rows.count >= ROWS_MAX:
+                turn.now()
             if notices:
                 heard = notices.copy()
                 notices.clear()

@@ -1,7 +1,9 @@
 """Rows are handed on once per turn of the event loop, after everything that was ready has been drained.
 
 Whoever appends rows arms the turn; the first one schedules it, and it runs after the frames of one read of
-the socket, never inside a message. Then the clock may have its say, and the owner takes the rows.
+the socket, never inside a message. Then the clock may have its say, and the owner takes the rows. A read may
+bring all that piled up while the process stood still: whoever appends a message to `ROWS_MAX` rows or more
+hands them on at once, so that memory is bounded by what is taken at a time.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from engine.live.redact import KNOWN
 from engine.model.kinds import Flag, Kind, StatusData, encode_canonical
 from engine.model.rows import RowBuffer
 
+ROWS_MAX = 1 << 14
 _LAST = int(Flag.LAST)
 
 

@@ -450,3 +450,27 @@ def test_symbols_are_taken_as_people_write_them() -> None:
     """Lower case and repeats are no mistake."""
     (tap,) = intake_of(TapConfig(symbols=("btcusdt", "BTCUSDT ", "")))._taps
     assert tap.symbols == ("BTCUSDT",)
+
+
+def test_what_piled_up_is_handed_on_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One read that brings more than a turn should hold is several turns; the owner here clears no rows."""
+    monkeypatch.setattr("engine.live.tap.ROWS_MAX", 8)
+    turns = 0
+
+    async def story(venue: FakeVenue, listening: Listening) -> None:
+        nonlocal turns
+        (wire,) = listening.tap._taps[0]._wires
+        life = wire.connection._life
+        assert life is not None
+        transport = life.socket.transport
+        transport.pause_reading()
+        for _ in range(40):
+            await venue.send(venue.trade("BTCUSDT"))
+        turns = listening.turns
+        transport.resume_reading()
+        await listening.received(venue)
+        turns = listening.turns - turns
+
+    rows, _ = play(story, channels=("trade",))
+    assert sum(row.kind == Kind.TRADE for row in rows) == 40
+    assert turns >= 32
