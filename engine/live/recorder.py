@@ -291,6 +291,8 @@ class Recorder:
         self._writer = None
         self.tally.end()
         if self.config.seal and self._failure is None:  # sealing needs room, which may be what is missing
+            for process in self._sealing:
+                process.poll()  # who has ended stays a zombie until somebody asks
             self._sealing.append(seal_in_background(writer.path))
 
     def _clock(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import itertools
 import os
+import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,25 @@ def test_segments_are_complete_alone_and_together(tmp_path: Path) -> None:
         previous = reader
     assert wires(whole, SOCKET) == venue.sent
     assert_book_is(whole, venue)
+
+
+def test_sealers_that_have_ended_are_taken_leave_of(tmp_path: Path) -> None:
+    """A recorder that rotates for months leaves no zombie for each of its files."""
+    first: subprocess.Popen[bytes]
+
+    async def story(venue: FakeVenue, recorder: Recorder) -> None:
+        nonlocal first
+        await in_step(venue, recorder)
+        while len(recorder.files) < 2:
+            await market(venue, recorder, 10)
+        first = recorder._sealing[0]
+        await asyncio.to_thread(os.waitid, os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)
+        assert first.returncode is None
+        while len(recorder.files) < 3:
+            await market(venue, recorder, 10)
+        assert first.returncode == 0
+
+    play(story, tmp_path, rotate="20KB", seal=True)
 
 
 def test_a_book_out_of_step_is_not_carried(tmp_path: Path) -> None:
