@@ -88,8 +88,8 @@ class BinanceParser(ParserBase[SymbolRows]):
         return SymbolRows(number, definition, self.source, self.wants)
 
     def lose(self, state: SymbolRows) -> None:
-        """The book alone: sequences go on across connections."""
-        state.book.lost()
+        """The book, and what numbers may not outlive a connection."""
+        state.connection_lost()
 
     def definitions_of(self, body: bytes) -> dict[str, InstrumentData]:
         """Those of our symbols in an answer to exchangeInfo."""

@@ -16,6 +16,9 @@ missing, and it is taken here.
     collecting      collecting        collecting             synchronised      lost
     lost            collecting, wants (gap named from the last id before)      lost
 
+An update after a lost connection that has come before by its ids, and not by its time, shows that the venue
+counts anew: then nothing is known of what came before.
+
 A snapshot may be ahead of the stream (id > seen). The updates up to it are repeats when they come, and are
 named as missing when they never do; gaps are counted from what was received.
 
@@ -27,14 +30,15 @@ from __future__ import annotations
 
 from collections import deque
 
-from engine.feed.binance_messages import DepthSnapshot, DepthUpdate
-from engine.feed.parser import DUPLICATE, OUT_OF_ORDER
+from engine.feed.binance_messages import DepthSnapshot, DepthUpdate, nanoseconds
+from engine.feed.parser import ANEW_NS, DUPLICATE, OUT_OF_ORDER
 from engine.model.kinds import Flag
 
 MAYBE_BAD_BOOK = int(Flag.MAYBE_BAD_BOOK)
 # Updates kept aside while a snapshot is on its way: about seven minutes at one per 100 ms. When more come,
 # the oldest are forgotten, and a snapshot must then be as new as the oldest that is left.
 KEPT_UPDATES = 4_096
+_NEVER = 1 << 62  # a time that nothing is later than
 HOLES = 256  # ranges of missing updates that are remembered; what fills an older one counts as a repeat
 
 Levels = dict[int, int]
@@ -43,9 +47,15 @@ Levels = dict[int, int]
 class BookSync:
     """Where one symbol's book stands between its updates and its snapshots."""
 
-    __slots__ = ("asked", "holes", "id", "kept", "seen", "synchronised")
+    __slots__ = ("_lost_at", "_stamp", "asked", "holes", "id", "kept", "seen", "synchronised")
 
     def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Nothing is known."""
+        self._lost_at = -1  # `seen`, when the connection was lost
+        self._stamp = _NEVER  # the venue's time of update `seen`, as it writes it
         self.synchronised = False
         self.id = -1  # last update in the book, while synchronised
         self.seen = -1  # last update received, also across a lost connection
@@ -58,6 +68,14 @@ class BookSync:
         self.synchronised = False
         self.kept.clear()
         self.asked = False
+        self._lost_at = self.seen
+
+    def begins_anew(self, update: DepthUpdate) -> bool:
+        """Whether the venue counts anew (engine.feed.parser.Sequence)."""
+        return (
+            update.last <= self.seen == self._lost_at
+            and nanoseconds(update.event_time) > nanoseconds(self._stamp) + ANEW_NS
+        )
 
     def carry(self, last: int) -> None:
         """The book up to update `last` is known from elsewhere; nothing new to one that is in step."""
@@ -65,6 +83,7 @@ class BookSync:
             return
         self.synchronised = True
         self.id = self.seen = last
+        self._stamp = _NEVER
         self.kept.clear()
         self.asked = False
         self.holes.clear()
@@ -89,6 +108,7 @@ class BookSync:
         if gap:
             self.holes.append((self.seen + 1, update.first - 1))
         self.seen = update.last
+        self._stamp = update.event_time
         if self.synchronised and not gap:
             self.id = max(self.id, update.last)
             return ""

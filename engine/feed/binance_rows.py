@@ -7,7 +7,7 @@ definition and call again, or refuse the frame.
 
 from __future__ import annotations
 
-from engine.feed.binance_book import BookSync
+from engine.feed.binance_book import MAYBE_BAD_BOOK, BookSync
 from engine.feed.binance_messages import (
     LAST_MILLISECOND,
     AggregateTrade,
@@ -105,6 +105,13 @@ class SymbolRows:
         self.prices = Mantissas(definition.price_decimals)
         self.sizes = Mantissas(definition.size_decimals)
 
+    def connection_lost(self) -> None:
+        """The book is out of step, and the venue may count anew; trades are counted across connections."""
+        self.book.lost()
+        self.trades.lost()
+        self.aggregates.lost()
+        self.quote_id = self.partial_id = -1  # what comes next is the newest, whatever its number
+
     def sequence(self, channel: str) -> Sequence:
         """The ids of "trade" or "aggtrade"."""
         return self.aggregates if channel == "aggtrade" else self.trades
@@ -115,27 +122,23 @@ class SymbolRows:
         size = self.sizes[message.size]
         sequence = self.trades
         number = message.id
-        flags = LAST
+        flags = 0
         wire: bytes | None = frame
+        time = message.time
+        # nanoseconds(time), written out: a call here costs a twentieth of the frame
+        stamp = time * MILLISECOND_NS if time <= LAST_MILLISECOND else time * MICROSECOND_NS
         if number != sequence.last + 1 or number == 0:
-            more, gap = sequence.judge(number)
-            flags |= more
-            if gap is not None:
-                self._gap("trade", gap, frame, ts, rows)
-                self.wants.append(BackfillWanted(self.definition.symbol, "trade", *gap))
-                wire = None
-            sequence.take(number)
+            flags, wire = self._place("trade", number, stamp, frame, ts, rows)
         else:
             sequence.last = number
-        time = message.time
+            sequence.stamp = stamp
         rows.append_fast(
             ts,
-            # nanoseconds(time), written out: a call here costs a twentieth of the frame
-            time * MILLISECOND_NS if time <= LAST_MILLISECOND else time * MICROSECOND_NS,
+            stamp,
             self.source,
             TRADE,
             0,
-            flags,
+            flags | LAST,
             self.number,
             SELL if message.buyer_is_maker else BUY,
             price,
@@ -145,20 +148,35 @@ class SymbolRows:
             wire,
         )
 
+    def _place(
+        self, channel: str, number: int, stamp: int, frame: bytes, ts: int, rows: RowBuffer
+    ) -> tuple[int, bytes | None]:
+        """Flags of a trade by its number, and the frame unless a row that stands before it has that."""
+        sequence = self.sequence(channel)
+        flags, wire = 0, None
+        if sequence.begins_anew(number, stamp):
+            self._status("renumbered", channel, (number, sequence.last), frame, ts, rows)
+            sequence.begin()
+        else:
+            flags, gap = sequence.judge(number)
+            if gap is not None:
+                self._status("gap", channel, gap, frame, ts, rows)
+                self.wants.append(BackfillWanted(self.definition.symbol, channel, *gap))
+            else:
+                wire = frame
+        sequence.take(number)
+        if number == sequence.last:
+            sequence.stamp = stamp
+        return flags, wire
+
     def aggregate(self, message: AggregateTrade, frame: bytes, ts: int, rows: RowBuffer) -> None:
         """TRADE flagged AGGREGATE, in a sequence of its own."""
         price = self.prices[message.price]
         size = self.sizes[message.size]
-        more, gap = self.aggregates.judge(message.id)
-        wire: bytes | None = frame
-        if gap is not None:
-            self._gap("aggtrade", gap, frame, ts, rows)
-            self.wants.append(BackfillWanted(self.definition.symbol, "aggtrade", *gap))
-            wire = None
-        self.aggregates.take(message.id)
+        stamp = nanoseconds(message.time)
+        more, wire = self._place("aggtrade", message.id, stamp, frame, ts, rows)
         side = SELL if message.buyer_is_maker else BUY
         flags = AGGREGATE | LAST | more
-        stamp = nanoseconds(message.time)
         rows.append_fast(
             ts, stamp, self.source, TRADE, 0, flags, self.number, side, price, size, message.id, None, wire
         )
@@ -182,14 +200,18 @@ class SymbolRows:
     def depth(self, message: DepthUpdate, frame: bytes, ts: int, rows: RowBuffer) -> None:
         """BOOK rows of a depth update; before them a STATUS row when updates are missing."""
         book = self.book
-        flags, gap = 0, None
+        flags, gap, anew = 0, None, False
         if not book.synchronised or message.last <= book.id or message.first > book.seen + 1:
-            flags, gap = book.judge(message)
+            anew = book.begins_anew(message)
+            flags, gap = (MAYBE_BAD_BOOK, None) if anew else book.judge(message)
         start = rows.count
         wire: bytes | None = frame
         try:
             if gap is not None:
-                self._gap("book", gap, frame, ts, rows)
+                self._status("gap", "book", gap, frame, ts, rows)
+                wire = None
+            elif anew:
+                self._status("renumbered", "book", (message.last, book.seen), frame, ts, rows)
                 wire = None
             stamp = nanoseconds(message.event_time)
             self._levels(message.bids, BID, message.last, stamp, self.source, flags, wire, ts, rows)
@@ -202,6 +224,8 @@ class SymbolRows:
             rows.truncate(start)
             raise
         rows.end_message()
+        if anew:
+            book.begin()
         self._want(book.take(message, gap=gap is not None))
 
     def partial(self, message: DepthSnapshot, frame: bytes, ts: int, rows: RowBuffer) -> None:
@@ -358,8 +382,10 @@ class SymbolRows:
                     side.pop(prices[level[0]], None)
         return [side[price] for price in sorted(side, reverse=descending)]
 
-    def _gap(self, channel: str, missing: tuple[int, int], frame: bytes, ts: int, rows: RowBuffer) -> None:
-        data = encode_canonical(StatusData(event="gap", channel=channel, first=missing[0], last=missing[1]))
+    def _status(
+        self, event: str, channel: str, numbers: tuple[int, int], frame: bytes, ts: int, rows: RowBuffer
+    ) -> None:
+        data = encode_canonical(StatusData(event=event, channel=channel, first=numbers[0], last=numbers[1]))
         rows.append_fast(ts, NULL_TIME, self.source, STATUS, 0, 0, self.number, NO_SIDE, 0, 0, 0, data, frame)
 
     def _want(self, reason: str) -> None:

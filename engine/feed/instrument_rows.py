@@ -86,6 +86,7 @@ class InstrumentRows:
 
     def connection_lost(self) -> None:
         """Forget what only holds for one life of a connection. Trades are counted across them."""
+        self.trades.lost()
         for series in self.bars.values():
             series.lost()
 
@@ -109,12 +110,19 @@ class InstrumentRows:
                 more |= BACKFILLED if history else 0
             elif number == sequence.last + 1 and number and not history:
                 sequence.last = number
+                sequence.stamp = stamp
             else:
+                if sequence.begins_anew(number, stamp):
+                    data = StatusData("renumbered", "trade", first=number, last=sequence.last)
+                    self.status(data, frame, start, ts, rows)
+                    sequence.begin()
                 judged, missing = self._judge(number, history=history)
                 more |= judged
                 if missing is not None:
                     self.gap("trade", missing, "", frame, start, ts, rows)
                 sequence.take(number)
+                if number == sequence.last:
+                    sequence.stamp = stamp
             append(
                 ts,
                 stamp,

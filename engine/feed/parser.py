@@ -205,22 +205,42 @@ def _shown(value: str) -> str:
     return clean if len(clean) <= _VALUE_SHOWN else clean[: _VALUE_SHOWN - 1] + "…"
 
 
+ANEW_NS = 1_000_000_000  # later than the last number by more than what a venue's servers differ
+
+
 class Sequence:
     """Numbers that should come one after the other: which one is new, late, a repeat, or after a gap.
 
     Knows the last number and the holes below it, so that a number that fills a hole is late, and one that
     was there already is a duplicate. Holes beyond `HOLES` are forgotten, oldest first; what would fill
     them then counts as a duplicate; `forgotten` is the last number of these.
+
+    A venue may count anew after it was restarted. A number tells that, when nothing above the last one before
+    the connection was lost has come since, and it is not above either, but later by the venue's own time.
     """
 
     HOLES = 256
-    __slots__ = ("first", "forgotten", "holes", "last")
+    __slots__ = ("_lost_at", "first", "forgotten", "holes", "last", "stamp")
 
     def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """From here on a numbering of its own; nothing has come of it."""
+        self.stamp = 0  # the venue's time of the last number, which the caller sets
+        self._lost_at = -1
         self.last = -1  # none yet
         self.first = -1
         self.forgotten = -1
         self.holes: list[tuple[int, int]] = []
+
+    def lost(self) -> None:
+        """The connection is gone, and with it, perhaps, the numbering."""
+        self._lost_at = self.last
+
+    def begins_anew(self, number: int, stamp: int) -> bool:
+        """Whether this number, of venue time `stamp`, belongs to a new numbering."""
+        return number <= self.last == self._lost_at and stamp > self.stamp + ANEW_NS
 
     def judge(self, number: int) -> tuple[int, tuple[int, int] | None]:
         """Flags of this number's row, and the first and last number missing before it, if any."""

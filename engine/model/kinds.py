@@ -145,6 +145,7 @@ STATUS_EVENTS = (
     "disconnected",
     "stopped",  # we left where no socket was open
     "gap",
+    "renumbered",  # a new connection counts anew: `first` came, after `last` on the one before
     "resync",  # a snapshot has been asked for
     "synchronised",  # the snapshot arrived, the book is good
     "backfill",  # missing trades have been asked for: `first` to `last`
