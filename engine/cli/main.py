@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from typing import Any
 
 import click
@@ -85,9 +86,7 @@ def main(argv: list[str] | None = None) -> int:
         error.show()
         return 2
     except (EngineError, OSError) as error:
-        if debug:
-            raise
-        sys.stderr.write(f"error: {_words(error)}\n")
+        sys.stderr.write(_clean(traceback.format_exc() if debug else f"error: {_words(error)}\n"))
         return error.exit_code if isinstance(error, EngineError) else 1
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
@@ -104,10 +103,20 @@ def _words(error: EngineError | OSError) -> str:
         # The last resort: whoever opens a file says more than this.
         where = f"{error.filename}: " if error.filename else ""
         text = f"{where}{error.strerror or error}"
+    return text
+
+
+def _clean(text: str) -> str:
+    """A text without keys: an error may repeat what a server has said, and a traceback the error."""
     redact = sys.modules.get("engine.live.redact")  # whoever found a credential has imported it
     return text if redact is None else str(redact.KNOWN.text(text))
 
 
 def run() -> None:
     """The console entry point."""
-    sys.exit(main())
+    try:
+        code = main()
+    except Exception:  # noqa: BLE001  a bug, whose words may repeat a key as well
+        sys.stderr.write(_clean(traceback.format_exc()))
+        code = 1
+    sys.exit(code)

@@ -14,12 +14,16 @@ known as a credential is no word: eight are enough there.
 
 from __future__ import annotations
 
+import json
+import re
 from urllib.parse import quote, quote_plus, unquote_plus
 
 HIDDEN = "***"
 TEXT_CHARACTERS = 6  # shorter values are not looked for in texts,
 BODY_CHARACTERS = 16  # and shorter ones than this not in bytes,
 CREDENTIAL_CHARACTERS = 8  # unless they are known as a credential
+_PERCENT = re.compile("%[0-9A-F]{2}")
+_ESCAPED = ("<>&", "<>&'+", "<>&'+/=")  # what writers of JSON write by number
 
 
 class Redactor:
@@ -72,7 +76,15 @@ def _forms(secret: str) -> set[str]:
     """A secret as it may stand in a text: as it is, decoded, percent-encoded, in JSON."""
     plain = {secret, unquote_plus(secret)}
     encoded = {form(text) for text in plain for form in (_quoted, quote_plus)}
-    return plain | encoded | {text.replace("/", "\\/") for text in plain}
+    encoded |= {_PERCENT.sub(lambda found: found[0].lower(), text) for text in encoded}
+    written = {json.dumps(text)[1:-1] for text in plain}
+    escaped = {_escaped(text, those, form) for text in written for those in _ESCAPED for form in ("x", "X")}
+    return plain | encoded | written | escaped | {text.replace("/", "\\/") for text in plain | written}
+
+
+def _escaped(text: str, those: str, form: str) -> str:
+    """A JSON text with some characters written by their numbers, which writers do for the sake of HTML."""
+    return "".join(f"\\u{ord(each):04{form}}" if each in those else each for each in text)
 
 
 def _quoted(text: str) -> str:

@@ -443,6 +443,6 @@ def test_what_is_not_there_is_said_before_anything_is_compiled(
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     """--debug, anywhere on the line, raises what is otherwise a message."""
     done = engine("backtest", "gone.arrow", "--debug", cwd=tmp_path)
-    assert done.code == 1
+    assert done.code == 2
     assert "Traceback" in done.err
     assert "gone.arrow: no such file" in done.err

@@ -15,6 +15,7 @@ from engine.cli import main as module
 from engine.cli.answers import COMMANDS as ANSWERS_COMMANDS
 from engine.cli.log import COMMANDS as LOG_COMMANDS
 from engine.cli.main import COMMANDS, cli, main
+from engine.live.redact import Redactor
 from engine.model.errors import (
     CheckFailed,
     DamagedLog,
@@ -112,16 +113,35 @@ def test_every_error_has_its_code(
     assert capsys.readouterr() == ("", text)
 
 
-def test_debug_raises(monkeypatch: pytest.MonkeyPatch) -> None:
-    """--debug anywhere: the error itself."""
+def test_debug_shows_a_traceback_without_keys(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--debug anywhere: the error itself, of which a key may be part, and its own exit code."""
+    known = Redactor("PKPLANTED123")
+    monkeypatch.setattr("engine.live.redact.KNOWN", known)
 
     def fail(args: list[str], **_named: object) -> None:
         assert args == ["--debug", "anything", "more"]
-        raise InputError("a")
+        raise InputError("bad PKPLANTED123")
 
     monkeypatch.setattr(module.cli, "main", fail)
-    with pytest.raises(InputError):
-        main(["anything", "--debug", "more"])
+    assert main(["anything", "--debug", "more"]) == InputError.exit_code
+    _, words = capsys.readouterr()
+    assert words.startswith("Traceback")
+    assert words.endswith("InputError: bad ***\n")
+
+
+def test_a_bug_shows_no_key(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """What nobody expected may repeat one as well."""
+
+    def fail() -> int:
+        raise LookupError("PKPLANTED123")
+
+    monkeypatch.setattr("engine.live.redact.KNOWN", Redactor("PKPLANTED123"))
+    monkeypatch.setattr(module, "main", fail)
+    with pytest.raises(SystemExit, match="1"):
+        module.run()
+    assert capsys.readouterr().err.endswith("LookupError: ***\n")
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 import pytest
@@ -215,6 +217,23 @@ def test_what_was_found_is_taken_out_of_texts_and_bytes() -> None:
     packed = msgspec.msgpack.encode({"key": KEY, "n": 1})
     assert msgspec.msgpack.decode(KNOWN.body(packed)) == {"key": "*" * len(KEY), "n": 1}
     assert KEY not in repr(KNOWN)
+
+
+@pytest.mark.parametrize(
+    "secret", ['ab"cdefghijklmnop', "ab&cdefgh<ijklmnop>", "abcd+efgh/ijkl==", "a\\bcdefgh'i"]
+)
+def test_every_way_of_writing_a_secret_is_known(secret: str) -> None:
+    """As JSON writes it, what matters to HTML by number, and percent-encoded; each in either case."""
+    text = json.dumps(secret)[1:-1]
+    by_number = {"<": "3c", ">": "3e", "&": "26", "+": "2b", "'": "27"}
+    ways = [secret, text, text.replace("/", "\\/"), quote(secret, safe=""), quote(secret, safe="").lower()]
+    for those in ("<>&", "<>&'+"):
+        lower = "".join(f"\\u00{by_number[each]}" if each in those else each for each in text)
+        ways += [lower, re.sub(r"(?<=u00)..", lambda found: found[0].upper(), lower)]
+    redactor = Redactor(secret, least=8)
+    for way in ways:
+        assert redactor.text(f"key {way}.") == "key ***."
+        assert redactor.body(way.encode()) == b"*" * len(way), way
 
 
 def test_short_values_are_words() -> None:
