@@ -54,6 +54,7 @@ class Adapter(Protocol):
     channels: tuple[str, ...]  # what it has, as users name them
     usual_channels: tuple[str, ...]  # when the user names none
     overlapping: bool  # frames carry numbers, so that an old and a new connection can run side by side
+    address_gap_s: float  # between handshakes and messages of all its connections; 0: each has its own pace
     life_s: float  # renew a connection after this long; 0: never
 
     def checked_symbols(self, symbols: Sequence[str]) -> tuple[str, ...]:

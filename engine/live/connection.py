@@ -38,7 +38,9 @@ from engine.feed.parser import Notice
 from engine.live.ban import Ban
 from engine.live.life import Holder, Life
 from engine.live.machine import STOPPED, BackOff, Event, Machine, State
+from engine.live.pace import Pace
 from engine.live.refusal import FIRST_WAITS, OPENING_ERRORS, REACH_HINT, is_soon, refusal_of
+from engine.live.tasks import to_its_end
 from engine.live.transport import Socket, open_socket, unread_bytes
 from engine.live.troubles import Troubles, What
 from engine.model.errors import VenueError
@@ -84,6 +86,7 @@ class Target(msgspec.Struct, frozen=True):
     subscribed: str = ""  # the row's words for all of it
     life_s: float = 0.0  # renewed after so long; 0: never
     ban: Ban | None = None  # the venue's, for all its connections and requests
+    pace: Pace | None = None  # of our messages, where the venue counts those of all connections
 
 
 class Connection:
@@ -200,7 +203,7 @@ class Connection:
     # --- one life ---
 
     def _life_of(self, socket: Socket) -> Life:
-        return Life(socket, self._target.dialogue(), message_gap_s=self._timeouts.message_gap_s)
+        return Life(socket, self._target.dialogue(), self._target.pace or Pace(self._timeouts.message_gap_s))
 
     async def _live(self, life: Life) -> None:
         """One life of the stream: from opened until it is interrupted, over handovers."""
@@ -325,7 +328,7 @@ class Connection:
             return refusal.detail
         finally:
             if life is not None and self._next is None:
-                await life.end()
+                await to_its_end(life.end())
         if holder.refusal:
             return f"the new connection is of no use: {holder.refusal}"
         assert life.receiving is not None
@@ -352,10 +355,12 @@ class Connection:
         holder.begin()
         assert life.receiving is not None
         ready = asyncio.ensure_future(holder.ready.wait())
-        await asyncio.wait(
-            (ready, life.receiving), timeout=self._timeouts.phase_s, return_when=asyncio.FIRST_COMPLETED
-        )
-        ready.cancel()
+        try:
+            await asyncio.wait(
+                (ready, life.receiving), timeout=self._timeouts.phase_s, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            ready.cancel()
         if not holder.ready.is_set():
             ended = life.receiving.result() if life.receiving.done() else ""
             holder.refusal = holder.refusal or ended or f"no answer within {self._timeouts.phase_s:g} s"
@@ -371,8 +376,8 @@ class Connection:
             state = self.machine.state
             await asyncio.sleep(self._timeouts.phase_s)
             life = self._life
-            if self.machine.state is not state:
-                continue  # each phase has its own time
+            if self.machine.state is not state or self.talking:
+                continue  # each phase has its own time, and an answer's begins when all has been said
             if self.machine.state in {State.AUTHENTICATING, State.SUBSCRIBING} and life is not None:
                 what = life.dialogue.unanswered() or self.machine.state.value
                 self._leave(Event.LOST, f"no answer within {self._timeouts.phase_s:g} s: {what}")
@@ -452,10 +457,10 @@ class Connection:
 
     async def _attempt(self) -> Socket:
         """One attempt to open the socket."""
-        timeouts = self._timeouts
-        return await open_socket(
-            self.url, self._target.headers, open_s=timeouts.open_s, close_s=timeouts.close_s
-        )
+        open_s, close_s = self._timeouts.open_s, self._timeouts.close_s
+        if self._target.pace is not None:
+            await self._target.pace.turn()
+        return await open_socket(self.url, self._target.headers, open_s=open_s, close_s=close_s)
 
     async def _open(self) -> Socket | None:
         """The open socket, or None when the attempt failed or was stopped; the machine knows which."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 
 from engine.feed.dialogue import Dialogue, Message, Phase
 from engine.feed.parser import Notice
+from engine.live.pace import Pace
 from engine.live.transport import Socket
 
 HELD_BYTES_MAX = 64 << 20
@@ -22,11 +23,11 @@ HELD_BYTES_MAX = 64 << 20
 class Life:
     """A socket and its dialogue. `begin`, then await `receiving`, which ends with the words for why."""
 
-    def __init__(self, socket: Socket, dialogue: Dialogue, *, message_gap_s: float) -> None:
+    def __init__(self, socket: Socket, dialogue: Dialogue, pace: Pace) -> None:
         self.socket = socket
         self.dialogue = dialogue
         self.receiving: asyncio.Task[str] | None = None
-        self._gap_s = message_gap_s
+        self._pace = pace
         self._close_s = socket.close_s
         self._outbox: deque[Message] = deque()
         self._sending: asyncio.Task[None] | None = None
@@ -81,11 +82,10 @@ class Life:
 
     async def _send(self) -> None:
         while self._outbox:
+            await self._pace.turn()
             if not await self.socket.say(self._outbox.popleft()):
                 self._outbox.clear()
                 return  # the receiving side says why
-            if self._outbox:
-                await asyncio.sleep(self._gap_s)
 
 
 class Holder:

@@ -31,6 +31,7 @@ from engine.live.ban import Ban
 from engine.live.books import Books, Snapshots
 from engine.live.connection import Connection, Hooks, Target, Timeouts
 from engine.live.machine import BackOff, Machine
+from engine.live.pace import Pace
 from engine.live.patient import Patient
 from engine.live.redact import KNOWN
 from engine.live.rest import Rest
@@ -80,6 +81,7 @@ class Tap:
         self._rest = Rest(self.adapter.rest_base)
         # Where REST is a history with limits of its own, its "come back in an hour" is not the stream's.
         self._ban = Ban() if isinstance(self.adapter, FillsPeriods) else self._rest.ban
+        self._pace = Pace(self.adapter.address_gap_s) if self.adapter.address_gap_s else None
         self._definitions = Definitions({})
         self._wires: list[_Wire] = []
         patient = Patient(self._rest, config.back_off, chance)
@@ -259,6 +261,7 @@ class Tap:
             " ".join(line.streams),
             adapter.life_s * (1 - 0.05 * self._chance()),  # not all of them at once
             self._ban,
+            self._pace,
         )
         connection = Connection(target, machine, hooks, timeouts=config.timeouts, back_off=config.back_off)
         books.connection = connection

@@ -21,6 +21,16 @@ def in_background(
     return task
 
 
+async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Await what must not be left half done; who cancels us waits for it as well."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,))
+        raise
+
+
 async def ended(tasks: Iterable[asyncio.Task[None]]) -> None:
     """Cancel them, and wait until they are over."""
     left = list(tasks)

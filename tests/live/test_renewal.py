@@ -240,6 +240,23 @@ def test_a_successor_that_is_not_answered_is_given_up() -> None:
     assert "no answer within 0.5 s" in kept.detail
 
 
+def test_a_successor_that_nobody_needs_any_more_leaves_nothing_behind() -> None:
+    """The first dies while the second is still subscribing: no task goes on waiting for its answer."""
+    lives = iter([Spoken(), Spoken(['{"mute":true}']), Spoken()])
+
+    async def story(venue: FakeVenue, watched: Watched) -> None:
+        venue.mute = True
+        before = len(asyncio.all_tasks())
+        watched.connection.renew("test")
+        await venue.connected(2)
+        venue.in_order[0].transport.abort()
+        await watched.until(lambda: watched.events.count("subscribed") == 2)
+        await comes_true(lambda: len(asyncio.all_tasks()) <= before)
+
+    watched = play(story, dialogue=lambda: next(lives))
+    assert watched.events.count("disconnected") == 2
+
+
 @pytest.mark.parametrize("when", ["opening", "holding"])
 def test_a_stop_ends_both(when: str) -> None:
     """A stop in the middle of a renewal: nobody is left connected, and the end is one row."""

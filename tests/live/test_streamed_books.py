@@ -243,7 +243,7 @@ def test_what_has_not_been_said_is_not_repeated(monkeypatch: pytest.MonkeyPatch)
             await listening.until(lambda: looks >= 10)
             life = listening.tap._taps[0]._wires[0].connection._life
             assert life is not None
-            assert len(life._outbox) == 1, "the second half of one request"
+            assert len(life._outbox) == 2, "one request, which waits for its turn"
             assert listening.events.count("resync") == 1
             await listening.tap.stop()
             await running

@@ -91,6 +91,7 @@ class Alpaca:
     """One stream; see engine.live.adapter."""
 
     overlapping = False
+    address_gap_s = 0.0
     life_s = 0.0
 
     def __init__(self, name: str, url: str = "", keys: Keys | None = None, *, packed: bool = True) -> None:

@@ -46,6 +46,7 @@ class Binance:
     channels = tuple(binance_reference.STREAM_OF)
     usual_channels = ("trade", "quote", "book")
     overlapping = True
+    address_gap_s = 0.0
     life_s = LIFE_S
 
     def __init__(self, name: str, stream_base: str, rest_base: str, *, microseconds: bool) -> None:

@@ -39,6 +39,7 @@ class CoinbaseAdapter:
     channels: tuple[str, ...] = tuple(VENUE_CHANNEL)
     usual_channels: tuple[str, ...] = ("trade", "book")
     overlapping = False  # numbers count messages of one connection only
+    address_gap_s = 0.15  # it takes eight of each in a second
     life_s = 0.0
 
     def __init__(self, url: str = "", *, trade_side: TradeSide = "taker") -> None:

@@ -40,6 +40,7 @@ class KrakenAdapter:
     channels: tuple[str, ...] = tuple(VENUE_CHANNEL)
     usual_channels: tuple[str, ...] = ("trade", "book")
     overlapping = False  # a book message names no place in a sequence
+    address_gap_s = 0.0
     life_s = 0.0
 
     def __init__(self, url: str = "", *, depth: int = USUAL_DEPTH) -> None:
