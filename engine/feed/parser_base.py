@@ -24,6 +24,9 @@ from engine.model.kinds import InstrumentData, SourceData, StatusData, encode_ca
 from engine.model.rows import RowBuffer
 from engine.model.units import NULL_TIME
 
+_UNKNOWN_NAMES = 256  # what nobody knows is counted by names that come from outside: not by all of them,
+_UNKNOWN_CHARACTERS = 80  # and not by the whole of them
+
 
 class Kept(Protocol):
     """What a parser keeps of one instrument."""
@@ -177,7 +180,9 @@ class ParserBase(ABC, Generic[KeptT]):
     ) -> None:
         """A CONTROL row that ends a message; `unknown` names what nobody knows."""
         if unknown:
-            self.unknown[unknown] += 1
+            name = unknown[:_UNKNOWN_CHARACTERS]
+            known = name in self.unknown or len(self.unknown) < _UNKNOWN_NAMES
+            self.unknown[name if known else "others"] += 1
         rows.append(ts, CONTROL, source=source, flags=flags | LAST, wire=wire)
 
     def status(

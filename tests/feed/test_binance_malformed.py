@@ -199,3 +199,14 @@ def test_any_value_in_any_field_gives_documented_outcomes(data: st.DataObject) -
 def test_any_rest_answer_gives_documented_outcomes(body: bytes) -> None:
     """As for frames: one row that keeps it."""
     check_rest(parser(), DEPTH, body, {Kind.MALFORMED, Kind.STATUS})
+
+
+def test_unknown_messages_are_counted_by_so_many_names_only() -> None:
+    """Names come from outside: they take no more memory than a few hundred of them, and none is long."""
+    target = parser()
+    for number in range(1_000):
+        feed(target, combined("x", {"e": f"{number}" + "x" * 1_000}))
+    assert target.unknown.total() == 1_000
+    assert len(target.unknown) < 300
+    assert max(map(len, target.unknown)) <= 80
+    assert target.unknown["others"] > 700
