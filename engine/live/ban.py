@@ -7,6 +7,7 @@ comes sooner makes the wait of all others longer. One object for each venue of a
 from __future__ import annotations
 
 import asyncio
+import math
 
 MARGIN_S = 0.05  # who comes back too soon is made to wait for longer
 
@@ -28,7 +29,8 @@ class Ban:
         """How much longer; 0 when there is none."""
         return max(0.0, self._until_s - asyncio.get_running_loop().time())
 
-    async def over(self) -> None:
-        """Wait until it is over, also if it grows meanwhile."""
-        while (left_s := self.left_s) > 0:  # noqa: ASYNC110  time has no event
+    async def over(self, patience_s: float = math.inf) -> bool:
+        """Wait until it is over, also if it grows meanwhile; False once it would take longer than that."""
+        while 0 < (left_s := self.left_s) <= patience_s:  # noqa: ASYNC110  time has no event
             await asyncio.sleep(left_s)
+        return left_s == 0

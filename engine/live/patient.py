@@ -47,12 +47,13 @@ class Patient:
         """
         attempt = 0
         while True:
-            if (left_s := self._rest.ban.left_s) > PATIENCE_S:
-                raise GaveUp(f"the venue asks to wait for {left_s:,.0f} s")
             retry_after_s, lasting = 0.0, False
             try:
                 async with self._at_once:
                     await self._rest.spare(SHARE)
+                    ban = self._rest.ban
+                    if not await ban.over(PATIENCE_S):
+                        raise GaveUp(f"the venue asks to wait for {ban.left_s:,.0f} s")
                     body = await self._rest.get(path, headers)
             except Refused as refusal:
                 words, retry_after_s = refusal.message, refusal.retry_after_s

@@ -27,6 +27,7 @@ import msgspec
 
 from engine.live.address import Address
 from engine.live.credentials import Secret
+from engine.live.http_client import http_client
 from engine.live.refusal import hint_of_status
 from engine.live.rest import Refused
 
@@ -74,14 +75,12 @@ class Conditional:
         self._client: httpx2.AsyncClient | None = None
 
     async def ask(self, query: str = "") -> Answer:
-        """One request, with this query beside the address's own. Raises Refused."""
+        """One request, with this query beside the address's own. Raises Refused; UsageError for the proxy."""
         import httpx2
 
         shown = self.address.shown
         if self._client is None:
-            self._client = httpx2.AsyncClient(
-                timeout=self._timeout_s, trust_env=not self.address.loopback, follow_redirects=False
-            )
+            self._client = http_client(timeout_s=self._timeout_s, loopback=self.address.loopback)
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._follow(self._client, self.address.with_query(query))

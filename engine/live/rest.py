@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from engine.feed.parser import DECODE_FAILURES
 from engine.live.ban import Ban
+from engine.live.http_client import http_client
 from engine.live.redact import KNOWN
 from engine.live.refusal import FIRST_WAITS, REACH_HINT, hint_of_status, is_loopback, is_soon, retry_after_of
 from engine.model.errors import VenueError
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 _PIECES = 6  # times the limit for a part of an answer: for all of it
 _SHOWN = 120  # characters of an answer that an error repeats
 _MINUTE_S = 60
+_WEIGHT_DIGITS = 18  # more are no weight
 
 
 class Refused(VenueError):
@@ -73,6 +76,8 @@ class Rest:
 
         `headers` may hold a key: they go to this address alone, and redirects are not followed with them.
 
+        Raises UsageError for a proxy in the environment that cannot be used.
+
         A venue that limits limits a whole address: what one request was told of when to come back holds for
         all, or each that comes too soon would make the wait of all others longer.
         """
@@ -80,9 +85,8 @@ class Rest:
 
         await self.ban.over()
         if self._client is None:
-            # Loopback is never behind a proxy, whatever the environment says of the rest of the world.
-            self._client = httpx2.AsyncClient(
-                timeout=self._timeout_s, trust_env=not is_loopback(self.base), follow_redirects=True
+            self._client = http_client(
+                timeout_s=self._timeout_s, loopback=is_loopback(self.base), follow_redirects=True
             )
         where = f"{self.base}{path}"
         try:
@@ -99,20 +103,23 @@ class Rest:
                 f"{where} cannot be reached ({error or type(error).__name__})", hint=REACH_HINT
             ) from None
         weight = response.headers.get("X-MBX-USED-WEIGHT-1M", "")
-        self.weight_used = int(weight) if weight.isdecimal() else 0
+        self.weight_used = int(weight) if weight.isdecimal() and len(weight) <= _WEIGHT_DIGITS else 0
         self._minute = int(time.time()) // _MINUTE_S
         body = KNOWN.body(response.content)
+        retry_after_s = 0.0
+        if response.status_code != 200:  # whatever the page looks like
+            retry_after_s = retry_after_of(response.headers.get("Retry-After"))
+            self.ban.note(retry_after_s)
         kind = response.headers.get("Content-Type", "")
         if "html" in kind or body.lstrip()[:1] == b"<":
             raise Refused(
                 f"{where} answered HTTP {response.status_code} with an HTML page instead of JSON",
                 hint=hint_of_status(response.status_code),
                 status=response.status_code,
+                retry_after_s=retry_after_s,
             )
         if response.status_code != 200:
             code, words = _venue_error(body)
-            retry_after_s = retry_after_of(response.headers.get("Retry-After"))
-            self.ban.note(retry_after_s)
             raise Refused(
                 f"{where} answered HTTP {response.status_code}: {words}",
                 hint=hint_of_status(response.status_code),
@@ -148,7 +155,7 @@ def _venue_error(body: bytes) -> tuple[int, str]:
     """Code and words of a venue's own error object, or the beginning of whatever came."""
     try:
         error = msgspec.json.decode(body, type=_VenueError)
-    except msgspec.DecodeError:
+    except DECODE_FAILURES:
         error = _VenueError()
     if not error.msg:  # another's JSON, or none
         return error.code, body[:_SHOWN].decode("utf-8", "replace") or "(nothing)"

@@ -30,6 +30,21 @@ def test_the_longest_wait_counts() -> None:
     asyncio.run(scene())
 
 
+def test_who_waits_gives_up_when_the_wait_grows() -> None:
+    """Told of a moment first and of an hour then: whoever has patience for two minutes goes."""
+
+    async def scene() -> tuple[bool, bool]:
+        ban = Ban()
+        ban.note(0.01)
+        patient, short = asyncio.ensure_future(ban.over(120.0)), asyncio.ensure_future(Ban().over(120.0))
+        await asyncio.wait((short,))
+        ban.note(3_600.0)
+        async with asyncio.timeout(15):
+            return await patient, await short
+
+    assert asyncio.run(scene()) == (False, True)
+
+
 def test_a_connection_waits_for_what_a_request_was_told() -> None:
     """REST is told to come back in an hour; a connection that breaks then does not knock before that."""
 

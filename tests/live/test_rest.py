@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
 from engine.live.rest import Refused, Rest
+from engine.model.errors import UsageError
 from engine.serve.faults import parse_faults
 from engine.serve.server import LocalVenue
 from engine.serve.synthetic import SyntheticMarket
@@ -123,3 +126,87 @@ def test_a_refusal_without_a_time_holds_nobody_back() -> None:
             await rest.close()
 
     asyncio.run(run())
+
+
+@asynccontextmanager
+async def answering(head: str, body: bytes) -> AsyncIterator[Rest]:
+    """A venue that gives this one answer to everything, byte for byte."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 {head}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server, asyncio.timeout(15):
+        rest = Rest(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        yield rest
+        await rest.close()
+
+
+@pytest.mark.parametrize("kind", ["text/html", "application/json", "text/plain"])
+@pytest.mark.parametrize("body", [b"<html>slow down</html>", b'{"code":-1003,"msg":"slow down"}', b""])
+def test_when_to_come_back_counts_whatever_the_page(kind: str, body: bytes) -> None:
+    """A page of HTML, such as a gate before the venue sends, says it in the same header."""
+
+    async def run() -> None:
+        head = f"429 Too Many Requests\r\nContent-Type: {kind}\r\nRetry-After: 30"
+        async with answering(head, body) as rest:
+            with pytest.raises(Refused, match="HTTP 429") as refused:
+                await rest.get(INFO)
+            assert refused.value.retry_after_s == 30.0
+            assert 29.0 < rest.ban.left_s <= 31.0
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"code":-1,"msg":"\xff\xfe"}', b'{"x":' + b"[" * 100_000, b'{"code":' + b"9" * 5_000 + b"}", b"\xff"],
+    ids=["no UTF-8", "nested", "a long number", "a byte"],
+)
+def test_an_answer_that_cannot_be_read_is_a_refusal(body: bytes) -> None:
+    """Whatever it is, it ends no recording."""
+
+    async def run() -> None:
+        async with answering("400 Bad Request\r\nContent-Type: application/json", body) as rest:
+            with pytest.raises(Refused, match="HTTP 400"):
+                await rest.get(INFO)
+
+    asyncio.run(run())
+
+
+def test_a_weight_that_is_none_is_not_taken() -> None:
+    """The header comes from outside, and may be any text."""
+
+    async def run() -> None:
+        head = f"200 OK\r\nContent-Type: application/json\r\nX-MBX-USED-WEIGHT-1M: {'9' * 5_000}"
+        async with answering(head, b"{}") as rest:
+            assert await rest.get(INFO) == b"{}"
+            assert rest.weight_used == 0
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("ALL_PROXY", "socks5://secret:word@127.0.0.1:9", "SOCKS"),
+        ("https_proxy", "http://secret:word@proxy.local:notaport", "no address of a proxy"),
+        ("HTTPS_PROXY", "foo://secret:word@proxy:1", "no address of a proxy"),
+    ],
+)
+def test_a_proxy_that_cannot_be_used_is_said_by_its_variable(
+    name: str, value: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not by its value, in which a password may stand."""
+    for known in ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(known, raising=False)
+        monkeypatch.delenv(known.lower(), raising=False)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=words) as wrong:
+        asyncio.run(Rest("https://api.example.com").get("/"))
+    assert wrong.value.message.startswith(f"{name} in the environment")
+    assert "unset it" in wrong.value.hint
+    assert "secret" not in str(wrong.value)
