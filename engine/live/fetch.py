@@ -32,9 +32,9 @@ from engine.feed.history import Stream
 from engine.feed.parser import Malformed
 from engine.ingest.history import Part, write_history
 from engine.live.fetch_client import Client
+from engine.live.fetch_count import counted
 from engine.live.fetch_pages import PageFile
 from engine.live.fetch_plan import HistoryVenue, Reference, Request, Span, check_times, folder_name, spans
-from engine.log.reader import LogReader
 from engine.log.writer import sync_folder
 from engine.model.errors import EngineError, UsageError
 from engine.model.kinds import SourceData
@@ -57,13 +57,18 @@ class Progress(msgspec.Struct):
 
 
 class Report(msgspec.Struct):
-    """What a fetch came to; the object that `--json` prints."""
+    """What a fetch came to; the object that `--json` prints.
+
+    It speaks of all its logs, whichever run wrote them; `requests` and `retries` are of this run.
+    """
 
     folder: str
     files: list[str]
     rows: int
-    facts: int  # trades, bars and so on that this call wrote
+    facts: int  # trades, bars and so on
     holes: int
+    bars_possible: int  # of each symbol in this time; 0: the venue has its hours, or bars were not asked for
+    bars_missing: dict[str, int]  # how many fewer there are, of symbols with fewer
     requests: int
     retries: int
     finished_before: bool  # there was nothing left to do
@@ -96,7 +101,6 @@ class Fetch:
         self._spans = spans(request)
         self._notes = list(notes)
         self._show = show
-        self._facts = self._holes = 0
         client.on_wait = self._waiting
 
     def log_of(self, span: Span) -> Path:
@@ -288,7 +292,7 @@ class Fetch:
         shutil.rmtree(work, ignore_errors=True)
         self.progress.stream = "writing the log"
         self._show(self.progress)
-        written = write_history(
+        write_history(
             work / log.name,
             parts,
             reference.definitions,
@@ -298,20 +302,23 @@ class Fetch:
         )
         (work / log.name).replace(log)
         sync_folder(self.folder)
-        self._facts += written.facts
-        self._holes += written.holes
 
     def _report(self, *, before: bool) -> Report:
-        rows = 0
-        for span in self._spans:
-            with LogReader(self.log_of(span), ()) as reader:
-                rows += reader.header.sealed_rows
+        logs = [self.log_of(span) for span in self._spans]
+        found = counted(logs)
+        possible = self.venue.possible_bars(self.request) if "bar" in self.request.channels else 0
+        fewer = {  # instruments are numbered in the order of the request
+            symbol: possible - found.bars.get(number, 0)
+            for number, symbol in enumerate(self.request.symbols, start=1)
+        }
         return Report(
             folder=str(self.folder),
-            files=[str(self.log_of(span)) for span in self._spans],
-            rows=rows,
-            facts=self._facts,
-            holes=self._holes,
+            files=[str(log) for log in logs],
+            rows=found.rows,
+            facts=found.facts,
+            holes=found.holes,
+            bars_possible=possible,
+            bars_missing={symbol: count for symbol, count in fewer.items() if count > 0},
             requests=self.client.requests,
             retries=self.client.retries,
             finished_before=before,

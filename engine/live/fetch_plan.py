@@ -84,6 +84,9 @@ class HistoryVenue(Protocol):
     def stream(self, request: Request, symbol: str, channel: str, span: Span, carried: str) -> Stream:
         """The stream of one symbol and channel in a span; `carried` is what the one before ended with."""
 
+    def possible_bars(self, request: Request) -> int:
+        """How many bars of a symbol the time has room for; 0 where that cannot be said."""
+
     def weight(self, path: str) -> int:
         """What a request will probably cost."""
 
