@@ -28,7 +28,7 @@ FEEDS = {"alpaca": "iex", "alpaca-sip": "sip", COINS: "", NEWS: ""}
 
 
 class _Latest(msgspec.Struct):
-    trades: dict[str, msgspec.Raw] = {}
+    trades: dict[str, msgspec.Raw] | None = None
 
 
 class AlpacaHistory:
@@ -71,7 +71,7 @@ class AlpacaHistory:
         """Definitions of the symbols. Raises Malformed, UsageError."""
         if self.name == NEWS:
             return Reference([], 0)
-        known = _latest(body).trades
+        known = _latest(body).trades or {}
         unknown = [symbol for symbol in request.symbols if symbol not in known]
         if unknown:
             raise UsageError(
