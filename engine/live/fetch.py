@@ -40,6 +40,7 @@ from engine.model.errors import EngineError, UsageError
 from engine.model.kinds import SourceData
 from engine.model.units import format_time
 
+_ROOM = "make room and start it again: what has come is kept, and it goes on there"
 PARTS, REQUEST, LOCK, CARRIED = ".parts", "fetch.json", ".lock", "carried.json"
 
 
@@ -160,13 +161,7 @@ class Fetch:
             log = self.log_of(span)
             if not log.exists():
                 await self._fetch_span(number, span)
-                try:
-                    self._write_log(number, span, reference, log, previous)
-                except Malformed as problem:  # pages of an older version of this program
-                    folder = self._parts / span.stem
-                    raise EngineError(
-                        f"{folder}: {problem}", hint="delete that folder: the day is asked for anew"
-                    ) from None
+                self._make_log(number, span, reference, log, previous)
             shutil.rmtree(self._parts / span.stem, ignore_errors=True)
             previous = log
 
@@ -262,6 +257,21 @@ class Fetch:
 
     # One span: its log.
 
+    def _make_log(
+        self, number: int, span: Span, reference: Reference, log: Path, previous: Path | None
+    ) -> None:
+        """Write it, or say what to do. A log that was begun is of no use: the next start makes it anew."""
+        try:
+            self._write_log(number, span, reference, log, previous)
+        except Malformed as problem:  # pages of an older version of this program
+            folder = self._parts / span.stem
+            raise EngineError(
+                f"{folder}: {problem}", hint="delete that folder: the day is asked for anew"
+            ) from None
+        except OSError as error:
+            words = f"{error.filename or self._parts}: {error.strerror or error}"
+            raise EngineError(words, hint=_ROOM) from None
+
     def _write_log(
         self, number: int, span: Span, reference: Reference, log: Path, previous: Path | None
     ) -> None:
@@ -292,14 +302,20 @@ class Fetch:
         shutil.rmtree(work, ignore_errors=True)
         self.progress.stream = "writing the log"
         self._show(self.progress)
-        write_history(
-            work / log.name,
-            parts,
-            reference.definitions,
-            begin=span.begin,
-            feed_latency_ns=self.request.feed_latency_ns,
-            previous=previous,
-        )
+        try:
+            write_history(
+                work / log.name,
+                parts,
+                reference.definitions,
+                begin=span.begin,
+                feed_latency_ns=self.request.feed_latency_ns,
+                previous=previous,
+            )
+        except EngineError as error:
+            if type(error) is not EngineError:
+                raise
+            # Of no kind of its own: the log could not be written, and the hint is for who records one.
+            raise EngineError(error.message, hint=_ROOM) from None
         (work / log.name).replace(log)
         sync_folder(self.folder)
 
