@@ -18,6 +18,7 @@ Logs are segments of one recording: each names the chain head of the one before.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -41,6 +42,7 @@ from engine.model.kinds import SourceData
 from engine.model.units import format_time
 
 _ROOM = "make room and start it again: what has come is kept, and it goes on there"
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 PARTS, REQUEST, LOCK, CARRIED = ".parts", "fetch.json", ".lock", "carried.json"
 
 
@@ -68,7 +70,7 @@ class Report(msgspec.Struct):
     rows: int
     facts: int  # trades, bars and so on
     holes: int
-    bars_possible: int  # of each symbol in this time; 0: the venue has its hours, or bars were not asked for
+    bars_possible: int  # of each symbol in this time; 0: not known, or bars were not asked for
     bars_missing: dict[str, int]  # how many fewer there are, of symbols with fewer
     requests: int
     retries: int
@@ -270,7 +272,7 @@ class Fetch:
             ) from None
         except OSError as error:
             words = f"{error.filename or self._parts}: {error.strerror or error}"
-            raise EngineError(words, hint=_ROOM) from None
+            raise EngineError(words, hint=_ROOM if error.errno in _FULL else "") from None
 
     def _write_log(
         self, number: int, span: Span, reference: Reference, log: Path, previous: Path | None

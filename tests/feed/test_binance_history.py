@@ -5,67 +5,23 @@ from __future__ import annotations
 import json
 import random
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
 from engine.feed.binance_history import LIMIT, BarStream, TradeStream, end_of, interval_ns
 from engine.feed.decimals import TooFine
-from engine.feed.history import Page, Placed, decimals_of_page
+from engine.feed.history import Placed, decimals_of_page
 from engine.feed.parser import Malformed
 from engine.model.errors import UsageError
 from engine.model.kinds import Flag, Kind, StatusData
 from engine.model.rows import RowBuffer
 from engine.model.units import MILLISECOND_NS as MS
 from engine.model.units import SECOND_NS
+from tests.helpers.history_pages import DAY, HOUR, MINUTE, aggregate, asked, candle, give, ids, single
 from tests.helpers.logs import BTC, START
 
-MINUTE, HOUR, DAY = 60 * SECOND_NS, 3_600 * SECOND_NS, 86_400 * SECOND_NS
 PLACED = Placed(1, 1, BTC)
 TRADES = ("aggtrade", "trade")
-
-
-def aggregate(number: int, ns: int, *, price: str = "60000.01000000", first: int = -1) -> dict[str, Any]:
-    """One entry of aggTrades, in milliseconds."""
-    first = number if first < 0 else first
-    return {
-        "a": number,
-        "p": price,
-        "q": "0.10000000",
-        "f": first,
-        "l": first,
-        "T": ns // MS,
-        "m": number % 2 == 0,
-    }
-
-
-def single(number: int, ns: int) -> dict[str, Any]:
-    """One entry of historicalTrades."""
-    return {"id": number, "price": "60000.01", "qty": "0.1", "time": ns // MS, "isBuyerMaker": False}
-
-
-def candle(start: int, length: int = MINUTE, *, close: str = "2.0") -> list[Any]:
-    """One entry of klines."""
-    end = (start + length) // MS - 1
-    return [start // MS, "1.0", "3.0", "0.5", close, "7.5", end, "9.0", 4, "1.0", "1.0", "0"]
-
-
-def asked(stream: TradeStream | BarStream) -> dict[str, str]:
-    """What the next request says."""
-    path = stream.next()
-    assert path is not None
-    return dict(parse_qsl(urlsplit(path).query))
-
-
-def give(stream: TradeStream | BarStream, items: list[Any]) -> Page:
-    """Answer the next request."""
-    assert stream.next() is not None
-    return stream.take(json.dumps(items).encode())
-
-
-def ids(page: Page) -> list[int]:
-    """The ids of a page's trades."""
-    return [item.id for item in page.items]
 
 
 def status_rows(rows: RowBuffer) -> list[StatusData]:
@@ -145,44 +101,6 @@ def test_what_follows_a_silent_end_is_sought_by_time() -> None:
         give(stream, [])
     assert stream.next() is None
     assert stream.carried == "90"
-
-
-@pytest.mark.parametrize("kind", ["empty", "the page before"])
-@pytest.mark.parametrize("times", [1, 2])
-def test_one_page_that_brings_nothing_loses_no_trade(times: int, kind: str) -> None:
-    """Four trades of one millisecond, cut in two: a page without news between them makes no hole."""
-    trades = [aggregate(n, START + 5 * MS) for n in range(10, 14)] + [aggregate(14, START + DAY)]
-    stream = TradeStream("BTCUSDT", START, START + DAY, carried="9")
-    found = ids(give(stream, trades[:2]))
-    for _ in range(times):
-        give(stream, trades[:2] if kind == "the page before" else [])
-    first = asked(stream)
-    page = give(stream, trades if "startTime" in first else trades[2:])
-    assert ("startTime" in first) == (times == 2)
-    assert (found + ids(page), page.holes, stream.next()) == ([10, 11, 12, 13], [], None)
-
-
-def test_one_empty_hour_is_no_reason_to_pass_over_it() -> None:
-    """An hour without a trade is asked for twice before the next one, as nothing else would show them."""
-    for aggregates in (True, False):
-        stream = TradeStream("BTCUSDT", START, START + DAY, aggregate=aggregates)
-        give(stream, [])
-        assert asked(stream)["startTime"] == str(START // MS)
-        give(stream, [aggregate(70, START + 2 * MS)])
-        assert asked(stream)["fromId"] == ("71" if aggregates else "70")
-
-
-def test_single_trades_that_an_aggregate_names_are_not_lost_in_silence() -> None:
-    """Where the ids that an aggregate trade names bring nothing, what comes later shows the hole."""
-    stream = TradeStream("BTCUSDT", START, START + DAY, aggregate=False)
-    give(stream, [aggregate(7, START + MS, first=700)])
-    for _ in range(2):
-        assert asked(stream)["fromId"] == "700"
-        give(stream, [])
-    assert asked(stream)["startTime"] == str(START // MS + 2)
-    give(stream, [aggregate(8, START + 3 * MS, first=701)])
-    page = give(stream, [single(701, START + 3 * MS)])
-    assert (ids(page), [(h.first, h.last) for h in page.holes]) == ([701], [(700, 700)])
 
 
 def test_pages_that_overlap_count_once() -> None:
@@ -289,78 +207,6 @@ def test_bars_are_paged_by_time() -> None:
     assert stream.next() is None
     part = BarStream("BTCUSDT", START + SECOND_NS, START + 2 * MINUTE + SECOND_NS, "1m")
     assert len(give(part, [candle(START + i * MINUTE) for i in range(3)]).items) == 1
-
-
-def bars_of(bars: list[list[Any]], stream: BarStream, spoilt: dict[int, list[Any]]) -> tuple[list[int], int]:
-    """Which bars a stream takes of a venue that has `bars`, five a page, and how often it asks.
-
-    spoilt: what the requests of these numbers are answered in place of the truth.
-    """
-    taken: list[int] = []
-    for number in range(200):
-        if stream.next() is None:
-            return taken, number
-        wanted = asked(stream)
-        begin, end, limit = int(wanted.get("startTime", 0)), int(wanted["endTime"]), int(wanted["limit"])
-        found = [bar for bar in bars if begin <= bar[0] <= end]
-        truth = found[: min(limit, 5)] if "startTime" in wanted else found[-limit:]
-        page = give(stream, spoilt.get(number, truth))
-        taken += [(int(item.start) * MS - START) // MINUTE for item in page.items]
-    raise AssertionError
-
-
-@pytest.mark.parametrize("kind", ["empty", "the page before"])
-@pytest.mark.parametrize("times", range(5))
-def test_pages_that_bring_nothing_do_not_end_the_bars(times: int, kind: str) -> None:
-    """Up to two such pages cost nothing, the fourth is believed where the others are; few bars are lost."""
-    bars = [candle(START + i * MINUTE) for i in range(30)]
-    page = [] if kind == "empty" else bars[5:10]
-    spoilt = {2 + i: page for i in range(times)}
-    taken, requests = bars_of(bars, BarStream("BTCUSDT", START, START + 30 * MINUTE, "1m"), spoilt)
-    if times < 3:
-        lost = 0
-    elif times == 3:
-        lost = 1  # who was asked for the last bar said that there are more: on by one
-    else:
-        lost = 20  # it said that there are none
-    assert taken == [*range(10), *range(10 + lost, 30)]
-    assert requests == {0: 6, 1: 7, 2: 8, 3: 10}.get(times, 6)
-
-
-def test_bars_that_cannot_be_reached_are_passed_over_further_and_further() -> None:
-    """Where the venue says that bars follow but gives none, the fetch asks ahead, and takes up the rest."""
-    bars = [candle(START + i * MINUTE) for i in range(30)]
-    spoilt: dict[int, list[Any]] = {number: [] for number in (2, 3, 4, 6, 7, 8)}  # 5: which is the last?
-    taken, _ = bars_of(bars, BarStream("BTCUSDT", START, START + 30 * MINUTE, "1m"), spoilt)
-    assert taken == [*range(10), *range(10 + 1 + 2 + 4 + 8, 30)]
-    for number in range(9, 20):
-        spoilt[number] = []
-    taken, requests = bars_of(bars, BarStream("BTCUSDT", START, START + 30 * MINUTE, "1m"), spoilt)
-    assert (taken, requests) == ([*range(10)], 11)
-
-
-@pytest.mark.parametrize("there", [range(0), range(7), range(25, 30), range(10, 12), range(30)])
-def test_bars_end_where_the_venue_has_no_more(there: range) -> None:
-    """Before a listing, after a delisting, between both: what is there is taken, with few requests more."""
-    bars = [candle(START + i * MINUTE) for i in there]
-    taken, requests = bars_of(bars, BarStream("BTCUSDT", START, START + 30 * MINUTE, "1m"), {})
-    assert taken == list(there)
-    assert requests <= len(there) // 5 + 5
-
-
-def test_no_bar_is_asked_for_that_cannot_be_whole() -> None:
-    """An end within a bar is reached with the bar before."""
-    stream = BarStream("BTCUSDT", START, START + 2 * MINUTE + SECOND_NS, "1m")
-    give(stream, [candle(START + i * MINUTE) for i in range(2)])
-    assert stream.next() is None
-
-
-def test_months_end_where_the_venue_has_no_more() -> None:
-    """Bars whose length is not known are sought ahead as well."""
-    months = [candle(START + 31 * i * DAY, 31 * DAY) for i in range(12)]
-    stream = BarStream("BTCUSDT", START, START + 12 * 31 * DAY, "1M")
-    taken, _ = bars_of(months, stream, {n: [] for n in range(1, 4)})
-    assert [minute // 1_440 // 31 for minute in taken] == list(range(12))
 
 
 def test_bar_rows() -> None:

@@ -16,6 +16,7 @@ from engine.live.fetch_binance import BinanceHistory
 from engine.live.fetch_client import Answer
 from engine.live.fetch_count import counted
 from engine.live.fetch_plan import Request
+from engine.log.check import check
 from engine.model.units import SECOND_NS
 from tests.helpers.history_venue import MIDNIGHT, Past, Scripted, Time, replaced
 
@@ -65,6 +66,36 @@ def test_one_page_that_brings_nothing_costs_no_bar(past: Past, tmp_path: Path, k
     report = bars(past, tmp_path, spoilt(kind))
     assert (report.facts, report.bars_possible, report.bars_missing) == (30, 30, {})
     assert "did not come" not in _text(report)
+
+
+@pytest.mark.parametrize("pages", range(2, 9))
+def test_killed_where_pages_bring_nothing(past: Past, tmp_path: Path, pages: int) -> None:
+    """Five empty pages in a row, a kill at any of them: the same bars as of a fetch that was left alone."""
+
+    def run(folder: Path, kill_at: int) -> Report:
+        count = 0
+
+        def spoil(path: str, answer: Answer) -> Answer:
+            nonlocal count
+            if "klines" not in path or "startTime" not in path:
+                return answer
+            count += 1
+            if count == kill_at:
+                raise Killed
+            asked = count - (0 < kill_at < count)
+            return replaced(answer, []) if 3 <= asked < 8 else answer
+
+        fetch = past.fetch(folder, Scripted(past, Time(), spoil=spoil), channels=("bar",))
+        if kill_at:
+            with pytest.raises(Killed):
+                asyncio.run(fetch.run())
+            fetch = past.fetch(folder, Scripted(past, Time(), spoil=spoil), channels=("bar",))
+        return asyncio.run(fetch.run())
+
+    whole, killed = run(tmp_path / "whole", 0), run(tmp_path / "killed", pages)
+    assert whole.bars_missing == {"BTCUSDT": 1 + 2 + 4}
+    chains = [check(Path(report.files[0])).chain for report in (whole, killed)]
+    assert (killed.bars_missing, chains[0]) == (whole.bars_missing, chains[1])
 
 
 def test_bars_that_did_not_come_are_said(past: Past, tmp_path: Path) -> None:
