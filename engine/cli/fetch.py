@@ -182,7 +182,7 @@ def _text(report: Report) -> str:
     holes = f", {found} (engine log info lists them)" if report.holes else ", no holes"
     retries = f", {report.retries:,} of them again" if report.retries else ""
     requests = "1 request" if report.requests == 1 else f"{report.requests:,} requests"
-    what = f"{report.facts:,} messages of {' and '.join(report.channels)}"
+    what = f"{report.facts:,} message{'s' * (report.facts != 1)} of {' and '.join(report.channels)}"
     if not report.facts:
         what, numbered = f"the venue has no {' and no '.join(report.channels)} of that time", set()
     lines = [

@@ -100,8 +100,10 @@ def time_of(text: str, option: str) -> int:
     try:
         moment = datetime.fromisoformat(f"{given}T00:00:00" if _DAY.fullmatch(given) else given)
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
+    except ValueError:
         raise UsageError(f'{option} "{text}" is no time', hint=_HINT) from None
+    except OverflowError:  # in UTC it is of no year that there is
+        moment = datetime.min.replace(tzinfo=UTC)
     whole = int(moment.replace(microsecond=0).timestamp()) * SECOND_NS + moment.microsecond * 1_000
     if _FINER.search(given) or whole % MILLISECOND_NS or whole <= 0 or moment.year > _LAST_YEAR:
         raise UsageError(f'{option} "{text}" is not a whole millisecond between 1970 and 2200', hint=_HINT)
