@@ -175,21 +175,26 @@ def _text(report: Report) -> str:
     logs = f"{len(report.files)} logs" if len(report.files) > 1 else "1 log"
     head = f"{report.folder}: {logs}, {report.rows:,} rows, sealed"
     if report.finished_before:
-        return f"{head}; it was finished already, nothing was asked for\nnext: engine backtest {_all(report)}"
+        head += "; it was finished already, nothing was asked for"
     # Where facts have no numbers that count on, nobody can say whether some are missing.
     numbered = {"trade", "aggtrade"} & set(report.channels) and report.venue in _BINANCE
-    holes = f", {report.holes:,} holes (engine log info lists them)" if report.holes else ", no holes"
+    found = "1 hole" if report.holes == 1 else f"{report.holes:,} holes"
+    holes = f", {found} (engine log info lists them)" if report.holes else ", no holes"
     retries = f", {report.retries:,} of them again" if report.retries else ""
     requests = "1 request" if report.requests == 1 else f"{report.requests:,} requests"
-    what = f"{report.facts:,} messages of {' and '.join(report.channels)}"
+    what = f"{report.facts:,} message{'s' * (report.facts != 1)} of {' and '.join(report.channels)}"
     if not report.facts:
         what, numbered = f"the venue has no {' and no '.join(report.channels)} of that time", set()
     lines = [
         head,
         f"  {report.first[:19]}Z to {report.last[:19]}Z, without the end",
-        f"  {', '.join(report.symbols)}: {what}{holes if numbered else ''}",
-        f"  {requests}{retries}",
+        f"  {', '.join(report.symbols)}: {what}{holes if numbered or report.holes else ''}",
     ]
+    for symbol, missing in report.bars_missing.items():
+        count = f"{missing:,} of {report.bars_possible:,} bars"
+        lines.append(f"  {symbol}: {count} did not come; where nobody traded, the venue may have none")
+    if not report.finished_before:
+        lines.append(f"  {requests}{retries} in this run")
     if report.facts:
         lines.append(f"next: engine backtest {_all(report)}")
     return "\n".join(lines)

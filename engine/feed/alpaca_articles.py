@@ -41,7 +41,7 @@ NewsFact = tuple[str, int, bytes]
 
 
 class _Answer(msgspec.Struct):
-    news: list[Article[NumberText, str]]
+    news: list[Article[NumberText, str]] | None  # null: none
 
 
 _answers = msgspec.json.Decoder(_Answer)
@@ -81,7 +81,7 @@ class NewsRows:
 
         What has no headline is none.
         """
-        articles = enumerate(_answer(body).news)
+        articles = enumerate(_answer(body).news or ())
         facts = [self._read_entry(place, each) for place, each in articles if (each.headline or "").strip()]
         wire: bytes | None = body
         for fact in facts:

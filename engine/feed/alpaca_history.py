@@ -105,7 +105,7 @@ class _Article(msgspec.Struct):
 
 
 class _Articles(msgspec.Struct):
-    news: list[_Article]
+    news: list[_Article] | None  # null where there is none, as below
     next_page_token: str | None = None
 
 
@@ -143,9 +143,10 @@ class Bar(msgspec.Struct, gc=False):
 
 class _Answer(msgspec.Struct):
     next_page_token: str | None = None
-    trades: dict[str, list[_Trade]] = {}
-    quotes: dict[str, list[_Quote]] = {}
-    bars: dict[str, list[_Bar]] = {}
+    # Of a time without any, a weekend, null stands in the place of the list or of all lists.
+    trades: dict[str, list[_Trade] | None] | None = None
+    quotes: dict[str, list[_Quote] | None] | None = None
+    bars: dict[str, list[_Bar] | None] | None = None
 
 
 class Headline(msgspec.Struct):
@@ -238,8 +239,8 @@ class AlpacaStream:
         return Page(items)
 
     def _of(self, answer: _Answer) -> list[Any]:
-        found: Mapping[str, list[Any]] = getattr(answer, WHAT[self.channel])
-        return found.get(self.symbol, [])
+        found: Mapping[str, list[Any] | None] | None = getattr(answer, WHAT[self.channel])
+        return (found or {}).get(self.symbol) or []
 
     def _is_ours(self, item: Any) -> bool:
         if self.channel != "bar":
@@ -336,7 +337,8 @@ class AlpacaNewsStream:
         except DECODE_FAILURES as error:
             raise malformed_of(error, body) from None
         try:
-            items = [_headline(article) for article in answer.news if (article.headline or "").strip()]
+            news = answer.news or ()
+            items = [_headline(article) for article in news if (article.headline or "").strip()]
         except NotATime as error:
             raise Malformed(error.message) from None
         self._tokens.take(answer.next_page_token)

@@ -50,7 +50,7 @@ class _Entry(msgspec.Struct, gc=False):
 
 
 class _Answer(msgspec.Struct):
-    trades: dict[str, list[_Entry]]
+    trades: dict[str, list[_Entry] | None] | None  # null: none
 
 
 class _Onward(msgspec.Struct):
@@ -172,9 +172,9 @@ def missing_trades(body: bytes, ts: int, missed: MissedTrades, memory: Memory) -
     keys = set()
     answer = _answer(body)
     missed.settle(ts)
-    for symbol, entries in answer.trades.items():
+    for symbol, entries in (answer.trades or {}).items():
         gaps = missed.gaps(symbol)
-        for index, entry in enumerate(entries):
+        for index, entry in enumerate(entries or ()):
             place = f"trades.{symbol}[{index}]"
             try:
                 stamp = text_time(entry.time)

@@ -3,11 +3,18 @@
 Trades are found by time and then followed by id. The venue takes a start and an end for aggTrades, of no more
 than an hour on older deployments, so empty hours are passed over one by one ("seek"); from the first trade
 on, `fromId` gives a thousand at a time without a hole ("follow"). When nothing follows although the end has
-not been reached, the rest is sought by time once more: if that finds trades, the ids between are missing and
-the hole is said. historicalTrades knows ids only, so its first is taken from the aggregate trade at the time.
+not been reached, the rest is sought by time once more, from the last trade's own millisecond: if that finds
+trades, the ids between are missing and the hole is said. historicalTrades knows ids only, so its first is
+taken from the aggregate trade at the time.
 
 Klines are asked for by time. A minute in which nobody traded has no kline at some deployments; that is no
-hole in the data, and only counted (`missing`).
+hole in the data.
+
+A cache or a server that lags may answer with nothing, or with the page before, where there is more. Such a
+page is not believed at once: it is asked for again. Klines have no ids that would show what it hid, so a
+second question follows, from the other side: which bar is the last one before the end? If there is none
+after those that came, that was all. Otherwise the fetch goes on from further ahead, by 1, 2, 4 … bars, until
+bars come again.
 
 Stamps are asked for in microseconds where the deployment can (a header); both units are told by magnitude.
 
@@ -34,6 +41,8 @@ from engine.model.units import MICROSECOND_NS, MILLISECOND_NS
 
 LIMIT = 1_000  # of one page
 _FEW = 10  # where one is enough
+AGAIN_TRADES, AGAIN_BARS = 1, 2  # times that a page which brought nothing is asked for once more
+_SHORTEST_MONTH_NS = 28 * 86_400_000_000_000
 HOUR_NS = 3_600_000_000_000
 AGGREGATES, TRADES, KLINES = "aggTrades", "historicalTrades", "klines"
 _AGGREGATE = int(Flag.AGGREGATE)
@@ -154,7 +163,9 @@ class TradeStream:
         self._seek = begin
         self._seeking = not carried
         self._ended = False
-        self._behind = begin  # the first millisecond after the last trade
+        self._idle = 0  # pages in a row that brought nothing
+        self._behind = begin  # the millisecond of the last trade: others of the same may follow it
+        self._named_by = 0  # just behind the aggregate trade whose id is followed; 0: trades have come since
         self._rising = begin  # time of the last row
 
     @property
@@ -178,7 +189,7 @@ class TradeStream:
         last = _milliseconds(min(self._seek + HOUR_NS, self.end)) - 1
         if last < first:
             return None
-        limit = LIMIT if self.aggregate else _FEW
+        limit = LIMIT if self.aggregate or self._last >= 0 else _FEW
         return f"/api/v3/{AGGREGATES}?symbol={name}&startTime={first}&endTime={last}&limit={limit}"
 
     def take(self, body: bytes) -> Page:
@@ -202,7 +213,7 @@ class TradeStream:
         if ended and last >= 0 and item.id > last + 1:
             page.holes.append(Hole(len(page.items), last + 1, item.id - 1))
             last = item.id - 1
-        self._advance(page, last, ended=ended)
+        self._advance(page, items, last, ended=ended)
         return page
 
     def append(self, page: Page, placed: Placed, rows: RowBuffer) -> None:
@@ -237,30 +248,44 @@ class TradeStream:
         """The aggregate trade at the time names the id to follow from; it is no fact of this stream."""
         _check_ids(found)
         usable = [item for item in found if item.first >= 0 and item.last > self._last]
-        # Never the same time twice, whatever follows and whatever the venue answers.
-        if usable:
-            self._seeking, self._first = False, max(usable[0].first, self._last + 1)
-            self._seek = max(self._seek, _after(usable[0].time))
-        else:
-            behind = _after(found[-1].time) if found else 0
-            self._seek = behind if behind > self._seek else self._seek + HOUR_NS
+        if not usable:
+            self._pass_over(found)
+            return Page([])
+        self._seeking, self._idle = False, 0
+        self._first = max(usable[0].first, self._last + 1)
+        if self._last < 0:
+            self._last = self._first - 1  # from this id on, what is missing is a hole
+        self._named_by = _after(usable[0].time)
         return Page([])
 
-    def _advance(self, page: Page, last: int, *, ended: bool) -> None:
+    def _advance(self, page: Page, items: list[Any], last: int, *, ended: bool) -> None:
         if ended:
             self._ended = True
         elif page.items:
-            self._seeking = False
+            self._seeking, self._idle, self._named_by = False, 0, 0
         elif self._seeking:
-            self._seek += HOUR_NS
+            self._pass_over(items)
+        elif self._idle < AGAIN_TRADES:
+            self._idle += 1
         else:
-            # Nothing follows, yet the end is not reached: what lies behind a hole is found by time.
-            self._seeking = True
-            self._seek = max(self._seek, self._behind)
-        if page.items:
-            self._behind = _after(page.items[-1].time)
+            # Nothing follows, yet the end is not reached: what lies behind a hole is found by time. Never the
+            # same time twice without a trade, whatever the venue answers.
+            self._seeking, self._idle = True, 0
+            self._seek = max(self._seek, self._behind, self._named_by)
         self._last = max(self._last, last)
-        self._first = self._last + 1
+        if page.items:
+            self._behind = _after(page.items[-1].time) - MILLISECOND_NS
+            self._first = self._last + 1
+
+    def _pass_over(self, known: list[Aggregate]) -> None:
+        """A page of the time that was sought has nothing, or what is `known` already."""
+        behind = _after(known[-1].time) if known else 0
+        if behind > self._seek:
+            self._seek, self._idle = behind, 0
+        elif self._idle < AGAIN_TRADES:
+            self._idle += 1
+        else:
+            self._seek, self._idle = self._seek + HOUR_NS, 0
 
 
 def _carried_id(text: str) -> int:
@@ -294,14 +319,15 @@ class BarStream:
         """`first_end`, `last_end`: a bar's end must be >= the one and < the other (0: no such bound)."""
         self.symbol, self.begin, self.end = symbol, begin, end
         self.interval = interval
-        self.missing = 0  # bars that the venue does not have between those it has
         self._length = interval_ns(interval)
         self._first_end, self._last_end = first_end, last_end
         self._next = begin
         if first_end and self._length:
             # Bars that end before are of another day: there is no need to ask for them.
             self._next = max(begin, first_end - self._length)
-        self._before = 0  # end of the bar before
+        self._idle = 0  # pages in a row that brought nothing
+        self._leap = 0  # bars that were passed over last
+        self._latest = -1  # start of the last bar there is, where the venue was asked; -1: it was not
         self._ended = False
 
     @property
@@ -313,15 +339,31 @@ class BarStream:
     def next(self) -> str | None:
         """Path and query of the next page."""
         first, last = _milliseconds(self._next), _milliseconds(self._last_end or self.end) - 1
-        if self._ended or last < first:
+        if self._ended or last < first or not self._has_room:
             return None
         span = f"startTime={first}&endTime={last}&limit={LIMIT}"
+        if self._asks_latest:
+            span = f"endTime={last}&limit=1"
         return f"/api/v3/{KLINES}?symbol={quote(self.symbol)}&interval={self.interval}&{span}"
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether a whole bar can still come."""
+        end = self._next + self._length
+        return end <= self.end and (not self._last_end or end < self._last_end or not self._length)
+
+    @property
+    def _asks_latest(self) -> bool:
+        return self._idle > AGAIN_BARS and self._latest < 0
 
     def take(self, body: bytes) -> Page:
         """The bars of the page that `next` asked for."""
         items: list[Candle] = _decode(_candles, body, "open", "high", "low", "close", "volume")
         page = Page([])
+        if self._asks_latest:
+            self._latest = nanoseconds(items[-1].start) if items else 0
+            self._go_further()
+            return page
         last = self._next - 1
         for item in items:
             start = nanoseconds(item.start)
@@ -334,16 +376,23 @@ class BarStream:
             last = start
             if start >= self.begin and self._is_ours(end_of(item)):
                 page.items.append(item)
-        for item in page.items:
-            start, end = nanoseconds(item.start), end_of(item)
-            if self._before and self._length and start > self._before:
-                self.missing += (start - self._before) // self._length
-            self._before = end
-        if last < self._next:
-            self._ended = True  # nothing new: there is no more
-        else:
+        if last >= self._next:
             self._next = last + (self._length or MILLISECOND_NS)
+            self._idle = self._leap = 0
+        else:
+            self._idle += 1
+            if self._idle > AGAIN_BARS and not self._asks_latest:
+                self._go_further()
         return page
+
+    def _go_further(self) -> None:
+        """Where nothing comes: there is no more, or it lies ahead."""
+        if self._next > self._latest or (self._leap and self._next == self._latest):
+            self._ended = True
+            return
+        self._leap = max(2 * self._leap, 1)
+        step = self._leap * (self._length or _SHORTEST_MONTH_NS)
+        self._next = min(self._next + step, self._latest)
 
     def _is_ours(self, end: int) -> bool:
         return self._first_end <= end and (not self._last_end or end < self._last_end) and end <= self.end

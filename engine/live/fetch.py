@@ -18,6 +18,7 @@ Logs are segments of one recording: each names the chain head of the one before.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -32,14 +33,16 @@ from engine.feed.history import Stream
 from engine.feed.parser import Malformed
 from engine.ingest.history import Part, write_history
 from engine.live.fetch_client import Client
+from engine.live.fetch_count import counted
 from engine.live.fetch_pages import PageFile
 from engine.live.fetch_plan import HistoryVenue, Reference, Request, Span, check_times, folder_name, spans
-from engine.log.reader import LogReader
 from engine.log.writer import sync_folder
 from engine.model.errors import EngineError, UsageError
 from engine.model.kinds import SourceData
 from engine.model.units import format_time
 
+_ROOM = "make room and start it again: what has come is kept, and it goes on there"
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 PARTS, REQUEST, LOCK, CARRIED = ".parts", "fetch.json", ".lock", "carried.json"
 
 
@@ -57,13 +60,18 @@ class Progress(msgspec.Struct):
 
 
 class Report(msgspec.Struct):
-    """What a fetch came to; the object that `--json` prints."""
+    """What a fetch came to; the object that `--json` prints.
+
+    It speaks of all its logs, whichever run wrote them; `requests` and `retries` are of this run.
+    """
 
     folder: str
     files: list[str]
     rows: int
-    facts: int  # trades, bars and so on that this call wrote
+    facts: int  # trades, bars and so on
     holes: int
+    bars_possible: int  # of each symbol in this time; 0: not known, or bars were not asked for
+    bars_missing: dict[str, int]  # how many fewer there are, of symbols with fewer
     requests: int
     retries: int
     finished_before: bool  # there was nothing left to do
@@ -96,7 +104,6 @@ class Fetch:
         self._spans = spans(request)
         self._notes = list(notes)
         self._show = show
-        self._facts = self._holes = 0
         client.on_wait = self._waiting
 
     def log_of(self, span: Span) -> Path:
@@ -156,13 +163,7 @@ class Fetch:
             log = self.log_of(span)
             if not log.exists():
                 await self._fetch_span(number, span)
-                try:
-                    self._write_log(number, span, reference, log, previous)
-                except Malformed as problem:  # pages of an older version of this program
-                    folder = self._parts / span.stem
-                    raise EngineError(
-                        f"{folder}: {problem}", hint="delete that folder: the day is asked for anew"
-                    ) from None
+                self._make_log(number, span, reference, log, previous)
             shutil.rmtree(self._parts / span.stem, ignore_errors=True)
             previous = log
 
@@ -258,6 +259,21 @@ class Fetch:
 
     # One span: its log.
 
+    def _make_log(
+        self, number: int, span: Span, reference: Reference, log: Path, previous: Path | None
+    ) -> None:
+        """Write it, or say what to do. A log that was begun is of no use: the next start makes it anew."""
+        try:
+            self._write_log(number, span, reference, log, previous)
+        except Malformed as problem:  # pages of an older version of this program
+            folder = self._parts / span.stem
+            raise EngineError(
+                f"{folder}: {problem}", hint="delete that folder: the day is asked for anew"
+            ) from None
+        except OSError as error:
+            words = f"{error.filename or self._parts}: {error.strerror or error}"
+            raise EngineError(words, hint=_ROOM if error.errno in _FULL else "") from None
+
     def _write_log(
         self, number: int, span: Span, reference: Reference, log: Path, previous: Path | None
     ) -> None:
@@ -288,30 +304,39 @@ class Fetch:
         shutil.rmtree(work, ignore_errors=True)
         self.progress.stream = "writing the log"
         self._show(self.progress)
-        written = write_history(
-            work / log.name,
-            parts,
-            reference.definitions,
-            begin=span.begin,
-            feed_latency_ns=self.request.feed_latency_ns,
-            previous=previous,
-        )
+        try:
+            write_history(
+                work / log.name,
+                parts,
+                reference.definitions,
+                begin=span.begin,
+                feed_latency_ns=self.request.feed_latency_ns,
+                previous=previous,
+            )
+        except EngineError as error:
+            if type(error) is not EngineError:
+                raise
+            # Of no kind of its own: the log could not be written, and the hint is for who records one.
+            raise EngineError(error.message, hint=_ROOM) from None
         (work / log.name).replace(log)
         sync_folder(self.folder)
-        self._facts += written.facts
-        self._holes += written.holes
 
     def _report(self, *, before: bool) -> Report:
-        rows = 0
-        for span in self._spans:
-            with LogReader(self.log_of(span), ()) as reader:
-                rows += reader.header.sealed_rows
+        logs = [self.log_of(span) for span in self._spans]
+        found = counted(logs)
+        possible = self.venue.possible_bars(self.request) if "bar" in self.request.channels else 0
+        fewer = {  # instruments are numbered in the order of the request
+            symbol: possible - found.bars.get(number, 0)
+            for number, symbol in enumerate(self.request.symbols, start=1)
+        }
         return Report(
             folder=str(self.folder),
-            files=[str(self.log_of(span)) for span in self._spans],
-            rows=rows,
-            facts=self._facts,
-            holes=self._holes,
+            files=[str(log) for log in logs],
+            rows=found.rows,
+            facts=found.facts,
+            holes=found.holes,
+            bars_possible=possible,
+            bars_missing={symbol: count for symbol, count in fewer.items() if count > 0},
             requests=self.client.requests,
             retries=self.client.retries,
             finished_before=before,

@@ -17,6 +17,7 @@ from engine.feed.history import Stream
 from engine.live.fetch_client import Client
 from engine.live.fetch_plan import Reference, Request, Span, Wanted, of_each_symbol
 from engine.live.rest import Refused
+from engine.log.segments import DAY_NS
 from engine.model.errors import UsageError
 
 BASES = {"binance": "https://api.binance.com", "binanceus": "https://api.binance.us"}
@@ -105,6 +106,13 @@ class BinanceHistory:
                 last_end=last_end,
             )
         return TradeStream(symbol, span.begin, span.end, aggregate=channel == "aggtrade", carried=carried)
+
+    def possible_bars(self, request: Request) -> int:
+        """Whole bars between the two times; the venue never closes. Longer ones than a day begin anywhere."""
+        length = interval_ns(request.interval)
+        if not 0 < length <= DAY_NS:
+            return 0
+        return max(request.end // length - -(-request.begin // length), 0)
 
     def weight(self, path: str) -> int:
         """What a request will probably cost; what it did cost, the answer says."""

@@ -7,8 +7,8 @@ a recorder beside it, waits for the next window before it would exceed the rest,
 and 418. A network that fails, a status of 5xx and an answer that is none are tried again, later and later; a
 refusal that will not change (an unknown symbol, a wrong key) is not.
 
-Keys travel in headers to the venue's own address alone: redirects are not followed. Nothing secret is in an
-error.
+Keys travel in headers to the venue's own address alone: redirects are not followed. A server may repeat them,
+in an error or in a good answer: nobody behind this module sees more of them than stars.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from engine.feed.parser import Malformed
+from engine.feed.parser import DECODE_FAILURES, Malformed
+from engine.live.redact import KNOWN
 from engine.live.refusal import is_loopback
 from engine.live.rest import Refused
 from engine.model.errors import UsageError, VenueError
@@ -193,6 +194,7 @@ class Client:
                 return body
 
     async def _again(self, failed: int, words: str) -> int:
+        words = KNOWN.text(words)
         failed += 1
         self.retries += 1
         if failed >= ATTEMPTS:
@@ -210,7 +212,7 @@ class Client:
             self.on_wait(0.0)
 
     def _good(self, path: str, answer: Answer) -> bytes:
-        where, status, body = f"{self.base}{path}", answer.status, answer.body
+        where, status, body = f"{self.base}{path}", answer.status, KNOWN.body(answer.body)
         page = "html" in answer.headers.get("content-type", "") or body.lstrip()[:1] == b"<"
         if status in _BANNED:
             seconds = _number(answer.headers.get("retry-after"))
@@ -252,9 +254,9 @@ class _Error(msgspec.Struct):
 def _venue_error(body: bytes) -> tuple[int, str]:
     try:
         error = msgspec.json.decode(body, type=_Error)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return 0, body[:_SHOWN].decode("utf-8", "replace") or "(nothing)"
-    words = error.msg or error.message
+    except DECODE_FAILURES:
+        error = _Error()
+    words = error.msg or error.message or body[:_SHOWN].decode("utf-8", "replace") or "(nothing)"
     return error.code, f"{words[:_SHOWN]} (code {error.code})" if error.code else words[:_SHOWN]
 
 

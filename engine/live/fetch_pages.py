@@ -22,7 +22,7 @@ from pathlib import Path
 from struct import Struct
 
 from engine.log.writer import sync_folder
-from engine.model.errors import EngineError
+from engine.model.errors import EngineError, InputError
 
 _MAGIC = b"page"
 _HEAD = Struct("<4sIIII")
@@ -75,7 +75,7 @@ class PageFile:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise EngineError(f"{file_path}: cannot be read: {error.strerror}") from None
+            raise InputError(f"{file_path}: cannot be read: {error.strerror}") from None
 
     def finish(self) -> None:
         """All pages are there."""

@@ -17,6 +17,9 @@ from engine.model.kinds import InstrumentData
 from engine.model.units import MILLISECOND_NS, SECOND_NS, format_time
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_FINER = re.compile(r"[.,]\d{3}\d*[1-9]")  # than a millisecond: datetime cuts off the seventh digit
+_LAST_YEAR = 2200
+_LAST = int(datetime(_LAST_YEAR + 1, 1, 1, tzinfo=UTC).timestamp()) * SECOND_NS  # a log's times end in 2262
 _HINT = "write 2024-06-01 or 2024-06-01T12:00:00Z; times are UTC"
 _NAMED_SYMBOLS = 3
 
@@ -84,6 +87,9 @@ class HistoryVenue(Protocol):
     def stream(self, request: Request, symbol: str, channel: str, span: Span, carried: str) -> Stream:
         """The stream of one symbol and channel in a span; `carried` is what the one before ended with."""
 
+    def possible_bars(self, request: Request) -> int:
+        """How many bars of a symbol the time has room for; 0 where that cannot be said."""
+
     def weight(self, path: str) -> int:
         """What a request will probably cost."""
 
@@ -93,17 +99,19 @@ def time_of(text: str, option: str) -> int:
     given = text.strip()
     try:
         moment = datetime.fromisoformat(f"{given}T00:00:00" if _DAY.fullmatch(given) else given)
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except ValueError:
         raise UsageError(f'{option} "{text}" is no time', hint=_HINT) from None
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:  # in UTC it is of no year that there is
+        moment = datetime.min.replace(tzinfo=UTC)
     whole = int(moment.replace(microsecond=0).timestamp()) * SECOND_NS + moment.microsecond * 1_000
-    if whole % MILLISECOND_NS or whole <= 0 or moment.year > 2200:
+    if _FINER.search(given) or whole % MILLISECOND_NS or whole <= 0 or moment.year > _LAST_YEAR:
         raise UsageError(f'{option} "{text}" is not a whole millisecond between 1970 and 2200', hint=_HINT)
     return whole
 
 
 def check_times(request: Request, now: int) -> None:
-    """UsageError for a time that has not come, and for an end that is not after the beginning."""
+    """UsageError for times to come, an end that is not after the beginning, a latency out of all bounds."""
     if request.begin >= request.end:
         raise UsageError(
             f"--from {_short(request.begin)} is not before --to {_short(request.end)}",
@@ -113,6 +121,11 @@ def check_times(request: Request, now: int) -> None:
         raise UsageError(
             f"--to {_short(request.end)} is in the future: it is {_short(now)}",
             hint="what has not happened cannot be fetched; engine record takes it as it comes",
+        )
+    if request.end + request.feed_latency_ns > _LAST:
+        raise UsageError(
+            f"--feed-latency is too long: with it, rows would be of times after {_LAST_YEAR}",
+            hint="it is what a message takes from the venue to here: write 20ms",
         )
 
 

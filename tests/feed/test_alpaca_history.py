@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from engine.feed.alpaca_history import AlpacaNewsStream, AlpacaStream
+from engine.feed.alpaca_history import WHAT, AlpacaNewsStream, AlpacaStream
 from engine.feed.decimals import TooFine
 from engine.feed.history import Placed, decimals_of_page
 from engine.feed.parser import Malformed
@@ -169,6 +169,23 @@ def test_bad_pages_change_nothing(text: str) -> None:
     with pytest.raises(Malformed):
         stream.take(answer("trades", text, "t"))
     assert stream.next() == before
+
+
+ALL_NULL, ONE_NULL = '{"%s":null,"next_page_token":%s}', '{"%s":{"AAPL":null},"next_page_token":%s}'
+NULLS = [(what, text) for what in ("trade", "quote", "bar") for text in (ALL_NULL, ONE_NULL)]
+
+
+@pytest.mark.parametrize(("channel", "text"), [*NULLS, ("news", ALL_NULL)])
+def test_null_is_a_page_of_nothing(channel: str, text: str) -> None:
+    """Of a weekend the venue writes null for a list, or for all of them; its token counts all the same."""
+    stream: AlpacaStream | AlpacaNewsStream = AlpacaNewsStream((), START, START + DAY)
+    if channel != "news":
+        stream = AlpacaStream("AAPL", channel, START, START + DAY, feed="iex")
+    name = WHAT.get(channel, channel)
+    assert stream.take((text % (name, '"more"')).encode()).items == []
+    assert "more" in at(stream).values()
+    assert stream.take((text % (name, "null")).encode()).items == []
+    assert stream.next() is None
 
 
 def test_unknown_intervals_are_refused() -> None:

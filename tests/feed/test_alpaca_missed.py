@@ -220,7 +220,7 @@ def test_a_finer_price_widens_the_definition() -> None:
 
 BAD: list[tuple[bytes, str, str]] = [
     (b"{", "", ""),
-    (b'{"trades":null}', "trades", "null"),
+    (b'{"trades":7}', "trades", "7"),
     (b"{}", "trades", ""),
     (b'{"message":"wait"}', "trades", ""),
     (body(AAPL=[{"t": "now", "p": 1, "s": 1}]), "trades.AAPL[0].t", "now"),
@@ -237,6 +237,18 @@ def test_an_answer_that_is_none_changes_nothing(document: bytes, field: str, val
     assert (row.kind, row.source, row.flags, row.wire) == (Kind.MALFORMED, REST, Flag.LAST, True)
     assert (row.data.get("field", ""), row.data.get("value", "")) == (field, value)
     assert brought(answered(target, 47, body(AAPL=[entry(2, 20), entry(3, 21)]))) == [2, 3]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [b'{"trades":null,"next_page_token":null}', b'{"trades":{"AAPL":null,"AMD":null}}', b'{"trades":{}}'],
+)
+def test_an_answer_of_a_time_without_trades_brings_none(document: bytes) -> None:
+    """Where nothing was traded, the venue writes null for a list, or for all of them."""
+    target = interrupted()
+    (row,) = answered(target, 46, document)
+    assert (row.kind, row.source, row.wire) == (Kind.CONTROL, REST, True)
+    assert brought(answered(target, 47, body(AAPL=[entry(2, 20)]))) == [2]
 
 
 def test_every_answer_cut_at_every_byte_is_documented() -> None:
@@ -446,6 +458,14 @@ def test_an_answer_without_news_is_malformed(document: bytes, field: str) -> Non
     parser().feed_rest(NEWS_ANSWERS, document, T0, rows, REST)
     (row,) = rows_of(rows)
     assert (row.kind, row.data.get("field", "")) == (Kind.MALFORMED, field)
+
+
+def test_an_answer_of_a_time_without_news_brings_none() -> None:
+    """Null stands for no articles."""
+    rows = RowBuffer()
+    parser().feed_rest(NEWS_ANSWERS, b'{"news":null,"next_page_token":null}', T0, rows, REST)
+    (row,) = rows_of(rows)
+    assert (row.kind, row.source) == (Kind.CONTROL, REST)
 
 
 def test_headlines_are_missed_since_the_newest() -> None:

@@ -5,67 +5,23 @@ from __future__ import annotations
 import json
 import random
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
 from engine.feed.binance_history import LIMIT, BarStream, TradeStream, end_of, interval_ns
 from engine.feed.decimals import TooFine
-from engine.feed.history import Page, Placed, decimals_of_page
+from engine.feed.history import Placed, decimals_of_page
 from engine.feed.parser import Malformed
 from engine.model.errors import UsageError
 from engine.model.kinds import Flag, Kind, StatusData
 from engine.model.rows import RowBuffer
 from engine.model.units import MILLISECOND_NS as MS
 from engine.model.units import SECOND_NS
+from tests.helpers.history_pages import DAY, HOUR, MINUTE, aggregate, asked, candle, give, ids, single
 from tests.helpers.logs import BTC, START
 
-MINUTE, HOUR, DAY = 60 * SECOND_NS, 3_600 * SECOND_NS, 86_400 * SECOND_NS
 PLACED = Placed(1, 1, BTC)
 TRADES = ("aggtrade", "trade")
-
-
-def aggregate(number: int, ns: int, *, price: str = "60000.01000000", first: int = -1) -> dict[str, Any]:
-    """One entry of aggTrades, in milliseconds."""
-    first = number if first < 0 else first
-    return {
-        "a": number,
-        "p": price,
-        "q": "0.10000000",
-        "f": first,
-        "l": first,
-        "T": ns // MS,
-        "m": number % 2 == 0,
-    }
-
-
-def single(number: int, ns: int) -> dict[str, Any]:
-    """One entry of historicalTrades."""
-    return {"id": number, "price": "60000.01", "qty": "0.1", "time": ns // MS, "isBuyerMaker": False}
-
-
-def candle(start: int, length: int = MINUTE, *, close: str = "2.0") -> list[Any]:
-    """One entry of klines."""
-    end = (start + length) // MS - 1
-    return [start // MS, "1.0", "3.0", "0.5", close, "7.5", end, "9.0", 4, "1.0", "1.0", "0"]
-
-
-def asked(stream: TradeStream | BarStream) -> dict[str, str]:
-    """What the next request says."""
-    path = stream.next()
-    assert path is not None
-    return dict(parse_qsl(urlsplit(path).query))
-
-
-def give(stream: TradeStream | BarStream, items: list[Any]) -> Page:
-    """Answer the next request."""
-    assert stream.next() is not None
-    return stream.take(json.dumps(items).encode())
-
-
-def ids(page: Page) -> list[int]:
-    """The ids of a page's trades."""
-    return [item.id for item in page.items]
 
 
 def status_rows(rows: RowBuffer) -> list[StatusData]:
@@ -84,7 +40,8 @@ def test_trades_are_sought_hour_by_hour_and_then_followed_by_id() -> None:
         "endTime": str((START + HOUR) // MS - 1),
         "limit": str(LIMIT),
     }
-    assert ids(give(stream, [])) == []
+    for _ in range(2):
+        assert ids(give(stream, [])) == []
     assert asked(stream)["startTime"] == str((START + HOUR) // MS)
     assert ids(give(stream, [aggregate(70, START + 2 * HOUR), aggregate(71, START + 2 * HOUR)])) == [70, 71]
     assert asked(stream) == {"symbol": "BTCUSDT", "fromId": "72", "limit": str(LIMIT)}
@@ -126,17 +83,24 @@ def test_a_hole_up_to_the_end_is_said_once() -> None:
 
 
 def test_what_follows_a_silent_end_is_sought_by_time() -> None:
-    """When no id follows, the rest is sought by time; a trade found there shows the hole before it."""
+    """When no id follows, asked twice, the rest is sought by time; what is found shows the hole before it."""
     stream = TradeStream("BTCUSDT", START, START + 2 * HOUR, carried="9")
     give(stream, [aggregate(10, START + 5 * MS)])
     give(stream, [])
-    assert asked(stream)["startTime"] == str(START // MS + 6)
-    page = give(stream, [aggregate(90, START + 9 * MS)])
+    assert asked(stream)["fromId"] == "11"
+    give(stream, [])
+    assert asked(stream)["startTime"] == str(START // MS + 5)
+    page = give(stream, [aggregate(10, START + 5 * MS), aggregate(90, START + 9 * MS)])
     assert (ids(page), [(h.first, h.last) for h in page.holes]) == ([90], [(11, 89)])
-    give(stream, [])
-    give(stream, [])
-    give(stream, [])
+    for _ in range(2):
+        assert asked(stream)["fromId"] == "91"
+        give(stream, [])
+    give(stream, [aggregate(90, START + 9 * MS)])
+    for hour in (0, 0, 1, 1):
+        assert asked(stream)["startTime"] == str((START + hour * HOUR) // MS + 10)
+        give(stream, [])
     assert stream.next() is None
+    assert stream.carried == "90"
 
 
 def test_pages_that_overlap_count_once() -> None:
@@ -240,7 +204,7 @@ def test_bars_are_paged_by_time() -> None:
     assert len(give(stream, [candle(START + i * MINUTE) for i in range(2)]).items) == 2
     assert asked(stream)["startTime"] == str((START + 2 * MINUTE) // MS)
     assert len(give(stream, [candle(START + i * MINUTE) for i in (2, 4)]).items) == 2
-    assert (stream.next(), stream.missing) == (None, 1)
+    assert stream.next() is None
     part = BarStream("BTCUSDT", START + SECOND_NS, START + 2 * MINUTE + SECOND_NS, "1m")
     assert len(give(part, [candle(START + i * MINUTE) for i in range(3)]).items) == 1
 

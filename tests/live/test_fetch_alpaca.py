@@ -204,6 +204,9 @@ def test_unknown_symbols(market: AlpacaMarket, tmp_path: Path) -> None:
     venue = Venue(market)
     with pytest.raises(UsageError, match="knows nothing of NOSUCH"):
         venue.fetch(tmp_path, "alpaca", ("AAPL", "NOSUCH"), ("trade",))
+    request = Request("alpaca", ("AAPL",), ("trade",), BEGIN, END, "", "http://venue.invalid")
+    with pytest.raises(UsageError, match="knows nothing of AAPL"):
+        AlpacaHistory("alpaca", KEY, SECRET).read(b'{"trades":null}', request)
     with pytest.raises(UsageError, match="is no symbol"):
         venue.fetch(tmp_path, "alpaca", ("BTC/USD!",), ("trade",))
     assert list(tmp_path.iterdir()) == []
