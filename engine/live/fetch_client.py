@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from engine.feed.parser import DECODE_FAILURES, Malformed
+from engine.live.http_client import http_client
 from engine.live.redact import KNOWN
 from engine.live.refusal import is_loopback
 from engine.live.rest import Refused
@@ -72,16 +73,12 @@ class Http:
         self._client: httpx2.AsyncClient | None = None
 
     async def __call__(self, path: str) -> Answer:
-        """One GET. Raises OSError or TimeoutError where nothing came back."""
+        """One GET. Raises OSError or TimeoutError where nothing came back, UsageError for the proxy."""
         import httpx2
 
         if self._client is None:
-            # Loopback is never behind a proxy, whatever the environment says of the rest of the world.
-            self._client = httpx2.AsyncClient(
-                timeout=self._timeout_s,
-                trust_env=not is_loopback(self.base),
-                follow_redirects=False,
-                headers=self._headers,
+            self._client = http_client(
+                timeout_s=self._timeout_s, loopback=is_loopback(self.base), headers=self._headers
             )
         try:
             async with asyncio.timeout(self._timeout_s):

@@ -9,6 +9,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from engine.live.address import Address
+from engine.live.fetch_client import Http
+from engine.live.polling import Conditional
 from engine.live.rest import Refused, Rest
 from engine.model.errors import UsageError
 from engine.serve.faults import parse_faults
@@ -205,8 +208,11 @@ def test_a_proxy_that_cannot_be_used_is_said_by_its_variable(
         monkeypatch.delenv(known, raising=False)
         monkeypatch.delenv(known.lower(), raising=False)
     monkeypatch.setenv(name, value)
-    with pytest.raises(UsageError, match=words) as wrong:
-        asyncio.run(Rest("https://api.example.com").get("/"))
-    assert wrong.value.message.startswith(f"{name} in the environment")
-    assert "unset it" in wrong.value.hint
-    assert "secret" not in str(wrong.value)
+    base = "https://api.example.com"
+    feed = Conditional(Address(base), timeout_s=1.0, most_bytes=1)
+    for ask in (Rest(base).get, Http(base, {}), feed.ask):
+        with pytest.raises(UsageError, match=words) as wrong:
+            asyncio.run(ask("/"))
+        assert wrong.value.message.startswith(f"{name} in the environment")
+        assert "unset it" in wrong.value.hint
+        assert "secret" not in str(wrong.value)
