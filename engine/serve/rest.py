@@ -194,7 +194,7 @@ class RestApi:
             raise _Refused(-1120, "Invalid interval.")
         limit = request.limit(500, 1_000)
         begin, end = request.time("startTime"), request.time("endTime")
-        candles = self._market.candles(symbol).candles(interval)
+        candles = self._market.candles(symbol).filled(interval, request.now_us // 1_000_000)
         if begin is not None:
             candles = [c for c in candles if c.start * 1_000_000 >= begin]
         if end is not None:

@@ -7,7 +7,7 @@ Kline bounds follow the shown times, because the venue makes klines from the tra
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
 import msgspec
@@ -67,6 +67,12 @@ class LocalVenue(StreamVenue[StreamSession]):
         payload = event.payload if self.keep_times else restamp(event.payload, shown_us)
         for stream, message in self.market.apply(shown_us, event.stream, payload, self.wanted):
             self.publish(stream, ids_of(message), message.get("E", 0), _encoder(stream, message))
+
+    def _join(self, client: Client[StreamSession], streams: Sequence[str]) -> None:
+        for stream in streams:
+            if stream not in self.wanted:
+                self.market.begin(stream)
+        super()._join(client, streams)
 
     def answer_http(self, request: Request) -> Reply:
         """REST market data."""

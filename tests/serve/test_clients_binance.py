@@ -193,7 +193,7 @@ def test_ccxt_fetches_over_rest() -> None:
             assert best["BTC/USDT"]["bid"] < best["BTC/USDT"]["ask"]
             ids = sorted(int(trade["id"]) for trade in await client.fetch_trades("BTC/USDT"))
             assert ids == list(range(ids[0], ids[-1] + 1))
-            assert (await client.fetch_ohlcv("BTC/USDT", "1m"))[-1][5] > 0
+            assert any(bar[5] > 0 for bar in await client.fetch_ohlcv("BTC/USDT", "1m"))
             assert _weight_used(client) > 0
 
     run(scene)

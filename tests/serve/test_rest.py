@@ -118,6 +118,15 @@ def test_klines_have_twelve_fields_and_a_range(market: VenueMarket) -> None:
     assert body(market, "/api/v3/klines?symbol=BTCUSDT&interval=1M")[0][0] == 1_717_200_000_000
 
 
+def test_klines_have_no_holes(market: VenueMarket) -> None:
+    """Seconds in which nothing traded are rows too, flat and empty, up to the one that is now."""
+    rows = body(market, "/api/v3/klines?symbol=BTCUSDT&interval=1s")
+    assert [row[0] for row in rows] == list(range(rows[0][0], NOW // 1_000 + 1, 1_000))
+    last = rows[-1]
+    assert last[1:6] == [rows[-2][4]] * 4 + ["0.00000000"]
+    assert last[7:11] == ["0.00000000", 0, "0.00000000", "0.00000000"]
+
+
 MISSING = "Mandatory parameter '{}' was not sent, was empty/null, or malformed."
 ERRORS: list[tuple[str, int, int, str]] = [
     ("/api/v3/depth", 400, -1102, MISSING.format("symbol")),
