@@ -16,13 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import msgspec
 
 from engine.serve.alpaca_keys import FREE_SYMBOLS, KEY_HEADER, SECRET_HEADER, Keys
 from engine.serve.alpaca_symbols import CRYPTO, NEWS, STOCKS, TEST, is_symbol
 from engine.serve.alpaca_wire import JSON, MSGPACK, decode
+from engine.serve.targets import path_and_query
 
 AUTHENTICATE_S = 10.0
 ERRORS = {
@@ -149,7 +149,7 @@ class AlpacaSession:
         action = request.get("action")
         if action == "auth":
             return Answer(self._hear_auth(request))
-        if action not in {"subscribe", "unsubscribe"}:
+        if action not in ("subscribe", "unsubscribe"):  # which may be anything, a list too
             raise _Refused(400)
         if not self.authenticated:
             raise _Refused(401)
@@ -230,5 +230,5 @@ def encoding_of(headers: Mapping[str, str]) -> str:
 
 def feed_of(target: str) -> str:
     """The path of the feed that a request target names; "" where no stream lives."""
-    path = urlsplit(target).path.rstrip("/")
+    path = path_and_query(target)[0].rstrip("/")
     return path if path in FEEDS else ""

@@ -13,11 +13,12 @@ import json
 import re
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 import msgspec
 
 from engine.serve.candles import INTERVAL_SECONDS, kline_row
+from engine.serve.targets import path_and_query
 from engine.serve.tickers import MINI_NAMES, average_price, quote_volume
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ WEIGHT_LIMIT = 6_000  # per minute
 _MINUTE_US = 60_000_000
 _OK, _BAD, _NOT_FOUND, _WRONG_METHOD, _TOO_MANY = 200, 400, 404, 405, 429
 _SYMBOL = re.compile(r"[A-Z0-9\-_.]{1,20}")
+_ORDERS = re.compile(r"/api/v3/(sor/)?(order|openOrders?|allOrders?)(List)?(/|$)")
 _DIGITS = re.compile(r"[0-9]{1,20}")
 _DEPTH_WEIGHTS = ((100, 5), (500, 25), (1_000, 50), (5_000, 250))
 _DAY_WEIGHTS = ((20, 2), (100, 40))  # by symbols asked for
@@ -104,12 +106,15 @@ class RestApi:
         return Reply(status, answered, body)
 
     def _result(self, method: str, target: str, headers: Mapping[str, str], now_us: int) -> Any:
-        url = urlsplit(target)
-        entry = self._paths.get(url.path)
+        path, query = path_and_query(target)
+        entry = self._paths.get(path)
+        if entry is None and _ORDERS.match(path):
+            text = "This operation is not supported: this local venue takes no orders and has no accounts."
+            raise _Refused(-1020, text)
         if entry is None:
-            raise _Refused(-1000, f"Path {method} {url.path} is not part of this local venue.", _NOT_FOUND)
+            raise _Refused(-1000, f"Path {method} {path} is not part of this local venue.", _NOT_FOUND)
         if method != "GET":
-            raise _Refused(-1000, f"Method {method} is not supported on {url.path}.", _WRONG_METHOD)
+            raise _Refused(-1000, f"Method {method} is not supported on {path}.", _WRONG_METHOD)
         if self._used >= self._weight_limit:
             self._used += 1
             raise _Refused(
@@ -119,7 +124,7 @@ class RestApi:
                 _TOO_MANY,
             )
         known, result = entry
-        sent = parse_qsl(url.query, keep_blank_values=True)
+        sent = parse_qsl(query, keep_blank_values=True)
         request = _Request(dict(sent), headers, now_us)
         if len(sent) != len(request.params):
             raise self._refuse(1, -1101, "Duplicate values for a parameter detected.")

@@ -13,7 +13,14 @@ from typing import Any, Unpack
 import msgspec
 from websockets.http11 import Request
 
-from engine.serve.binance import StreamSession, encode_payload, restamp, shutdown_frame, wrap
+from engine.serve.binance import (
+    StreamSession,
+    encode_payload,
+    refusal_of,
+    restamp,
+    shutdown_frame,
+    wrap,
+)
 from engine.serve.client import Client
 from engine.serve.market import VenueMarket
 from engine.serve.packets import Packet
@@ -24,6 +31,7 @@ from engine.serve.venue import MAX_SPEED, Dials, Heard, StreamVenue
 
 __all__ = ["MAX_SPEED", "LocalVenue", "ids_of"]
 
+_JSON = ("Content-Type", "application/json;charset=UTF-8")
 _TOO_MUCH = {"code": -1003, "msg": "Way too much request weight used; IP banned until the time given."}
 
 
@@ -51,7 +59,8 @@ class LocalVenue(StreamVenue[StreamSession]):
 
     def open_session(self, request: Request) -> StreamSession | None:
         """By the path; see engine.serve.binance."""
-        return StreamSession.open(request.path)
+        session = StreamSession.open(request.path)
+        return session if session is not None and not refusal_of(session) else None
 
     def hear(self, client: Client[StreamSession], message: str | bytes) -> Heard:
         """One of the five control methods, or an error that says what is wrong with it."""
@@ -75,14 +84,15 @@ class LocalVenue(StreamVenue[StreamSession]):
         super()._join(client, streams)
 
     def answer_http(self, request: Request) -> Reply:
-        """REST market data."""
+        """REST market data; an address of too many streams has come here, too."""
+        session = StreamSession.open(request.path)
+        if session is not None:
+            return Reply(400, [_JSON], refusal_of(session))
         return self.rest.answer(request.method, request.path, request.headers, self.shown_now_us())
 
     def refusal(self, status: int, wait_s: int) -> Reply:  # noqa: ARG002
         """The venue's own error object."""
-        return Reply(
-            status, [("Content-Type", "application/json;charset=UTF-8")], msgspec.json.encode(_TOO_MUCH)
-        )
+        return Reply(status, [_JSON], msgspec.json.encode(_TOO_MUCH))
 
     def shutdown_notice(self, session: StreamSession) -> Packet:
         """serverShutdown, in the session's form."""

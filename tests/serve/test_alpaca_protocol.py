@@ -101,6 +101,7 @@ def test_numbers_are_whole_where_they_can_be(text: str, value: float) -> None:
         ("/v1beta1/news", "/v1beta1/news"),
         ("/v2/stocks/bars", ""),
         ("/", ""),
+        ("//[x", ""),
     ],
 )
 def test_feeds_live_at_their_paths(target: str, feed: str) -> None:
@@ -170,6 +171,9 @@ REFUSALS: list[tuple[str, Any, int]] = [
     ("no object", b"[1]", 400),
     ("not UTF-8", b'{"action":"\xff"}', 400),
     ("unknown action", {"action": "dance"}, 400),
+    ("a list of actions", {"action": ["subscribe"], "trades": ["MSFT"]}, 400),
+    ("an object as action", {"action": {"subscribe": 1}}, 400),
+    ("brackets without end", b"[" * 100_000, 400),
     ("no action", {"trades": ["AAPL"]}, 400),
     ("no list", {"action": "subscribe", "trades": "AAPL"}, 400),
     ("no texts", {"action": "subscribe", "trades": [1]}, 400),

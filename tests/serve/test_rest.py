@@ -152,6 +152,9 @@ ERRORS: list[tuple[str, int, int, str]] = [
     ("/api/v3/ping?x=1", 400, -1101, "Too many parameters; expected '0' and received '1'."),
     ("/api/v3/klines?symbol=BTCUSDT", 400, -1102, MISSING.format("interval")),
     ("/api/v3/klines?symbol=BTCUSDT&interval=7m", 400, -1120, "Invalid interval."),
+    ("//[x", 404, -1000, "is not part of this local venue"),
+    ("/api/v3/order", 400, -1020, "this local venue takes no orders"),
+    ("/api/v3/orderList/oco", 400, -1020, "this local venue takes no orders"),
     ("/api/v3/account", 404, -1000, "is not part of this local venue"),
 ]
 
