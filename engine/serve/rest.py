@@ -31,6 +31,8 @@ WEIGHT_LIMIT = 6_000  # per minute
 _MINUTE_US = 60_000_000
 _OK, _BAD, _NOT_FOUND, _WRONG_METHOD, _TOO_MANY = 200, 400, 404, 405, 429
 _SYMBOL = re.compile(r"[A-Z0-9\-_.]{1,20}")
+_STATUSES = frozenset({"TRADING", "END_OF_DAY", "HALT", "BREAK", "CANCEL_ONLY"})
+_PERMISSIONS = frozenset({"SPOT"})
 _ORDERS = re.compile(r"/api/v3/(sor/)?(order|openOrders?|allOrders?)(List)?(/|$)")
 _DIGITS = re.compile(r"[0-9]{1,20}")
 _DEPTH_WEIGHTS = ((100, 5), (500, 25), (1_000, 50), (5_000, 250))
@@ -258,7 +260,13 @@ class RestApi:
         return {"status": 0, "msg": "normal"}
 
     def _exchange_info(self, request: _Request) -> Any:
+        permissions = request.params.get("permissions")
+        one = {"symbol", "symbols"} & request.params.keys()
+        if one and (permissions is not None or "symbolStatus" in request.params):
+            raise _Refused(-1128, "Combination of optional parameters invalid.")
         names, _ = self._asked(request)
+        if permissions is not None and not _PERMISSIONS & set(_permission_list(permissions)):
+            names = []
         known = self._market.instruments
         self._used += 20
         return {
@@ -280,12 +288,18 @@ class RestApi:
         one, several = request.params.get("symbol"), request.params.get("symbols")
         if one is not None and several is not None:
             raise _Refused(-1128, "Combination of optional parameters invalid.")
+        status = request.params.get("symbolStatus")
+        if status is not None and status not in _STATUSES:
+            raise _Refused(-1122, "Invalid symbolStatus.")
         if one is not None:
-            return [self._symbol(request)], False
+            name = self._symbol(request)
+            if status not in (None, known[name].status):
+                raise _Refused(-1220, "The symbol's status does not match the requested symbolStatus.")
+            return [name], False
         names = list(known) if several is None else _symbol_list(several)
         if any(name not in known for name in names):
             raise _Refused(-1121, "Invalid symbol.")
-        return names, True
+        return [name for name in names if status in (None, known[name].status)], True
 
     def _symbol(self, request: _Request) -> str:
         symbol = request.mandatory("symbol")
@@ -358,7 +372,7 @@ def _trade(trade: Mapping[str, Any], request: _Request) -> dict[str, Any]:
 def _symbol_list(text: str) -> list[str]:
     try:
         names = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         names = None
     if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
         raise _Refused(
@@ -367,6 +381,17 @@ def _symbol_list(text: str) -> list[str]:
     if len(set(names)) != len(names):
         raise _Refused(-1151, "Symbol is present multiple times in the list.")
     return names
+
+
+def _permission_list(text: str) -> list[str]:
+    """One permission, or a JSON list of some."""
+    try:
+        names = json.loads(text) if text.startswith("[") else [text]
+    except (ValueError, RecursionError):
+        names = None
+    if not names or not all(isinstance(name, str) and _SYMBOL.fullmatch(name) for name in names):
+        raise _Refused(-1100, "Illegal characters found in parameter 'permissions'.")
+    return list(names)
 
 
 def _rate_limit(kind: str, interval: str, count: int, limit: int) -> dict[str, Any]:
@@ -405,7 +430,7 @@ def exchange_symbol(data: InstrumentData) -> dict[str, Any]:
         "isMarginTradingAllowed": False,
         "filters": _filters(data),
         "permissions": [],
-        "permissionSets": [["SPOT"]],
+        "permissionSets": [sorted(_PERMISSIONS)],
         "defaultSelfTradePreventionMode": "EXPIRE_MAKER",
         "allowedSelfTradePreventionModes": ["EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH"],
     }

@@ -361,37 +361,21 @@ def test_http_answers_carry_weight_and_close() -> None:
     run(scene)
 
 
-@pytest.mark.parametrize("path", ["/ws", "/stream"])
-def test_whatever_is_said_the_connection_goes_on(path: str) -> None:
-    """Half a character, an id without end, brackets without end: an error each, and then a proper answer."""
-    spoken = [r'{"method":"\ud800","id":1}', '{"method":"LIST_SUBSCRIPTIONS","id":' + "9" * 5_000 + "}"]
-    spoken += ["[" * 100_000, r'{"method":"SUBSCRIBE","params":["\ud800"],"id":1}']
-
-    async def scene() -> None:
-        async with LocalVenue(SyntheticMarket(7)) as venue, client(venue, path) as connection:
-            for text in spoken:
-                await connection.send(text)
-            errors = await read(connection, len(spoken))
-            assert [error["code"] for error in errors] == [3, 2, 3, 3]
-            await connection.send('{"method":"LIST_SUBSCRIPTIONS","id":5}')
-            assert await read(connection, 1) == [{"result": [], "id": 5}]
-
-    run(scene)
-
-
-def test_too_many_streams_in_an_address_are_refused() -> None:
-    """The handshake is answered with the venue's error, and 1,024 streams are let in."""
+def test_every_symbol_has_its_book_before_time_runs() -> None:
+    """Nobody has subscribed: REST has each symbol's book and best prices, and no event is lost by that."""
 
     async def scene() -> None:
         async with LocalVenue(SyntheticMarket(7)) as venue:
-            names = [f"s{n}@b" for n in range(1_025)]
-            with pytest.raises(InvalidStatus) as refused:
-                await connect(f"{venue.ws_url}/stream?streams={'/'.join(names)}")
-            assert refused.value.response.status_code == 400
-            assert json.loads(refused.value.response.body)["code"] == 2
-            async with client(venue, "/stream?streams=" + "/".join(names[1:])) as connection:
-                await connection.send('{"method":"LIST_SUBSCRIPTIONS","id":1}')
-                assert len((await read(connection, 1))[0]["result"]) == 1_024
+            best = (await get(venue, "/api/v3/ticker/bookTicker")).json()
+            assert [each["symbol"] for each in best] == ["BTCUSDT", "ETHUSDT"]
+            assert all(0 < float(each["bidPrice"]) < float(each["askPrice"]) for each in best)
+            for symbol in ("BTCUSDT", "ETHUSDT"):
+                depth = (await get(venue, f"/api/v3/depth?symbol={symbol}")).json()
+                assert len(depth["bids"]) == len(depth["asks"]) == 40
+            async with client(venue, "/stream?streams=btcusdt@bookTicker/ethusdt@bookTicker") as connection:
+                first = await read(connection, 2)
+            events = [e for e in islice(SyntheticMarket(7).events(), 9) if e.stream.endswith("@bookTicker")]
+            assert [frame["data"] for frame in first] == [event.payload for event in events[:2]]
 
     run(scene)
 
