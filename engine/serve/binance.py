@@ -237,9 +237,13 @@ def _to_milliseconds(payload: dict[str, Any]) -> dict[str, Any]:
     return moved
 
 
-def encode_payload(payload: dict[str, Any], unit: str) -> bytes:
+def encode_payload(payload: dict[str, Any] | list[dict[str, Any]], unit: str) -> bytes:
     """The raw payload's bytes, its stamps (microseconds inside) in the client's unit."""
-    return _encode(_to_milliseconds(payload) if unit == MILLISECOND else payload)
+    if unit != MILLISECOND:
+        return _encode(payload)
+    if isinstance(payload, list):
+        return _encode([_to_milliseconds(each) for each in payload])
+    return _encode(_to_milliseconds(payload))
 
 
 def wrap(stream: str, payload: bytes) -> bytes:

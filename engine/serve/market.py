@@ -21,14 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 from engine.serve.candles import CandleSeries
 from engine.serve.kline_streams import KlineStreams
-from engine.serve.tickers import best_of, day_statistics, ticker_payload
+from engine.serve.ticker_streams import TickerStreams
+from engine.serve.tickers import DAY_US, best_of, window_statistics
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
 
     from engine.model.kinds import InstrumentData
 
-Message = tuple[str, dict[str, Any]]  # stream name, payload
+Message = tuple[str, Any]  # stream name, payload: an object, or of a !…@arr stream a list of them
 
 _SECOND_US = 1_000_000
 _CLOSES_AFTER_US = 250_000
@@ -97,13 +98,13 @@ class _Symbol:
         self.aggregate_id = 0
         self.slow: dict[str, Any] | None = None
         self.klines = KlineStreams(data.symbol, self.candles)
-        self.tickers: dict[str, int] = {}  # stream: changes when pushed
 
-    def statistics(self, now_us: int) -> dict[str, Any]:
-        """The last 24 hours."""
+    def statistics(self, now_us: int, window_us: int) -> dict[str, Any]:
+        """The time up to now, so long."""
         size = self.trades[-1]["q"] if self.trades else ""
         best = best_of(self.quote, self.book.top(1))
-        return day_statistics(self.name, self.candles.candles("1m"), now_us, size, best)
+        minutes = self.candles.candles("1m")
+        return window_statistics(self.name, minutes, now_us, size, best, window_us)
 
 
 class VenueMarket:
@@ -126,6 +127,7 @@ class VenueMarket:
             data.symbol.lower(): _Symbol(data, own_klines=own_klines, trades_kept=trades_kept)
             for data in instruments
         }
+        self._tickers = TickerStreams(self._symbols.values())
         self._next_second = 0
         self._time_us = self._ahead_us = 0  # the venue's time; how far it is ahead of that of the events
         self._next_kline_us = 0
@@ -188,7 +190,7 @@ class VenueMarket:
 
     def statistics(self, symbol: str, now_us: int) -> dict[str, Any]:
         """The symbol's last 24 hours, as REST tells them."""
-        return self._symbols[symbol.lower()].statistics(now_us)
+        return self._symbols[symbol.lower()].statistics(now_us, DAY_US)
 
     def candles(self, symbol: str) -> CandleSeries:
         """The symbol's candles."""
@@ -204,7 +206,7 @@ class VenueMarket:
                 messages.append((symbol.prefix + "@depth", _slow_diff(symbol.slow, now_us)))
                 symbol.slow = None
             _partial_books(symbol, "", wanted, messages)
-            _push_tickers(symbol, now_us, wanted, messages)
+        messages.extend(self._tickers.push(now_us, wanted))
         return messages
 
     def _advance_klines(self, now_us: int, wanted: Container[str], messages: list[Message]) -> None:
@@ -296,12 +298,3 @@ def _partial_books(symbol: _Symbol, suffix: str, wanted: Container[str], message
         stream = f"{symbol.prefix}@depth{count}{suffix}"
         if stream in wanted and symbol.book.last_id:
             messages.append((stream, symbol.book.top(count)))
-
-
-def _push_tickers(symbol: _Symbol, now_us: int, wanted: Container[str], messages: list[Message]) -> None:
-    """What has traded since the last push, in the form that somebody listens to."""
-    for suffix, mini in (("@ticker", False), ("@miniTicker", True)):
-        stream = symbol.prefix + suffix
-        if stream in wanted and symbol.tickers.get(stream, 0) != symbol.candles.changes:
-            symbol.tickers[stream] = symbol.candles.changes
-            messages.append((stream, ticker_payload(symbol.statistics(now_us), mini=mini)))

@@ -19,7 +19,7 @@ import msgspec
 
 from engine.serve.candles import INTERVAL_SECONDS, kline_row
 from engine.serve.targets import path_and_query
-from engine.serve.tickers import MINI_NAMES, average_price, quote_volume
+from engine.serve.tickers import AVERAGE_MINUTES, MINI_NAMES, average_price, quote_volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,7 +38,6 @@ _DIGITS = re.compile(r"[0-9]{1,20}")
 _DEPTH_WEIGHTS = ((100, 5), (500, 25), (1_000, 50), (5_000, 250))
 _DAY_WEIGHTS = ((20, 2), (100, 40))  # by symbols asked for
 _DAY_WEIGHT_MOST = 80
-_AVERAGE_MINUTES = 5
 _encode = msgspec.json.Encoder().encode
 
 
@@ -217,8 +216,8 @@ class RestApi:
         trades = self._market.trades(symbol, 1)
         minutes = self._market.candles(symbol).candles("1m")
         return {
-            "mins": _AVERAGE_MINUTES,
-            "price": average_price(minutes, request.now_us, _AVERAGE_MINUTES),
+            "mins": AVERAGE_MINUTES,
+            "price": average_price(minutes, request.now_us),
             "closeTime": request.stamp(trades[-1]["T"] if trades else request.now_us),
         }
 

@@ -35,8 +35,13 @@ _JSON = ("Content-Type", "application/json;charset=UTF-8")
 _TOO_MUCH = {"code": -1003, "msg": "Way too much request weight used; IP banned until the time given."}
 
 
-def ids_of(payload: dict[str, Any]) -> tuple[int, int]:
+Payload = dict[str, Any] | list[dict[str, Any]]
+
+
+def ids_of(payload: Payload) -> tuple[int, int]:
     """First and last id of a payload: update ids, trade ids, or zeros."""
+    if isinstance(payload, list):
+        return 0, 0
     if "U" in payload:
         return payload["U"], payload["u"]
     last = payload.get("u") or payload.get("t") or payload.get("a") or payload.get("lastUpdateId") or 0
@@ -75,7 +80,8 @@ class LocalVenue(StreamVenue[StreamSession]):
         """Into the market, and whatever follows from it to those who listen."""
         payload = event.payload if self.keep_times else restamp(event.payload, shown_us)
         for stream, message in self.market.apply(shown_us, event.stream, payload, self.wanted):
-            self.publish(stream, ids_of(message), message.get("E", 0), _encoder(stream, message))
+            first = message[0] if isinstance(message, list) else message
+            self.publish(stream, ids_of(message), first.get("E", 0), _encoder(stream, message))
 
     def _join(self, client: Client[StreamSession], streams: Sequence[str]) -> None:
         for stream in streams:
@@ -99,7 +105,7 @@ class LocalVenue(StreamVenue[StreamSession]):
         return Packet.of(shutdown_frame(self.shown_now_us(), combined=session.combined, unit=session.unit))
 
 
-def _encoder(stream: str, payload: dict[str, Any]) -> Callable[[StreamSession], Packet]:
+def _encoder(stream: str, payload: Payload) -> Callable[[StreamSession], Packet]:
     def packet(session: StreamSession) -> Packet:
         body = encode_payload(payload, session.unit)
         return Packet.of(wrap(stream, body) if session.combined else body)
