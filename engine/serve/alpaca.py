@@ -9,7 +9,8 @@ headers), then subscribes and unsubscribes, and is told its whole lists each tim
 application/msgpack` at the handshake makes it MessagePack in both directions.
 
 An `AlpacaSession` is one connection's part. It answers with what the venue documents, code by code; a
-refused subscription changes nothing. Symbols that do not trade here are accepted and stay silent, as there.
+refused subscription changes nothing. Symbols that do not trade here are accepted and stay silent, as there;
+what has not the form of the feed's symbols (a coin among stocks, BTCUSD among coins) is invalid syntax.
 """
 
 from __future__ import annotations
@@ -190,13 +191,16 @@ class AlpacaSession:
                 raise _Refused(400)
             if symbols and channel not in self._lists:
                 raise _Refused(410)
-            if not all(symbol == "*" or is_symbol(symbol) for symbol in symbols):
+            if not all(map(self._may_name, symbols)):
                 raise _Refused(400)
             if symbols and channel not in _FOLLOWING:  # those come and go with trades
                 named[channel] = symbols
         if self.kind == STOCKS and "trades" in named:
             named |= dict.fromkeys(_FOLLOWING, named["trades"])
         return named
+
+    def _may_name(self, symbol: str) -> bool:
+        return symbol == "*" or symbol in self._symbols or is_symbol(symbol, self.kind)
 
     def _joined(self, named: dict[str, list[str]]) -> dict[str, dict[str, None]]:
         joined = {
