@@ -138,8 +138,8 @@ class CandleSeries:
         self.changes = 0
 
     def close(self, seconds: int) -> None:
-        """Whatever ended by `seconds` (Unix time) is closed, and never changes again."""
-        self._closed_s = max(self._closed_s, seconds)
+        """Whatever ended by `seconds` (Unix time) is closed, and does not change while time goes on."""
+        self._closed_s = seconds
 
     def take(self, time_us: int, price: str, size: str, trade_id: int, *, buyer_takes: bool) -> None:
         """Add one trade at its time."""

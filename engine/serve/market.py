@@ -33,6 +33,7 @@ Message = tuple[str, Any]  # stream name, payload: an object, or of a !…@arr s
 
 _SECOND_US = 1_000_000
 _CLOSES_AFTER_US = 250_000
+_STEP_US = 10 * _SECOND_US
 _PARTIAL = (5, 10, 20)
 _TRADES_KEPT = 20_000  # what REST can page back through
 
@@ -152,10 +153,7 @@ class VenueMarket:
             symbol.book.reset(payload)
             return []
         messages: list[Message] = self._advance(now_us, wanted) if now_us >= self._next_second else []
-        if isinstance(stamp := payload.get("E"), int):
-            self._ahead_us = stamp - now_us
-        self._time_us = max(self._time_us, now_us + self._ahead_us)
-        if self._time_us >= self._next_kline_us:
+        if self._tell_time(now_us, payload.get("E")):
             self._advance_klines(now_us, wanted, messages)
         if symbol is None:
             if stream in wanted:
@@ -208,6 +206,18 @@ class VenueMarket:
             _partial_books(symbol, "", wanted, messages)
         messages.extend(self._tickers.push(now_us, wanted))
         return messages
+
+    def _tell_time(self, now_us: int, stamp: object) -> bool:
+        """Set the venue's time by an event; whether klines are due."""
+        if isinstance(stamp, int):
+            self._ahead_us = stamp - now_us
+        time_us = now_us + self._ahead_us
+        if self._time_us - time_us > _STEP_US:  # the recorder's clock was set while nothing had a stamp
+            self._next_kline_us = 0
+        elif time_us < self._time_us:  # stamps of one moment come in any order
+            time_us = self._time_us
+        self._time_us = time_us
+        return time_us >= self._next_kline_us
 
     def _advance_klines(self, now_us: int, wanted: Container[str], messages: list[Message]) -> None:
         seconds = (self._time_us - _CLOSES_AFTER_US) // _SECOND_US

@@ -92,8 +92,8 @@ class LocalVenue(StreamVenue[StreamSession]):
     def answer_http(self, request: Request) -> Reply:
         """REST market data; an address of too many streams has come here, too."""
         session = StreamSession.open(request.path)
-        if session is not None:
-            return Reply(400, [_JSON], refusal_of(session))
+        if session is not None and (refusal := refusal_of(session)):
+            return Reply(400, [_JSON], refusal)
         return self.rest.answer(request.method, request.path, request.headers, self.shown_now_us())
 
     def refusal(self, status: int, wait_s: int) -> Reply:  # noqa: ARG002

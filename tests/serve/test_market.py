@@ -219,6 +219,19 @@ def test_bars_go_by_the_stamps_where_the_recorders_clock_was_wrong() -> None:
     assert [bar for bar in sent if bar[1]] == [(0, True, 60)]
 
 
+def test_a_clock_that_was_set_does_not_hold_up_the_bars() -> None:
+    """An hour too late by its own clock, an unstamped quote; trades after it are in their own minutes."""
+    market = VenueMarket([BTC])
+    market.apply(T0, "btcusdt@trade", trade(1, "100.0", "1.0", T0), ())
+    late = 3_600 * SECOND
+    market.apply(T0 + 61 * SECOND + late, "btcusdt@bookTicker", quote(1), ())
+    for number in (2, 3):
+        at = T0 + 31 * number * SECOND
+        market.apply(at + late, "btcusdt@trade", trade(number, "100.0", "1.0", at), ())
+    minutes = market.candles("BTCUSDT").candles("1m")
+    assert [(minute.start * SECOND - T0, minute.count) for minute in minutes] == [(0, 1), (60 * SECOND, 2)]
+
+
 def test_a_day_by_a_clock_that_is_ahead_begins_earlier() -> None:
     """@kline_1d@+08:00 begins at 16:00 UTC and lasts a day; its interval has the plain name."""
     stream = "btcusdt@kline_1d@+08:00"

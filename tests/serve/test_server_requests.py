@@ -12,6 +12,9 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from engine.serve.alpaca_server import LocalAlpaca
+from engine.serve.alpaca_symbols import alpaca_model
+from engine.serve.market import VenueMarket
 from engine.serve.server import LocalVenue
 from engine.serve.synthetic import SyntheticMarket
 from tests.serve.test_server import client, read, read_all, run
@@ -89,7 +92,7 @@ def test_a_handshake_with_a_body_opens_no_stream() -> None:
             for byte in ("\r\n".join(lines) + "\r\n\r\nbody").encode():  # a head may come in any pieces
                 writer.write(bytes((byte,)))
                 await writer.drain()
-            assert (await reader.readline()).startswith(b"HTTP/1.1 4")
+            assert (await reader.readline()).startswith(b"HTTP/1.1 404")
             assert not venue.clients
             writer.close()
 
@@ -114,5 +117,43 @@ def test_pings_and_pongs_count_among_a_clients_messages(kind: str, *, ends: bool
                 return
             await read_all(connection)
             assert (connection.close_code, venue.dropped[0][1]) == (1008, LIMIT_REACHED)
+
+    run(scene)
+
+
+def test_alpacas_venue_answers_an_order_too() -> None:
+    """POST with a body gets JSON and not a closed connection, though nothing of the sort is there."""
+
+    async def scene() -> None:
+        source = SyntheticMarket(7, ["AAPL"], model=alpaca_model)
+        async with LocalAlpaca(source) as venue, httpx2.AsyncClient() as http:
+            answer = await http.post(venue.http_url + "/v2/orders", json={"symbol": "AAPL", "qty": "1"})
+            assert (answer.status_code, answer.json()) == (405, {"message": "method not allowed"})
+
+    run(scene)
+
+
+def test_a_stream_begins_anew_for_who_comes_when_nobody_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The market is told of a stream's first listener, and of the first after the last has left."""
+    begun: list[str] = []
+    monkeypatch.setattr(VenueMarket, "begin", lambda _market, stream: begun.append(stream))
+    said = [
+        json.dumps({"method": method, "params": ["btcusdt@kline_1m"], "id": 1})
+        for method in ("SUBSCRIBE", "UNSUBSCRIBE")
+    ]
+
+    async def scene() -> None:
+        async with (
+            LocalVenue(SyntheticMarket(7), wait_for=3) as venue,
+            client(venue, "/ws") as one,
+            client(venue, "/ws") as two,
+        ):
+            for connection, text, times in [
+                *((one, said[0], 1), (two, said[0], 1), (one, said[1], 1), (one, said[0], 1)),
+                *((one, said[1], 1), (two, said[1], 1), (two, said[0], 2)),
+            ]:
+                await connection.send(text)
+                await read(connection, 1)
+                assert begun == ["btcusdt@kline_1m"] * times
 
     run(scene)
