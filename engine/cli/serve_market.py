@@ -172,15 +172,29 @@ def _speed(text: str) -> float:
     return speed
 
 
+def _symbols_of(local: StreamVenue[Any], options: MarketOptions) -> list[str]:
+    """By the names that clients have to use."""
+    from engine.serve.alpaca_symbols import listing_of
+
+    data = local.source.instruments
+    return [listing_of(each).symbol if options.venue == ALPACA else each.symbol for each in data]
+
+
 def _lines_for_clients(local: StreamVenue[Any], options: MarketOptions) -> list[str]:
-    """How alpaca-py is pointed here."""
+    """How alpaca-py is pointed here: the clients of the feeds that have something."""
+    from engine.serve.alpaca_symbols import CRYPTO, STOCKS, listing_of
+
     if options.venue != ALPACA:
         return []
     pair = "key, secret" if options.check_keys else '"any", "any"'
-    return [
-        f'StockDataStream({pair}, url_override="{local.ws_url}/v2/iex")',
-        f'StockHistoricalDataClient({pair}, url_override="{local.http_url}")',
-    ]
+    kinds = {listing_of(data).kind for data in local.source.instruments}
+    feeds = ((STOCKS, "Stock", "/v2/iex"), (CRYPTO, "Crypto", "/v1beta3/crypto/us"))
+    lines: list[str] = []
+    for kind, name, path in feeds:
+        if kind in kinds:
+            lines.append(f'{name}DataStream({pair}, url_override="{local.ws_url}{path}")')
+            lines.append(f'{name}HistoricalDataClient({pair}, url_override="{local.http_url}")')
+    return lines
 
 
 async def _serve(local: StreamVenue[Any], options: MarketOptions, *, as_json: bool) -> None:
@@ -189,7 +203,7 @@ async def _serve(local: StreamVenue[Any], options: MarketOptions, *, as_json: bo
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
     async with local:
-        symbols = [data.symbol for data in local.source.instruments]
+        symbols = _symbols_of(local, options)
         clients = _lines_for_clients(local, options)
         result = {
             "ws": local.ws_url,

@@ -9,20 +9,21 @@ headers), then subscribes and unsubscribes, and is told its whole lists each tim
 application/msgpack` at the handshake makes it MessagePack in both directions.
 
 An `AlpacaSession` is one connection's part. It answers with what the venue documents, code by code; a
-refused subscription changes nothing. Symbols that do not trade here are accepted and stay silent, as there.
+refused subscription changes nothing. Symbols that do not trade here are accepted and stay silent, as there;
+what has not the form of the feed's symbols (a coin among stocks, BTCUSD among coins) is invalid syntax.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import msgspec
 
 from engine.serve.alpaca_keys import FREE_SYMBOLS, KEY_HEADER, SECRET_HEADER, Keys
 from engine.serve.alpaca_symbols import CRYPTO, NEWS, STOCKS, TEST, is_symbol
 from engine.serve.alpaca_wire import JSON, MSGPACK, decode
+from engine.serve.targets import path_and_query
 
 AUTHENTICATE_S = 10.0
 ERRORS = {
@@ -149,7 +150,7 @@ class AlpacaSession:
         action = request.get("action")
         if action == "auth":
             return Answer(self._hear_auth(request))
-        if action not in {"subscribe", "unsubscribe"}:
+        if action not in ("subscribe", "unsubscribe"):  # which may be anything, a list too
             raise _Refused(400)
         if not self.authenticated:
             raise _Refused(401)
@@ -190,13 +191,16 @@ class AlpacaSession:
                 raise _Refused(400)
             if symbols and channel not in self._lists:
                 raise _Refused(410)
-            if not all(symbol == "*" or is_symbol(symbol) for symbol in symbols):
+            if not all(map(self._may_name, symbols)):
                 raise _Refused(400)
             if symbols and channel not in _FOLLOWING:  # those come and go with trades
                 named[channel] = symbols
         if self.kind == STOCKS and "trades" in named:
             named |= dict.fromkeys(_FOLLOWING, named["trades"])
         return named
+
+    def _may_name(self, symbol: str) -> bool:
+        return symbol == "*" or symbol in self._symbols or is_symbol(symbol, self.kind)
 
     def _joined(self, named: dict[str, list[str]]) -> dict[str, dict[str, None]]:
         joined = {
@@ -230,5 +234,5 @@ def encoding_of(headers: Mapping[str, str]) -> str:
 
 def feed_of(target: str) -> str:
     """The path of the feed that a request target names; "" where no stream lives."""
-    path = urlsplit(target).path.rstrip("/")
+    path = path_and_query(target)[0].rstrip("/")
     return path if path in FEEDS else ""

@@ -22,7 +22,7 @@ import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 from engine.model.errors import DecimalError
 from engine.model.units import SECOND_NS, parse_time
@@ -32,6 +32,7 @@ from engine.serve.alpaca_keys import KEY_HEADER, SECRET_HEADER, Keys
 from engine.serve.alpaca_symbols import CRYPTO, NEWS, STOCKS, is_symbol, kind_of
 from engine.serve.alpaca_wire import JSON, encode
 from engine.serve.rest import Reply
+from engine.serve.targets import path_and_query
 
 if TYPE_CHECKING:
     from engine.serve.alpaca_market import AlpacaMarket
@@ -95,11 +96,8 @@ class AlpacaRest:
         return Reply(status, answered, encode(body, JSON))
 
     def _result(self, method: str, target: str, headers: Mapping[str, str], now_ns: int) -> dict[str, Any]:
-        try:
-            url = urlsplit(target)
-        except ValueError:
-            raise _Refused("invalid path") from None
-        path = unquote(url.path)
+        raw_path, query = path_and_query(target)
+        path = unquote(raw_path)
         if method != "GET":
             raise _Refused("method not allowed", 405)
         prefix = next((p for p in _PREFIXES if path.startswith(p)), "")
@@ -107,7 +105,7 @@ class AlpacaRest:
             raise _Refused("endpoint not found.", _NOT_FOUND)
         kind = _PREFIXES[prefix]
         self._admit(headers, needed=kind != CRYPTO)
-        request = _Request(dict(parse_qsl(url.query, keep_blank_values=True)), now_ns)
+        request = _Request(dict(parse_qsl(query, keep_blank_values=True)), now_ns)
         match path.removeprefix(prefix).split("/"):
             case [""] if kind == NEWS:
                 return self._news(request)

@@ -53,9 +53,10 @@ def kind_of(symbol: str) -> str:
     return CRYPTO if "/" in symbol else STOCKS
 
 
-def is_symbol(text: str) -> bool:
-    """Whether a client may ask for it, whether or not there is such a symbol."""
-    return _STOCK.fullmatch(text) is not None or _PAIR.fullmatch(text) is not None
+def is_symbol(text: str, kind: str = NEWS) -> bool:
+    """Whether a client may ask a feed for it, whether or not there is such a symbol; headlines have all."""
+    stock, pair = _STOCK.fullmatch(text) is not None, _PAIR.fullmatch(text) is not None
+    return pair if kind == CRYPTO else stock or (pair and kind == NEWS)
 
 
 def alpaca_model(symbol: str) -> SymbolModel:

@@ -6,7 +6,10 @@
 
 A `StreamSession` is one connection's part: which streams it takes and in what form. It answers the five
 control methods with the texts that the venue documents. A stream name that does not exist is accepted
-and stays silent, as it does there.
+and stays silent, as it does there. More than 1,024 streams are refused, in an address as in a message.
+
+Whatever a client sends is answered: what Python would read and cannot say again (lone surrogates, integers
+without end, brackets without end) is no JSON here, or no id.
 """
 
 from __future__ import annotations
@@ -14,9 +17,11 @@ from __future__ import annotations
 import json
 import re
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
 import msgspec
+
+from engine.serve.targets import path_and_query
 
 MILLISECOND, MICROSECOND = "ms", "us"
 MOST_STREAMS = 1_024
@@ -25,6 +30,8 @@ METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GE
 _UNKNOWN_PROPERTY, _WRONG_TYPE, _BAD_REQUEST, _BAD_JSON = range(4)
 _TEXT_ID = re.compile(r"[A-Za-z0-9_-]{1,36}")
 _INT64 = 2**63
+_MOST_DIGITS = 20  # no integer that means anything here has more
+_TOO_MANY = "Invalid request: too many parameters"
 _encode = msgspec.json.Encoder().encode
 
 
@@ -52,9 +59,9 @@ class StreamSession:
     @classmethod
     def open(cls, target: str) -> StreamSession | None:
         """The session that a request target asks for; None when no stream lives there."""
-        url = urlsplit(target)
-        path = unquote(url.path)
-        query = parse_qs(url.query, keep_blank_values=True)
+        raw_path, raw_query = path_and_query(target)
+        path = unquote(raw_path)
+        query = parse_qs(raw_query.replace("+", "%2B"), keep_blank_values=True)  # @+08:00 means a plus
         unit = MICROSECOND if query.get("timeUnit", [""])[-1].lower() == "microsecond" else MILLISECOND
         if path == "/stream":
             names = "/".join(query.get("streams", []))
@@ -72,7 +79,7 @@ class StreamSession:
             request_id = _id_of(request)
             return Answer(*self._carry_out(request, request_id))
         except _Refused as refusal:
-            body: dict[str, object] = {"code": refusal.code, "msg": str(refusal)}
+            body = refusal.body
             if request_id is not ...:
                 body["id"] = request_id
             return Answer(_encode(body), [], [])
@@ -99,7 +106,7 @@ class StreamSession:
             removed = self._leave(params)
         elif method == "LIST_SUBSCRIPTIONS":
             if params:
-                raise _Refused(_BAD_REQUEST, "Invalid request: too many parameters")
+                raise _Refused(_BAD_REQUEST, _TOO_MANY)
             result = list(self.streams)
         else:
             result = self._property(method, params)
@@ -108,7 +115,7 @@ class StreamSession:
     def _join(self, params: list[Any]) -> list[str]:
         added = [name for name in _stream_names(params) if name not in self.streams]
         if len(self.streams) + len(added) > MOST_STREAMS:
-            raise _Refused(_BAD_REQUEST, "Invalid request: too many parameters")
+            raise _Refused(_BAD_REQUEST, _TOO_MANY)
         self.streams.update(dict.fromkeys(added))
         return added
 
@@ -121,7 +128,7 @@ class StreamSession:
     def _property(self, method: str, params: list[Any]) -> object:
         sets = method == "SET_PROPERTY"
         if len(params) > 1 + sets:
-            raise _Refused(_BAD_REQUEST, "Invalid request: too many parameters")
+            raise _Refused(_BAD_REQUEST, _TOO_MANY)
         if not params or not isinstance(params[0], str):
             raise _Refused(_BAD_REQUEST, "Invalid request: property name must be a string")
         if params[0] != "combined":
@@ -139,20 +146,32 @@ class _Refused(Exception):
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
-        self.code = code
+        self.body: dict[str, object] = {"code": code, "msg": text}
+
+
+def refusal_of(session: StreamSession) -> bytes:
+    """What answers an address that names more streams than a connection may have; b"" when it does not."""
+    if len(session.streams) <= MOST_STREAMS:
+        return b""
+    return _encode(_Refused(_BAD_REQUEST, _TOO_MANY).body)
 
 
 def _decode(message: str | bytes) -> dict[str, Any]:
     try:
-        request = json.loads(message)
+        request = json.loads(message, parse_int=_integer)
+        json.dumps(request, ensure_ascii=False).encode()  # a lone surrogate is no character
     except json.JSONDecodeError as error:
         text = f"Invalid JSON: expected value at line {error.lineno} column {error.colno}"
         raise _Refused(_BAD_JSON, text) from None
-    except UnicodeDecodeError:
+    except (UnicodeError, RecursionError):
         raise _Refused(_BAD_JSON, "Invalid JSON: expected value at line 1 column 1") from None
     if not isinstance(request, dict):
         raise _Refused(_BAD_REQUEST, "Invalid request: expected an object")
     return request
+
+
+def _integer(text: str) -> int | float:
+    return int(text) if len(text) <= _MOST_DIGITS else float(text)
 
 
 def _id_of(request: dict[str, Any]) -> object:
@@ -218,9 +237,13 @@ def _to_milliseconds(payload: dict[str, Any]) -> dict[str, Any]:
     return moved
 
 
-def encode_payload(payload: dict[str, Any], unit: str) -> bytes:
+def encode_payload(payload: dict[str, Any] | list[dict[str, Any]], unit: str) -> bytes:
     """The raw payload's bytes, its stamps (microseconds inside) in the client's unit."""
-    return _encode(_to_milliseconds(payload) if unit == MILLISECOND else payload)
+    if unit != MILLISECOND:
+        return _encode(payload)
+    if isinstance(payload, list):
+        return _encode([_to_milliseconds(each) for each in payload])
+    return _encode(_to_milliseconds(payload))
 
 
 def wrap(stream: str, payload: bytes) -> bytes:

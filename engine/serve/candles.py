@@ -2,14 +2,16 @@
 
 Two series per symbol are kept, of seconds and of minutes; every longer interval is put together from
 minutes when somebody asks. Sums are integers at 8 decimals, so nothing is rounded until a text is made.
-Weeks begin on Monday and months on the first, in UTC, as on Binance.
+Weeks begin on Monday and months on the first, as on Binance: in UTC, or by a clock that is `zone_s` ahead.
+
+Only what traded is kept. An interval without trades, after the first one with some, is told as the venue
+tells it: flat at the last price, no volume, the ids -1.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from datetime import UTC, datetime
-from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -43,23 +45,32 @@ INTERVAL_SECONDS = {
 _FIRST_MONDAY = 4 * _DAY  # 1970-01-05
 _DECIMALS = 8
 _KEPT = {"1s": 1_000, "1m": 10_080}
+_NO_TRADE = -1
 
 
-def interval_start(seconds: int, interval: str) -> int:
+def interval_start(seconds: int, interval: str, zone_s: int = 0) -> int:
     """When the interval that holds `seconds` (Unix time) began."""
+    local = seconds + zone_s
     if interval == "1M":
-        moment = datetime.fromtimestamp(seconds, UTC)
-        return int(moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp())
+        moment = datetime.fromtimestamp(local, UTC)
+        first = moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        return int(first.timestamp()) - zone_s
     length = INTERVAL_SECONDS[interval]
     origin = _FIRST_MONDAY if interval == "1w" else 0
-    return seconds - (seconds - origin) % length
+    return seconds - (local - origin) % length
 
 
-def interval_end(start: int, interval: str) -> int:
+def interval_end(start: int, interval: str, zone_s: int = 0) -> int:
     """When the interval that began at `start` ends: the next one's start."""
     if interval == "1M":
-        return interval_start(start + 32 * _DAY, interval)
+        return interval_start(start + 32 * _DAY, interval, zone_s)
     return start + INTERVAL_SECONDS[interval]
+
+
+def earliest_start(start: int, interval: str, count: int, zone_s: int = 0) -> int:
+    """The start of an interval at most `count` before the one that began at `start`."""
+    length = INTERVAL_SECONDS[interval] or 28 * _DAY
+    return interval_start(start - count * length, interval, zone_s)
 
 
 def scaled(text: str) -> int:
@@ -123,40 +134,77 @@ class CandleSeries:
 
     def __init__(self) -> None:
         self._kept = {name: deque[Candle](maxlen=size) for name, size in _KEPT.items()}
+        self._closed_s = 0
         self.changes = 0
+
+    def close(self, seconds: int) -> None:
+        """Whatever ended by `seconds` (Unix time) is closed, and does not change while time goes on."""
+        self._closed_s = seconds
 
     def take(self, time_us: int, price: str, size: str, trade_id: int, *, buyer_takes: bool) -> None:
         """Add one trade at its time."""
         at, quantity = scaled(price), scaled(size)
-        seconds = time_us // 1_000_000
+        # A late trade counts for the candle that is open: a closed one never changes.
+        seconds = max(time_us // 1_000_000, self._closed_s)
         for interval, candles in self._kept.items():
             start = interval_start(seconds, interval)
-            # A late trade counts for the candle that is open: a closed one never changes.
             if not candles or candles[-1].start < start:
                 candles.append(Candle(start, at, at, at, at, trade_id, trade_id))
             candles[-1].take(at, quantity, trade_id, buyer_takes=buyer_takes)
         self.changes += 1
 
     def candles(self, interval: str) -> list[Candle]:
-        """All candles of an interval that can be told, oldest first (copies where put together)."""
+        """The candles with trades that can be told, oldest first (copies where put together)."""
         if interval in self._kept:
             return list(self._kept[interval])
         return _merge(self._kept["1m"], interval)
 
-    def at(self, interval: str, start: int) -> Candle | None:
-        """The candle that began at `start`, or None when nothing traded or it is forgotten."""
+    def filled(self, interval: str, until_s: int) -> list[Candle]:
+        """Every candle up to the one that is open at `until_s` (Unix time), those without trades too.
+
+        Of a very long time only the last are told: as many as are kept of the interval they are made of.
+        """
+        traded = self.candles(interval)
+        if not traded:
+            return []
+        most = _KEPT["1s" if interval == "1s" else "1m"]
+        end = interval_end(interval_start(max(until_s, traded[-1].start), interval), interval)
+        earliest = earliest_start(end, interval, most)
+        told: list[Candle] = []
+        for candle, following in zip(traded, [*(c.start for c in traded[1:]), end], strict=True):
+            told.append(candle)
+            start = max(interval_end(candle.start, interval), earliest)
+            while start < following:
+                told.append(_flat(candle, start))
+                start = interval_end(start, interval)
+        return told[-most:]
+
+    def at(self, interval: str, start: int, zone_s: int = 0) -> Candle | None:
+        """The candle that began at `start`, or None where nothing had traded yet, or it is forgotten."""
         base = "1s" if interval == "1s" else "1m"
-        end = interval_end(start, interval)
-        recent = takewhile(lambda candle: candle.start >= start, reversed(self._kept[base]))
-        members = [candle for candle in recent if candle.start < end]
-        merged = _merge(reversed(members), interval)
+        end = interval_end(start, interval, zone_s)
+        members: list[Candle] = []
+        for candle in reversed(self._kept[base]):
+            if candle.start < start:
+                if not members:
+                    return _flat(candle, start)
+                break
+            if candle.start < end:
+                members.append(candle)
+        merged = _merge(reversed(members), interval, zone_s)
         return merged[0] if merged else None
 
 
-def _merge(minutes: Iterable[Candle], interval: str) -> list[Candle]:
+def _flat(before: Candle, start: int) -> Candle:
+    """An interval in which nothing traded."""
+    last = before.close
+    return Candle(start, last, last, last, last, _NO_TRADE, _NO_TRADE)
+
+
+def _merge(minutes: Iterable[Candle], interval: str, zone_s: int = 0) -> list[Candle]:
     merged: list[Candle] = []
     for minute in minutes:
-        start = interval_start(minute.start, interval)
+        start = interval_start(minute.start, interval, zone_s)
         if merged and merged[-1].start == start:
             merged[-1].absorb(minute)
         else:
@@ -164,7 +212,9 @@ def _merge(minutes: Iterable[Candle], interval: str) -> list[Candle]:
     return merged
 
 
-def kline_payload(candle: Candle, symbol: str, interval: str, now_us: int, *, closed: bool) -> dict[str, Any]:
+def kline_payload(
+    candle: Candle, symbol: str, interval: str, now_us: int, *, closed: bool, zone_s: int = 0
+) -> dict[str, Any]:
     """The stream's payload, times in microseconds."""
     return {
         "e": "kline",
@@ -172,7 +222,7 @@ def kline_payload(candle: Candle, symbol: str, interval: str, now_us: int, *, cl
         "s": symbol,
         "k": {
             "t": candle.start * 1_000_000,
-            "T": interval_end(candle.start, interval) * 1_000_000 - 1,
+            "T": interval_end(candle.start, interval, zone_s) * 1_000_000 - 1,
             "s": symbol,
             "i": interval,
             "f": candle.first_id,

@@ -2,11 +2,15 @@
 
 A source (recording, synthetic market) gives trades, best prices and depth diffs. From these the venue
 keeps each symbol's book, its last trades and its candles, and derives what a client may subscribe to
-besides: aggregate trades, klines, 24-hour tickers, the slow (1000 ms) diffs, partial books. A stream that
-the source has itself is passed on as it is and never derived a second time.
+besides: aggregate trades, klines, tickers, the slow (1000 ms) diffs, partial books. A stream that the
+source has itself is passed on as it is and never derived a second time.
 
 Pure: time comes in with each event (microseconds, as shown to clients), nothing is sent from here. Price
 and size stay the venue's own texts; a book is a dict of them, sorted when somebody asks.
+
+Klines go by the venue's time, which is that of its stamps: in a recording that keeps its times, an event
+was received a little later than it is stamped, or much earlier where the recorder's clock was wrong. A bar
+is closed a quarter of a second after its end, when its last trades are there.
 """
 
 from __future__ import annotations
@@ -15,23 +19,21 @@ from collections import deque
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from engine.serve.candles import (
-    INTERVAL_SECONDS,
-    CandleSeries,
-    interval_start,
-    kline_payload,
-)
-from engine.serve.tickers import best_of, day_statistics, ticker_payload
+from engine.serve.candles import CandleSeries
+from engine.serve.kline_streams import KlineStreams
+from engine.serve.ticker_streams import TickerStreams
+from engine.serve.tickers import DAY_US, best_of, window_statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from engine.model.kinds import InstrumentData
 
-Message = tuple[str, dict[str, Any]]  # stream name, payload
+Message = tuple[str, Any]  # stream name, payload: an object, or of a !…@arr stream a list of them
 
 _SECOND_US = 1_000_000
-_SLOW_KLINE_SECONDS = 2
+_CLOSES_AFTER_US = 250_000
+_STEP_US = 10 * _SECOND_US
 _PARTIAL = (5, 10, 20)
 _TRADES_KEPT = 20_000  # what REST can page back through
 
@@ -96,14 +98,14 @@ class _Symbol:
         self.aggregate: dict[str, Any] | None = None
         self.aggregate_id = 0
         self.slow: dict[str, Any] | None = None
-        self.pushed: dict[str, tuple[int, int]] = {}  # interval: (candle's start, changes when pushed)
-        self.tickers: dict[str, int] = {}  # stream: changes when pushed
+        self.klines = KlineStreams(data.symbol, self.candles)
 
-    def statistics(self, now_us: int) -> dict[str, Any]:
-        """The last 24 hours."""
+    def statistics(self, now_us: int, window_us: int) -> dict[str, Any]:
+        """The time up to now, so long."""
         size = self.trades[-1]["q"] if self.trades else ""
         best = best_of(self.quote, self.book.top(1))
-        return day_statistics(self.name, self.candles.candles("1m"), now_us, size, best)
+        minutes = self.candles.candles("1m")
+        return window_statistics(self.name, minutes, now_us, size, best, window_us)
 
 
 class VenueMarket:
@@ -126,7 +128,16 @@ class VenueMarket:
             data.symbol.lower(): _Symbol(data, own_klines=own_klines, trades_kept=trades_kept)
             for data in instruments
         }
+        self._tickers = TickerStreams(self._symbols.values())
         self._next_second = 0
+        self._time_us = self._ahead_us = 0  # the venue's time; how far it is ahead of that of the events
+        self._next_kline_us = 0
+
+    def begin(self, stream: str) -> None:
+        """Somebody listens to a stream that nobody listened to: what went before is not his."""
+        symbol = self._symbols.get(stream.partition("@")[0])
+        if symbol is not None:
+            symbol.klines.forget(stream)
 
     def apply(
         self, now_us: int, stream: str, payload: dict[str, Any], wanted: Container[str]
@@ -136,18 +147,20 @@ class VenueMarket:
         `wanted` holds the streams somebody listens to; others are not made. Events of symbols without a
         definition are passed on and otherwise ignored.
         """
-        messages: list[Message] = self._advance(now_us, wanted) if now_us >= self._next_second else []
         prefix, _, channel = stream.partition("@")
         symbol = self._symbols.get(prefix)
+        if symbol is not None and channel == "snapshot":  # no event: it may come from another time
+            symbol.book.reset(payload)
+            return []
+        messages: list[Message] = self._advance(now_us, wanted) if now_us >= self._next_second else []
+        if self._tell_time(now_us, payload.get("E")):
+            self._advance_klines(now_us, wanted, messages)
         if symbol is None:
             if stream in wanted:
                 messages.append((stream, payload))
             return messages
         if symbol.aggregate is not None:
             _flush_aggregate(symbol, payload, wanted, messages)
-        if channel == "snapshot":
-            symbol.book.reset(payload)
-            return messages
         if symbol.makes_klines and channel.startswith("kline_"):
             return messages
         if stream in wanted:
@@ -175,14 +188,14 @@ class VenueMarket:
 
     def statistics(self, symbol: str, now_us: int) -> dict[str, Any]:
         """The symbol's last 24 hours, as REST tells them."""
-        return self._symbols[symbol.lower()].statistics(now_us)
+        return self._symbols[symbol.lower()].statistics(now_us, DAY_US)
 
     def candles(self, symbol: str) -> CandleSeries:
         """The symbol's candles."""
         return self._symbols[symbol.lower()].candles
 
     def _advance(self, now_us: int, wanted: Container[str]) -> list[Message]:
-        """A second has passed: slow diffs, slow partial books, klines."""
+        """A second has passed: slow diffs, slow partial books, tickers."""
         seconds = now_us // _SECOND_US
         self._next_second = (seconds + 1) * _SECOND_US
         messages: list[Message] = []
@@ -191,10 +204,28 @@ class VenueMarket:
                 messages.append((symbol.prefix + "@depth", _slow_diff(symbol.slow, now_us)))
                 symbol.slow = None
             _partial_books(symbol, "", wanted, messages)
-            if symbol.makes_klines:
-                _push_klines(symbol, now_us, seconds, wanted, messages)
-            _push_tickers(symbol, now_us, wanted, messages)
+        messages.extend(self._tickers.push(now_us, wanted))
         return messages
+
+    def _tell_time(self, now_us: int, stamp: object) -> bool:
+        """Set the venue's time by an event; whether klines are due."""
+        if isinstance(stamp, int):
+            self._ahead_us = stamp - now_us
+        time_us = now_us + self._ahead_us
+        if self._time_us - time_us > _STEP_US:  # the recorder's clock was set while nothing had a stamp
+            self._next_kline_us = 0
+        elif time_us < self._time_us:  # stamps of one moment come in any order
+            time_us = self._time_us
+        self._time_us = time_us
+        return time_us >= self._next_kline_us
+
+    def _advance_klines(self, now_us: int, wanted: Container[str], messages: list[Message]) -> None:
+        seconds = (self._time_us - _CLOSES_AFTER_US) // _SECOND_US
+        self._next_kline_us = (seconds + 1) * _SECOND_US + _CLOSES_AFTER_US
+        for symbol in self._symbols.values():
+            symbol.candles.close(seconds)
+            if symbol.makes_klines:
+                messages.extend(symbol.klines.push(seconds, now_us, wanted))
 
 
 def _take(
@@ -226,7 +257,7 @@ def _take_trade(symbol: _Symbol, payload: dict[str, Any]) -> None:
         symbol.aggregate = dict(payload, e="aggTrade", f=payload["t"], l=payload["t"], M=True)
     else:  # _flush_aggregate left it standing, so this trade belongs to it
         total = Decimal(symbol.aggregate["q"]) + Decimal(payload["q"])
-        symbol.aggregate.update(q=str(total), l=payload["t"], E=payload["E"])
+        symbol.aggregate.update(q=f"{total:f}", l=payload["t"], E=payload["E"])
 
 
 def _flush_aggregate(
@@ -277,38 +308,3 @@ def _partial_books(symbol: _Symbol, suffix: str, wanted: Container[str], message
         stream = f"{symbol.prefix}@depth{count}{suffix}"
         if stream in wanted and symbol.book.last_id:
             messages.append((stream, symbol.book.top(count)))
-
-
-def _push_klines(
-    symbol: _Symbol, now_us: int, seconds: int, wanted: Container[str], messages: list[Message]
-) -> None:
-    for interval in _wanted_intervals(symbol, wanted):
-        stream = f"{symbol.prefix}@kline_{interval}"
-        start = interval_start(seconds, interval)
-        pushed_start, pushed_changes = symbol.pushed.get(interval, (start, -1))
-        if pushed_start < start:  # the candle that was open is complete
-            done = symbol.candles.at(interval, pushed_start)
-            if done is not None:
-                payload = kline_payload(done, symbol.name, interval, now_us, closed=True)
-                messages.append((stream, payload))
-        due = interval == "1s" or seconds % _SLOW_KLINE_SECONDS == 0
-        if due and pushed_changes != symbol.candles.changes:
-            candle = symbol.candles.at(interval, start)
-            if candle is not None:
-                payload = kline_payload(candle, symbol.name, interval, now_us, closed=False)
-                messages.append((stream, payload))
-            pushed_changes = symbol.candles.changes
-        symbol.pushed[interval] = (start, pushed_changes)
-
-
-def _push_tickers(symbol: _Symbol, now_us: int, wanted: Container[str], messages: list[Message]) -> None:
-    """What has traded since the last push, in the form that somebody listens to."""
-    for suffix, mini in (("@ticker", False), ("@miniTicker", True)):
-        stream = symbol.prefix + suffix
-        if stream in wanted and symbol.tickers.get(stream, 0) != symbol.candles.changes:
-            symbol.tickers[stream] = symbol.candles.changes
-            messages.append((stream, ticker_payload(symbol.statistics(now_us), mini=mini)))
-
-
-def _wanted_intervals(symbol: _Symbol, wanted: Container[str]) -> Iterable[str]:
-    return [i for i in INTERVAL_SECONDS if f"{symbol.prefix}@kline_{i}" in wanted]

@@ -13,12 +13,13 @@ import json
 import re
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 import msgspec
 
 from engine.serve.candles import INTERVAL_SECONDS, kline_row
-from engine.serve.tickers import MINI_NAMES, average_price, quote_volume
+from engine.serve.targets import path_and_query
+from engine.serve.tickers import AVERAGE_MINUTES, MINI_NAMES, average_price, quote_volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,11 +31,13 @@ WEIGHT_LIMIT = 6_000  # per minute
 _MINUTE_US = 60_000_000
 _OK, _BAD, _NOT_FOUND, _WRONG_METHOD, _TOO_MANY = 200, 400, 404, 405, 429
 _SYMBOL = re.compile(r"[A-Z0-9\-_.]{1,20}")
+_STATUSES = frozenset({"TRADING", "END_OF_DAY", "HALT", "BREAK", "CANCEL_ONLY"})
+_PERMISSIONS = frozenset({"SPOT"})
+_ORDERS = re.compile(r"/api/v3/(sor/)?(order|openOrders?|allOrders?)(List)?(/|$)")
 _DIGITS = re.compile(r"[0-9]{1,20}")
 _DEPTH_WEIGHTS = ((100, 5), (500, 25), (1_000, 50), (5_000, 250))
 _DAY_WEIGHTS = ((20, 2), (100, 40))  # by symbols asked for
 _DAY_WEIGHT_MOST = 80
-_AVERAGE_MINUTES = 5
 _encode = msgspec.json.Encoder().encode
 
 
@@ -104,12 +107,15 @@ class RestApi:
         return Reply(status, answered, body)
 
     def _result(self, method: str, target: str, headers: Mapping[str, str], now_us: int) -> Any:
-        url = urlsplit(target)
-        entry = self._paths.get(url.path)
+        path, query = path_and_query(target)
+        entry = self._paths.get(path)
+        if entry is None and _ORDERS.match(path):
+            text = "This operation is not supported: this local venue takes no orders and has no accounts."
+            raise _Refused(-1020, text)
         if entry is None:
-            raise _Refused(-1000, f"Path {method} {url.path} is not part of this local venue.", _NOT_FOUND)
+            raise _Refused(-1000, f"Path {method} {path} is not part of this local venue.", _NOT_FOUND)
         if method != "GET":
-            raise _Refused(-1000, f"Method {method} is not supported on {url.path}.", _WRONG_METHOD)
+            raise _Refused(-1000, f"Method {method} is not supported on {path}.", _WRONG_METHOD)
         if self._used >= self._weight_limit:
             self._used += 1
             raise _Refused(
@@ -119,7 +125,7 @@ class RestApi:
                 _TOO_MANY,
             )
         known, result = entry
-        sent = parse_qsl(url.query, keep_blank_values=True)
+        sent = parse_qsl(query, keep_blank_values=True)
         request = _Request(dict(sent), headers, now_us)
         if len(sent) != len(request.params):
             raise self._refuse(1, -1101, "Duplicate values for a parameter detected.")
@@ -194,7 +200,7 @@ class RestApi:
             raise _Refused(-1120, "Invalid interval.")
         limit = request.limit(500, 1_000)
         begin, end = request.time("startTime"), request.time("endTime")
-        candles = self._market.candles(symbol).candles(interval)
+        candles = self._market.candles(symbol).filled(interval, request.now_us // 1_000_000)
         if begin is not None:
             candles = [c for c in candles if c.start * 1_000_000 >= begin]
         if end is not None:
@@ -210,8 +216,8 @@ class RestApi:
         trades = self._market.trades(symbol, 1)
         minutes = self._market.candles(symbol).candles("1m")
         return {
-            "mins": _AVERAGE_MINUTES,
-            "price": average_price(minutes, request.now_us, _AVERAGE_MINUTES),
+            "mins": AVERAGE_MINUTES,
+            "price": average_price(minutes, request.now_us),
             "closeTime": request.stamp(trades[-1]["T"] if trades else request.now_us),
         }
 
@@ -253,7 +259,13 @@ class RestApi:
         return {"status": 0, "msg": "normal"}
 
     def _exchange_info(self, request: _Request) -> Any:
+        permissions = request.params.get("permissions")
+        one = {"symbol", "symbols"} & request.params.keys()
+        if one and (permissions is not None or "symbolStatus" in request.params):
+            raise _Refused(-1128, "Combination of optional parameters invalid.")
         names, _ = self._asked(request)
+        if permissions is not None and not _PERMISSIONS & set(_permission_list(permissions)):
+            names = []
         known = self._market.instruments
         self._used += 20
         return {
@@ -275,12 +287,18 @@ class RestApi:
         one, several = request.params.get("symbol"), request.params.get("symbols")
         if one is not None and several is not None:
             raise _Refused(-1128, "Combination of optional parameters invalid.")
+        status = request.params.get("symbolStatus")
+        if status is not None and status not in _STATUSES:
+            raise _Refused(-1122, "Invalid symbolStatus.")
         if one is not None:
-            return [self._symbol(request)], False
+            name = self._symbol(request)
+            if status not in (None, known[name].status):
+                raise _Refused(-1220, "The symbol's status does not match the requested symbolStatus.")
+            return [name], False
         names = list(known) if several is None else _symbol_list(several)
         if any(name not in known for name in names):
             raise _Refused(-1121, "Invalid symbol.")
-        return names, True
+        return [name for name in names if status in (None, known[name].status)], True
 
     def _symbol(self, request: _Request) -> str:
         symbol = request.mandatory("symbol")
@@ -353,7 +371,7 @@ def _trade(trade: Mapping[str, Any], request: _Request) -> dict[str, Any]:
 def _symbol_list(text: str) -> list[str]:
     try:
         names = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         names = None
     if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
         raise _Refused(
@@ -362,6 +380,17 @@ def _symbol_list(text: str) -> list[str]:
     if len(set(names)) != len(names):
         raise _Refused(-1151, "Symbol is present multiple times in the list.")
     return names
+
+
+def _permission_list(text: str) -> list[str]:
+    """One permission, or a JSON list of some."""
+    try:
+        names = json.loads(text) if text.startswith("[") else [text]
+    except (ValueError, RecursionError):
+        names = None
+    if not names or not all(isinstance(name, str) and _SYMBOL.fullmatch(name) for name in names):
+        raise _Refused(-1100, "Illegal characters found in parameter 'permissions'.")
+    return list(names)
 
 
 def _rate_limit(kind: str, interval: str, count: int, limit: int) -> dict[str, Any]:
@@ -400,7 +429,7 @@ def exchange_symbol(data: InstrumentData) -> dict[str, Any]:
         "isMarginTradingAllowed": False,
         "filters": _filters(data),
         "permissions": [],
-        "permissionSets": [["SPOT"]],
+        "permissionSets": [sorted(_PERMISSIONS)],
         "defaultSelfTradePreventionMode": "EXPIRE_MAKER",
         "allowedSelfTradePreventionModes": ["EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH"],
     }

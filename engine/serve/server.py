@@ -7,13 +7,20 @@ Kline bounds follow the shown times, because the venue makes klines from the tra
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
 import msgspec
 from websockets.http11 import Request
 
-from engine.serve.binance import StreamSession, encode_payload, restamp, shutdown_frame, wrap
+from engine.serve.binance import (
+    StreamSession,
+    encode_payload,
+    refusal_of,
+    restamp,
+    shutdown_frame,
+    wrap,
+)
 from engine.serve.client import Client
 from engine.serve.market import VenueMarket
 from engine.serve.packets import Packet
@@ -24,11 +31,17 @@ from engine.serve.venue import MAX_SPEED, Dials, Heard, StreamVenue
 
 __all__ = ["MAX_SPEED", "LocalVenue", "ids_of"]
 
+_JSON = ("Content-Type", "application/json;charset=UTF-8")
 _TOO_MUCH = {"code": -1003, "msg": "Way too much request weight used; IP banned until the time given."}
 
 
-def ids_of(payload: dict[str, Any]) -> tuple[int, int]:
+Payload = dict[str, Any] | list[dict[str, Any]]
+
+
+def ids_of(payload: Payload) -> tuple[int, int]:
     """First and last id of a payload: update ids, trade ids, or zeros."""
+    if isinstance(payload, list):
+        return 0, 0
     if "U" in payload:
         return payload["U"], payload["u"]
     last = payload.get("u") or payload.get("t") or payload.get("a") or payload.get("lastUpdateId") or 0
@@ -51,7 +64,8 @@ class LocalVenue(StreamVenue[StreamSession]):
 
     def open_session(self, request: Request) -> StreamSession | None:
         """By the path; see engine.serve.binance."""
-        return StreamSession.open(request.path)
+        session = StreamSession.open(request.path)
+        return session if session is not None and not refusal_of(session) else None
 
     def hear(self, client: Client[StreamSession], message: str | bytes) -> Heard:
         """One of the five control methods, or an error that says what is wrong with it."""
@@ -66,24 +80,32 @@ class LocalVenue(StreamVenue[StreamSession]):
         """Into the market, and whatever follows from it to those who listen."""
         payload = event.payload if self.keep_times else restamp(event.payload, shown_us)
         for stream, message in self.market.apply(shown_us, event.stream, payload, self.wanted):
-            self.publish(stream, ids_of(message), message.get("E", 0), _encoder(stream, message))
+            first = message[0] if isinstance(message, list) else message
+            self.publish(stream, ids_of(message), first.get("E", 0), _encoder(stream, message))
+
+    def _join(self, client: Client[StreamSession], streams: Sequence[str]) -> None:
+        for stream in streams:
+            if stream not in self.wanted:
+                self.market.begin(stream)
+        super()._join(client, streams)
 
     def answer_http(self, request: Request) -> Reply:
-        """REST market data."""
+        """REST market data; an address of too many streams has come here, too."""
+        session = StreamSession.open(request.path)
+        if session is not None and (refusal := refusal_of(session)):
+            return Reply(400, [_JSON], refusal)
         return self.rest.answer(request.method, request.path, request.headers, self.shown_now_us())
 
     def refusal(self, status: int, wait_s: int) -> Reply:  # noqa: ARG002
         """The venue's own error object."""
-        return Reply(
-            status, [("Content-Type", "application/json;charset=UTF-8")], msgspec.json.encode(_TOO_MUCH)
-        )
+        return Reply(status, [_JSON], msgspec.json.encode(_TOO_MUCH))
 
     def shutdown_notice(self, session: StreamSession) -> Packet:
         """serverShutdown, in the session's form."""
         return Packet.of(shutdown_frame(self.shown_now_us(), combined=session.combined, unit=session.unit))
 
 
-def _encoder(stream: str, payload: dict[str, Any]) -> Callable[[StreamSession], Packet]:
+def _encoder(stream: str, payload: Payload) -> Callable[[StreamSession], Packet]:
     def packet(session: StreamSession) -> Packet:
         body = encode_payload(payload, session.unit)
         return Packet.of(wrap(stream, body) if session.combined else body)

@@ -2,7 +2,7 @@
 
 Made from the minutes that the venue keeps anyway. The window is whole minutes that began at most 24 hours
 ago; the venue's own rolls by the second, which a local market of some minutes' age cannot show. A symbol
-that has not traded has zeros and the ids -1, as there.
+that has not traded has zeros and the ids -1, as there. Windows of one and four hours are made likewise.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from engine.serve.candles import Candle
 
 DAY_US = 86_400_000_000
+AVERAGE_MINUTES = 5
+_MINUTE_US = 60_000_000
 _DECIMALS = 8
 _ZERO = "0.00000000"
 
@@ -44,6 +46,7 @@ _TICKER = {
     "L": "lastId",
     "n": "count",
 }
+_WINDOW = {letter: _TICKER[letter] for letter in "pPohlcwvqOCFLn"}
 _MINI = {letter: _TICKER[letter] for letter in "cohlvq"}
 MINI_NAMES = (
     *("symbol", "openPrice", "highPrice", "lowPrice", "lastPrice", "volume", "quoteVolume"),
@@ -51,8 +54,13 @@ MINI_NAMES = (
 )
 
 
-def day_statistics(
-    symbol: str, minutes: Sequence[Candle], now_us: int, last_size: str, best: Mapping[str, str]
+def window_statistics(
+    symbol: str,
+    minutes: Sequence[Candle],
+    now_us: int,
+    last_size: str,
+    best: Mapping[str, str],
+    window_us: int = DAY_US,
 ) -> dict[str, Any]:
     """REST's answer for one symbol, stamps in microseconds.
 
@@ -62,8 +70,9 @@ def day_statistics(
         now_us: the end of the window.
         last_size: of the last trade; "" when there was none.
         best: `b`, `B`, `a`, `A` as a bookTicker has them; what is missing is 0.
+        window_us: how long it is.
     """
-    from_s = (now_us - DAY_US) // 1_000_000
+    from_s = (now_us - window_us) // 1_000_000
     day = [candle for candle in minutes if candle.start >= from_s]
     before = next((candle.close for candle in reversed(minutes) if candle.start < from_s), None)
     volume = sum(candle.volume for candle in day)
@@ -87,7 +96,7 @@ def day_statistics(
         "lowPrice": _text(min((candle.low for candle in day), default=0)),
         "volume": _text(volume),
         "quoteVolume": _text(quote // 10**_DECIMALS),
-        "openTime": now_us - DAY_US,
+        "openTime": now_us - window_us,
         "closeTime": now_us,
         "firstId": day[0].first_id if day else -1,
         "lastId": day[-1].last_id if day else -1,
@@ -106,9 +115,26 @@ def ticker_payload(statistics: Mapping[str, Any], *, mini: bool) -> dict[str, An
     }
 
 
-def average_price(minutes: Sequence[Candle], now_us: int, over_minutes: int) -> str:
-    """Volume-weighted, over the minutes that began at most so long ago; the last price without trades."""
-    from_s = now_us // 1_000_000 - over_minutes * 60
+def window_payload(statistics: Mapping[str, Any], window: str) -> dict[str, Any]:
+    """The payload of `@ticker_<window>`, stamps in microseconds; the window begins on a whole minute."""
+    opened_us = -(-statistics["openTime"] // _MINUTE_US) * _MINUTE_US
+    return {
+        "e": f"{window}Ticker",
+        "E": statistics["closeTime"],
+        "s": statistics["symbol"],
+        **{letter: statistics[name] for letter, name in _WINDOW.items()},
+        "O": opened_us,
+    }
+
+
+def average_payload(symbol: str, price: str, last_us: int, now_us: int) -> dict[str, Any]:
+    """The payload of `@avgPrice`; `last_us` is the time of the last trade."""
+    return {"e": "avgPrice", "E": now_us, "s": symbol, "i": f"{AVERAGE_MINUTES}m", "w": price, "T": last_us}
+
+
+def average_price(minutes: Sequence[Candle], now_us: int) -> str:
+    """Volume-weighted, over the minutes that began at most five ago; the last price without trades."""
+    from_s = now_us // 1_000_000 - AVERAGE_MINUTES * 60
     recent = [candle for candle in minutes if candle.start >= from_s]
     volume = sum(candle.volume for candle in recent)
     if not volume:

@@ -14,24 +14,21 @@ which session, what is said to a new client, how its messages are answered, what
 becomes (it calls `publish` for each message, or `queue`s packets at clients itself), plain HTTP answers,
 and the words of refusals and of an announced end. `engine.serve.server` is one.
 
-Plain HTTP comes through websockets' `process_request`, which answers GET without a body, one request per
-connection: all that market data needs.
+Plain HTTP comes through websockets' `process_request`, one request per connection: all that market data
+needs. A request with a body is answered too (engine.serve.wire), and its body is not read.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Sequence
-from http import HTTPStatus
 from itertools import chain
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypedDict
 
 from websockets.asyncio.server import Server, ServerConnection, serve
-from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
@@ -42,6 +39,7 @@ from engine.serve.faults import HTML_PAGE, LIMIT, Fault, FaultPlan
 from engine.serve.listeners import Listeners
 from engine.serve.packets import Packet
 from engine.serve.rest import Reply
+from engine.serve.wire import VenueConnection, quiet_logger, response
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -178,12 +176,13 @@ class StreamVenue(ABC, Generic[S]):
                 self.host,
                 self.port,
                 process_request=self._request,
+                create_connection=VenueConnection,
                 compression=None,
                 ping_interval=self._ping_s or None,
                 ping_timeout=self._pong_s or None,
                 close_timeout=1.0,
                 max_size=1 << 20,
-                logger=_quiet_logger(),
+                logger=quiet_logger(),
             )
         except OSError as error:
             raise VenueError(
@@ -300,13 +299,22 @@ class StreamVenue(ABC, Generic[S]):
     # Time.
 
     def _open_source(self) -> Iterator[Event]:
-        """Begin the source: its first books count at once, so that REST answers before time runs."""
+        """Begin the source: its first books count at once, so that REST answers before time runs.
+
+        Other events of the first moment may stand between them; those wait.
+        """
         events = iter(self.source.events())
+        waiting: list[Event] = []
+        opening_ns: int | None = None
         for event in events:
-            if not self.takes_ahead(event):
-                return self._pass_over(event, events)
-            self._take(event, event.time_ns // 1_000)
-        return events
+            opening_ns = event.time_ns if opening_ns is None else opening_ns
+            if self.takes_ahead(event) and (not waiting or event.time_ns == opening_ns):
+                self._take(event, event.time_ns // 1_000)
+                continue
+            waiting.append(event)
+            if event.time_ns > opening_ns or len(waiting) == _EVENTS_PER_TURN:
+                break
+        return self._pass_over(waiting[0], chain(waiting[1:], events)) if waiting else events
 
     def _pass_over(self, first: Event, events: Iterator[Event]) -> Iterator[Event]:
         """Take what belongs to the past, shown as if it had just happened; the rest is to come."""
@@ -406,18 +414,19 @@ class StreamVenue(ABC, Generic[S]):
     def _request(self, connection: ServerConnection, request: Request) -> Response | None:
         """Before a handshake: None lets it go on, a response answers plain HTTP."""
         if self.faults.html:
-            return _response(Reply(200, [("Content-Type", "text/html; charset=utf-8")], HTML_PAGE))
+            return response(Reply(200, [("Content-Type", "text/html; charset=utf-8")], HTML_PAGE))
         if refused := self.faults.refusal(str((connection.remote_address or ("",))[0])):
             if self.account is not None:
                 self.account.faults.append(Committed(0, LIMIT, request.path))
             status, wait_s = refused
             reply = self.refusal(status, wait_s)
-            return _response(reply._replace(headers=[*reply.headers, ("Retry-After", str(wait_s))]))
-        session = self.open_session(request)
+            return response(reply._replace(headers=[*reply.headers, ("Retry-After", str(wait_s))]))
+        bodied = isinstance(connection, VenueConnection) and connection.has_body
+        session = None if bodied else self.open_session(request)
         if session is not None:
             connection.session = session  # type: ignore[attr-defined]  # ours, for _handle
             return None
-        return _response(self.answer_http(request))
+        return response(self.answer_http(request))
 
     async def _handle(self, connection: ServerConnection) -> None:
         self._numbers += 1
@@ -435,11 +444,12 @@ class StreamVenue(ABC, Generic[S]):
         client.begin(lambda: self._announce(client), self._grace_s)
         self.greet(client)
         self._join(client, list(session.streams))
-        times: deque[float] = deque(maxlen=self._control_per_second or None)
+        allowed = self._counter(client)
+        if isinstance(connection, VenueConnection):
+            connection.on_control = allowed
         try:
             async for message in connection:
-                if self._too_many(times):
-                    client.cut(self.control_limit.format(limit=self._control_per_second))
+                if not allowed():
                     return
                 self._heard(client, self.hear(client, message))
         except ConnectionClosed:
@@ -463,33 +473,20 @@ class StreamVenue(ABC, Generic[S]):
             code, reason = heard.close
             client.cut(reason, code=code)
 
-    def _too_many(self, times: deque[float]) -> bool:
-        if not self._control_per_second:
-            return False
-        now = time.monotonic()
-        full = len(times) == self._control_per_second and now - times[0] < _CONTROL_WINDOW_S
-        times.append(now)
-        return full
+    def _counter(self, client: Client[S]) -> Callable[[], bool]:
+        """Counts one message of a client's, and says whether it may have it; who may not is cut off."""
+        limit = self._control_per_second
+        times: deque[float] = deque(maxlen=limit or 1)
+
+        def allowed() -> bool:
+            now = time.monotonic()
+            if limit and len(times) == limit and now - times[0] < _CONTROL_WINDOW_S:
+                client.cut(self.control_limit.format(limit=limit))
+            times.append(now)
+            return not client.dropped
+
+        return allowed
 
     def _join(self, client: Client[S], streams: Sequence[str]) -> None:
         self.listeners.join(client, streams)
         self._accounted.update(streams)
-
-
-def _response(reply: Reply) -> Response:
-    headers = Headers([*reply.headers, ("Content-Length", str(len(reply.body))), ("Connection", "close")])
-    return Response(reply.status, _phrase(reply.status), headers, reply.body)
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Unknown"
-
-
-def _quiet_logger() -> logging.Logger:
-    """Clients that hang up in the middle of a handshake are no news; anything graver is."""
-    logger = logging.getLogger("engine.serve")
-    logger.setLevel(logging.CRITICAL)
-    return logger

@@ -101,6 +101,7 @@ def test_numbers_are_whole_where_they_can_be(text: str, value: float) -> None:
         ("/v1beta1/news", "/v1beta1/news"),
         ("/v2/stocks/bars", ""),
         ("/", ""),
+        ("//[x", ""),
     ],
 )
 def test_feeds_live_at_their_paths(target: str, feed: str) -> None:
@@ -170,10 +171,14 @@ REFUSALS: list[tuple[str, Any, int]] = [
     ("no object", b"[1]", 400),
     ("not UTF-8", b'{"action":"\xff"}', 400),
     ("unknown action", {"action": "dance"}, 400),
+    ("a list of actions", {"action": ["subscribe"], "trades": ["MSFT"]}, 400),
+    ("an object as action", {"action": {"subscribe": 1}}, 400),
+    ("brackets without end", b"[" * 100_000, 400),
     ("no action", {"trades": ["AAPL"]}, 400),
     ("no list", {"action": "subscribe", "trades": "AAPL"}, 400),
     ("no texts", {"action": "subscribe", "trades": [1]}, 400),
     ("no symbol", {"action": "subscribe", "trades": ["not a symbol"]}, 400),
+    ("a coin among stocks", {"action": "subscribe", "trades": ["BTC/USD"]}, 400),
     ("lower case", {"action": "subscribe", "trades": ["aapl"]}, 400),
     ("another feed's channel", {"action": "subscribe", "news": ["AAPL"]}, 410),
     ("orderbooks of stocks", {"action": "subscribe", "orderbooks": ["AAPL"]}, 410),
@@ -189,6 +194,29 @@ def test_mistakes_have_their_codes(_: str, message: Any, expected: int) -> None:
     raw = message if isinstance(message, bytes) else encode(message, JSON)
     assert code(one.hear(raw).reply) == expected
     assert list(one.streams) == ["quotes@AAPL"]
+
+
+@pytest.mark.parametrize(
+    ("path", "channel", "symbol", "granted"),
+    [
+        ("/v2/iex", "quotes", "BTC/USD", False),
+        ("/v2/iex", "quotes", "ZZZZ", True),
+        ("/v1beta3/crypto/us", "quotes", "BTCUSDT", False),
+        ("/v1beta3/crypto/us", "quotes", "AAPL", False),
+        ("/v1beta3/crypto/us", "quotes", "ZZZ/USD", True),
+        ("/v1beta3/crypto/us", "quotes", "1000SATS/FDUSDX", True),  # no usual name, but it is there
+        ("/v1beta1/news", "news", "AAPL", True),
+        ("/v1beta1/news", "news", "BTC/USD", True),
+    ],
+)
+def test_a_feed_takes_names_of_its_own_form(path: str, channel: str, symbol: str, *, granted: bool) -> None:
+    """What can never come on a feed is invalid syntax there; what only does not trade is granted."""
+    one = AlpacaSession(path, Keys(), ["1000SATS/FDUSDX"])
+    one.welcome({"apca-api-key-id": "k", "apca-api-secret-key": "s"})
+    reply = hear(one, {"action": "subscribe", channel: [symbol]})
+    assert (reply[0]["T"] == "subscription") == granted
+    assert (reply[0].get("code") == 400) != granted
+    assert list(one.streams) == ([f"{channel}@{symbol}"] if granted else [])
 
 
 def test_nothing_is_heard_before_authentication() -> None:

@@ -13,6 +13,7 @@ from engine.serve.binance import (
     MOST_STREAMS,
     StreamSession,
     encode_payload,
+    refusal_of,
     restamp,
     shutdown_frame,
     to_microseconds,
@@ -31,6 +32,8 @@ TARGETS: list[tuple[str, list[str], bool, str]] = [
     ("/stream?streams=btcusdt@trade/ethusdt@trade", ["btcusdt@trade", "ethusdt@trade"], True, MILLISECOND),
     ("/stream?streams=btcusdt@trade/btcusdt@trade", ["btcusdt@trade"], True, MILLISECOND),
     ("/stream?streams=a@trade&timeUnit=microsecond", ["a@trade"], True, MICROSECOND),
+    ("/stream?streams=a@kline_1m@+08:00", ["a@kline_1m@+08:00"], True, MILLISECOND),
+    ("/ws/a@kline_1m@%2B08:00", ["a@kline_1m@+08:00"], False, MILLISECOND),
 ]
 
 
@@ -42,7 +45,7 @@ def test_a_target_opens_its_streams(target: str, streams: list[str], *, combined
     assert (list(session.streams), session.combined, session.unit) == (streams, combined, unit)
 
 
-@pytest.mark.parametrize("target", ["/", "/api/v3/ping", "/wsx", "/ws-api/v3", "/streams"])
+@pytest.mark.parametrize("target", ["/", "/api/v3/ping", "/wsx", "/ws-api/v3", "/streams", "//[x"])
 def test_no_stream_lives_elsewhere(target: str) -> None:
     """Other paths are not streams."""
     assert StreamSession.open(target) is None
@@ -50,6 +53,7 @@ def test_no_stream_lives_elsewhere(target: str) -> None:
 
 VARIANTS = "`SUBSCRIBE`, `UNSUBSCRIBE`, `LIST_SUBSCRIPTIONS`, `SET_PROPERTY`, `GET_PROPERTY`"
 ID_ERROR = {"code": 2, "msg": "Invalid request: request ID must be an unsigned integer"}
+NO_JSON = {"code": 3, "msg": "Invalid JSON: expected value at line 1 column 1"}
 CONVERSATIONS: list[tuple[str, str, dict[str, Any]]] = [
     ("subscribe", '{"method":"SUBSCRIBE","params":["a@trade"],"id":1}', {"result": None, "id": 1}),
     ("textual id", '{"method":"SUBSCRIBE","params":["a@trade"],"id":"x-1"}', {"result": None, "id": "x-1"}),
@@ -129,6 +133,11 @@ CONVERSATIONS: list[tuple[str, str, dict[str, Any]]] = [
     ("long id", '{"method":"SUBSCRIBE","params":["a@trade"],"id":"' + "x" * 37 + '"}', ID_ERROR),
     ("no object", "[1]", {"code": 2, "msg": "Invalid request: expected an object"}),
     ("no JSON", "hello", {"code": 3, "msg": "Invalid JSON: expected value at line 1 column 1"}),
+    ("an id without end", '{"method":"LIST_SUBSCRIPTIONS","id":' + "9" * 5_000 + "}", ID_ERROR),
+    ("half a character", r'{"method":"\ud800","id":1}', NO_JSON),
+    ("half a character as a stream", r'{"method":"SUBSCRIBE","params":["\ud800"],"id":1}', NO_JSON),
+    ("half a character as a name", r'{"method":"LIST_SUBSCRIPTIONS","id":1,"\ud800":1}', NO_JSON),
+    ("brackets without end", "[" * 100_000, NO_JSON),
     ("cut JSON", '{"method":', {"code": 3, "msg": "Invalid JSON: expected value at line 1 column 11"}),
 ]
 
@@ -158,6 +167,17 @@ def test_subscriptions_change_what_is_sent() -> None:
     left = session.answer('{"method":"UNSUBSCRIBE","params":["a@trade","nothing@trade"],"id":1}')
     assert left.removed == ["a@trade"]
     assert list(session.streams) == ["b@trade", "c@trade"]
+
+
+@pytest.mark.parametrize("count", [MOST_STREAMS, MOST_STREAMS + 1])
+def test_an_address_names_as_many_streams_as_a_connection_may_have(count: int) -> None:
+    """One stream more than 1,024 is answered with what SUBSCRIBE answers to it."""
+    session = StreamSession.open("/stream?streams=" + "/".join(f"s{n}@trade" for n in range(count)))
+    assert session is not None
+    refusal = refusal_of(session)
+    assert bool(refusal) == (count > MOST_STREAMS)
+    if refusal:
+        assert json.loads(refusal) == {"code": 2, "msg": "Invalid request: too many parameters"}
 
 
 def test_the_combined_property_switches_the_form() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from engine.model.units import parse_time
@@ -98,6 +100,73 @@ def test_a_late_trade_counts_for_the_open_candle() -> None:
     assert [c.count for c in made.candles("1m")] == [3, 2]
 
 
-def test_an_interval_without_trades_is_none() -> None:
-    """Nothing is invented for a minute in which nothing traded."""
-    assert series().at("1m", seconds("2024-06-01T10:00:00Z")) is None
+def test_an_interval_without_trades_is_flat() -> None:
+    """It stands at the last price, has no volume and the ids -1; before the first trade there is none."""
+    made = series()
+    start = seconds("2024-06-01T10:00:00Z")
+    candle = made.at("1m", start)
+    assert candle is not None
+    k = kline_payload(candle, "BTCUSDT", "1m", 7, closed=True)["k"]
+    assert {k[name] for name in "ohlc"} == {"105.00000000"}
+    assert (k["t"], k["v"], k["q"], k["n"], k["f"], k["L"]) == (
+        start * 1_000_000,
+        "0.00000000",
+        "0.00000000",
+        0,
+        -1,
+        -1,
+    )
+    assert made.at("1m", seconds("2024-06-01T08:59:00Z")) is None
+
+
+def test_the_gaps_between_candles_are_filled() -> None:
+    """Every minute from the first trade to now is told, each once; without trades there is none."""
+    made = series()
+    base = seconds("2024-06-01T09:00:00Z")
+    made.take((base + 240) * 1_000_000, "99.00000000", "1.00000000", 15, buyer_takes=True)
+    told = made.filled("1m", base + 360)
+    assert [(c.start - base, c.count) for c in told] == [
+        *((0, 3), (60, 1), (120, 0), (180, 0), (240, 1), (300, 0), (360, 0))
+    ]
+    assert [c.open for c in told[2:4]] == [105 * 10**8] * 2
+    assert CandleSeries().filled("1m", base) == []
+
+
+@pytest.mark.parametrize(("interval", "most"), [("1s", 1_000), ("1m", 10_080), ("1M", 121)])
+def test_of_a_long_silence_the_last_candles_are_told(interval: str, most: int) -> None:
+    """After ten years without a trade there are as many candles as are kept, contiguous to now."""
+    now = seconds("2034-06-01T09:00:00Z")
+    told = series().filled(interval, now)
+    assert len(told) == most
+    assert told[-1].start == interval_start(now, interval)
+    assert all(interval_end(a.start, interval) == b.start for a, b in pairwise(told))
+
+
+def test_what_is_closed_never_changes() -> None:
+    """A trade that comes after its minute was closed counts for the minute that is open."""
+    made = CandleSeries()
+    base = seconds("2024-06-01T09:00:00Z")
+    made.take(base * 1_000_000, "100.00000000", "1.00000000", 1, buyer_takes=True)
+    made.close(base + 60)
+    made.take((base + 59) * 1_000_000, "101.00000000", "1.00000000", 2, buyer_takes=True)
+    assert [(c.start - base, c.count) for c in made.candles("1m")] == [(0, 1), (60, 1)]
+
+
+@pytest.mark.parametrize(
+    ("interval", "start"),
+    [
+        ("1m", "2024-06-01T17:05:00Z"),
+        ("4h", "2024-06-01T16:00:00Z"),
+        ("1d", "2024-06-01T16:00:00Z"),
+        ("1w", "2024-05-26T16:00:00Z"),
+        ("1M", "2024-05-31T16:00:00Z"),
+    ],
+)
+def test_a_clock_that_is_ahead_moves_the_bounds(interval: str, start: str) -> None:
+    """By a clock eight hours ahead, days, weeks and months begin at 16:00 UTC, and follow each other."""
+    ahead_s = 8 * 3_600
+    began = interval_start(seconds("2024-06-01T17:05:30Z"), interval, ahead_s)
+    ended = interval_end(began, interval, ahead_s)
+    assert began == seconds(start)
+    assert interval_start(ended, interval, ahead_s) == ended
+    assert interval_start(ended - 1, interval, ahead_s) == began

@@ -114,7 +114,7 @@ def test_a_recording_is_served_to_its_end(tmp_path: Path) -> None:
 
 
 def test_alpaca_says_how_its_own_client_comes() -> None:
-    """Two lines more: the stream's and the history's addresses; a client logs in and hears of the market."""
+    """Lines more: the streams' and the history's addresses; a client logs in and hears of the market."""
 
     async def listen(address: str) -> str:
         headers = {"APCA-API-KEY-ID": "any", "APCA-API-SECRET-KEY": "any"}
@@ -134,6 +134,19 @@ def test_alpaca_says_how_its_own_client_comes() -> None:
         )
         assert f'url_override="{http}"' in process.stdout.readline()
         assert '"T":"q"' in asyncio.run(listen(websocket))
+
+
+def test_a_recording_of_coins_is_announced_as_coins(tmp_path: Path) -> None:
+    """Symbols by the names that Alpaca's clients have to use, and only the clients that will hear of them."""
+    path = tmp_path / "short.arrow"
+    write_sample(path, minutes=0.05)
+    with serving(str(path), "--as", "alpaca", "--port", "0", "--json") as (_, line):
+        result = json.loads(line)
+        assert result["symbols"] == ["BTC/USDT", "ETH/USDT"]
+        assert result["clients"] == [
+            f'CryptoDataStream("any", "any", url_override="{result["ws"]}/v1beta3/crypto/us")',
+            f'CryptoHistoricalDataClient("any", "any", url_override="{result["http"]}")',
+        ]
 
 
 def test_planted_keys_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:

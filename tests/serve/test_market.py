@@ -141,6 +141,120 @@ def test_klines_are_pushed_every_two_seconds_and_once_when_they_close() -> None:
     assert pushed[-1]["k"]["t"] == T0 + 60 * SECOND
 
 
+def quote(number: int, symbol: str = "BTCUSDT") -> dict[str, Any]:
+    return {"u": number, "s": symbol, "b": "1", "B": "1", "a": "2", "A": "1"}
+
+
+def told(messages: list[Message], stream: str) -> list[tuple[int, bool, int]]:
+    """Of each kline: its start in seconds after T0, whether it is closed, its trades."""
+    found = [payload["k"] for payload in only(messages, stream)]
+    return [((k["t"] - T0) // SECOND, k["x"], k["n"]) for k in found]
+
+
+def test_minutes_without_trades_close_too() -> None:
+    """Each minute closes once, on the venue's time alone, though only another symbol's events tell of it."""
+    btc, eth = (model_of(name).instrument() for name in ("BTCUSDT", "ETHUSDT"))
+    events: list[tuple[int, str, dict[str, Any]]] = [
+        (T0 + SECOND, "btcusdt@trade", trade(1, "100.0", "1.0", T0 + SECOND))
+    ]
+    events += [(T0 + i * SECOND, "ethusdt@bookTicker", quote(i, "ETHUSDT")) for i in range(2, 200)]
+    sent = run(events, {"btcusdt@kline_1m"}, btc, eth)
+    assert told(sent, "btcusdt@kline_1m") == [(0, False, 1), (0, True, 1), (60, True, 0), (120, True, 0)]
+    flat = only(sent, "btcusdt@kline_1m")[2]["k"]
+    assert (flat["o"], flat["c"], flat["v"], flat["f"], flat["L"]) == (
+        *("100.00000000", "100.00000000", "0.00000000"),
+        *(-1, -1),
+    )
+
+
+def test_a_bar_closes_with_its_last_trades() -> None:
+    """A trade that comes just after its minute is in the bar that closes; a later one is in the next."""
+    end = T0 + 60 * SECOND
+    events = [
+        (T0, "btcusdt@trade", trade(1, "100.0", "1.0", T0)),
+        (end + 200_000, "btcusdt@trade", trade(2, "101.0", "1.0", end - 1) | {"E": end + 200_000}),
+        (end + 260_000, "btcusdt@trade", trade(3, "102.0", "1.0", end - 1) | {"E": end + 260_000}),
+        (end + 62 * SECOND, "btcusdt@bookTicker", quote(1)),
+    ]
+    sent = told(run(events, {"btcusdt@kline_1m"}), "btcusdt@kline_1m")
+    assert [bar for bar in sent if bar[1]] == [(0, True, 2), (60, True, 1)]
+
+
+@pytest.mark.parametrize("told_of", [True, False])
+def test_who_comes_back_begins_with_the_open_bar(*, told_of: bool) -> None:
+    """No bar of the time of leaving is sent to a later listener, whether or not time went on meanwhile."""
+    market, stream = VenueMarket([BTC]), "btcusdt@kline_1m"
+    market.apply(T0, "btcusdt@trade", trade(1, "100.0", "1.0", T0), {stream})
+    assert told(market.apply(T0 + 3 * SECOND, "btcusdt@bookTicker", quote(1), {stream}), stream)
+    back = T0 + 3_602 * SECOND
+    if told_of:
+        market.begin(stream)
+    else:
+        market.apply(back - 10 * SECOND, "btcusdt@bookTicker", quote(2), ())
+    sent = market.apply(back + SECOND // 2, "btcusdt@bookTicker", quote(3), {stream})
+    assert told(sent, stream) == [(3_600, False, 0)]
+
+
+def test_a_leap_of_the_time_closes_the_last_bars_only() -> None:
+    """Ten years later a thousand seconds close, and not three hundred million."""
+    leap = T0 + 10 * 365 * 86_400 * SECOND
+    events = [
+        (T0, "btcusdt@trade", trade(1, "100.0", "1.0", T0)),
+        (T0 + 2 * SECOND, "btcusdt@bookTicker", quote(1)),
+        (leap, "btcusdt@bookTicker", quote(2)),
+    ]
+    closed = [bar for bar in told(run(events, {"btcusdt@kline_1s"}), "btcusdt@kline_1s") if bar[1]]
+    assert (closed[0], len(closed)) == ((0, True, 1), 1 + 1_000)
+    assert closed[-1][0] == (leap - T0) // SECOND - 2  # a second more has its quarter of a second to wait
+
+
+def test_bars_go_by_the_stamps_where_the_recorders_clock_was_wrong() -> None:
+    """Received an hour early by its own clock, a minute's trades are still one minute's bar."""
+    early = 3_600 * SECOND
+    events = [
+        (T0 + i * SECOND - early, "btcusdt@trade", trade(i + 1, "100.0", "1.0", T0 + i * SECOND))
+        for i in range(70)
+    ]
+    sent = told(run(events, {"btcusdt@kline_1m"}), "btcusdt@kline_1m")
+    assert [bar for bar in sent if bar[1]] == [(0, True, 60)]
+
+
+def test_a_clock_that_was_set_does_not_hold_up_the_bars() -> None:
+    """An hour too late by its own clock, an unstamped quote; trades after it are in their own minutes."""
+    market = VenueMarket([BTC])
+    market.apply(T0, "btcusdt@trade", trade(1, "100.0", "1.0", T0), ())
+    late = 3_600 * SECOND
+    market.apply(T0 + 61 * SECOND + late, "btcusdt@bookTicker", quote(1), ())
+    for number in (2, 3):
+        at = T0 + 31 * number * SECOND
+        market.apply(at + late, "btcusdt@trade", trade(number, "100.0", "1.0", at), ())
+    minutes = market.candles("BTCUSDT").candles("1m")
+    assert [(minute.start * SECOND - T0, minute.count) for minute in minutes] == [(0, 1), (60 * SECOND, 2)]
+
+
+def test_a_day_by_a_clock_that_is_ahead_begins_earlier() -> None:
+    """@kline_1d@+08:00 begins at 16:00 UTC and lasts a day; its interval has the plain name."""
+    stream = "btcusdt@kline_1d@+08:00"
+    events = [
+        (T0, "btcusdt@trade", trade(1, "100.0", "1.0", T0)),
+        (T0 + 3 * SECOND, "btcusdt@bookTicker", quote(1)),
+    ]
+    (sent,) = only(run(events, {stream}), stream)
+    assert (sent["k"]["i"], sent["k"]["t"] // SECOND % 86_400) == ("1d", 16 * 3_600)
+    assert sent["k"]["T"] - sent["k"]["t"] == 86_400 * SECOND - 1
+
+
+def test_sums_of_tiny_sizes_have_no_exponent() -> None:
+    """An aggregate's size is written out, as the venue writes all decimals."""
+    events = [
+        (T0, "btcusdt@trade", trade(1, "1.0", "0.00000005", T0)),
+        (T0, "btcusdt@trade", trade(2, "1.0", "0.00000005", T0)),
+        (T0 + 1, "btcusdt@bookTicker", quote(1)),
+    ]
+    (found,) = only(run(events, {"btcusdt@aggTrade"}), "btcusdt@aggTrade")
+    assert found["q"] == "0.00000010"
+
+
 @pytest.mark.parametrize(("own", "expected"), [(True, 0), (False, 1)])
 def test_native_klines_pass_only_where_times_are_kept(*, own: bool, expected: int) -> None:
     """With rewritten times the venue's klines come from its trades; the source's would contradict them."""

@@ -53,10 +53,16 @@ def test_ping_and_time(market: VenueMarket) -> None:
         ("?symbol=ETHUSDT", ["ETHUSDT"]),
         ('?symbols=["ETHUSDT","BTCUSDT"]', ["ETHUSDT", "BTCUSDT"]),
         ("?symbols=%5B%22BTCUSDT%22%5D", ["BTCUSDT"]),
+        ("?symbolStatus=TRADING", ["BTCUSDT", "ETHUSDT"]),
+        ("?symbolStatus=HALT", []),
+        ("?permissions=SPOT", ["BTCUSDT", "ETHUSDT"]),
+        ('?permissions=["MARGIN","SPOT"]', ["BTCUSDT", "ETHUSDT"]),
+        ("?permissions=MARGIN", []),
+        ("?permissions=SPOT&symbolStatus=BREAK", []),
     ],
 )
 def test_exchange_info_names_the_symbols(market: VenueMarket, query: str, symbols: list[str]) -> None:
-    """All symbols, one, or those of a JSON list."""
+    """All symbols, one, or those of a JSON list, of a status, or of a permission."""
     info = body(market, "/api/v3/exchangeInfo" + query)
     assert [s["symbol"] for s in info["symbols"]] == symbols
     assert {limit["rateLimitType"] for limit in info["rateLimits"]} >= {"REQUEST_WEIGHT", "ORDERS"}
@@ -118,6 +124,21 @@ def test_klines_have_twelve_fields_and_a_range(market: VenueMarket) -> None:
     assert body(market, "/api/v3/klines?symbol=BTCUSDT&interval=1M")[0][0] == 1_717_200_000_000
 
 
+def test_tickers_of_a_status_leave_out_the_others(market: VenueMarket) -> None:
+    """No symbol is halted, so none is told of; all are trading, so all are."""
+    assert body(market, "/api/v3/ticker/price?symbolStatus=HALT") == []
+    assert body(market, "/api/v3/ticker/price?symbolStatus=TRADING") == body(market, "/api/v3/ticker/price")
+
+
+def test_klines_have_no_holes(market: VenueMarket) -> None:
+    """Seconds in which nothing traded are rows too, flat and empty, up to the one that is now."""
+    rows = body(market, "/api/v3/klines?symbol=BTCUSDT&interval=1s")
+    assert [row[0] for row in rows] == list(range(rows[0][0], NOW // 1_000 + 1, 1_000))
+    last = rows[-1]
+    assert last[1:6] == [rows[-2][4]] * 4 + ["0.00000000"]
+    assert last[7:11] == ["0.00000000", 0, "0.00000000", "0.00000000"]
+
+
 MISSING = "Mandatory parameter '{}' was not sent, was empty/null, or malformed."
 ERRORS: list[tuple[str, int, int, str]] = [
     ("/api/v3/depth", 400, -1102, MISSING.format("symbol")),
@@ -143,6 +164,26 @@ ERRORS: list[tuple[str, int, int, str]] = [
     ("/api/v3/ping?x=1", 400, -1101, "Too many parameters; expected '0' and received '1'."),
     ("/api/v3/klines?symbol=BTCUSDT", 400, -1102, MISSING.format("interval")),
     ("/api/v3/klines?symbol=BTCUSDT&interval=7m", 400, -1120, "Invalid interval."),
+    ("/api/v3/exchangeInfo?symbolStatus=DOZING", 400, -1122, "Invalid symbolStatus."),
+    (
+        "/api/v3/exchangeInfo?permissions=[]",
+        400,
+        -1100,
+        "Illegal characters found in parameter 'permissions'",
+    ),
+    (
+        "/api/v3/exchangeInfo?permissions=[[",
+        400,
+        -1100,
+        "Illegal characters found in parameter 'permissions'",
+    ),
+    ("/api/v3/exchangeInfo?symbol=BTCUSDT&permissions=SPOT", 400, -1128, "Combination of optional"),
+    ("/api/v3/exchangeInfo?symbol=BTCUSDT&symbolStatus=TRADING", 400, -1128, "Combination of optional"),
+    ("/api/v3/exchangeInfo?symbols=" + "[" * 3_000, 400, -1100, "Illegal characters found in parameter"),
+    ("/api/v3/ticker/price?symbol=BTCUSDT&symbolStatus=HALT", 400, -1220, "does not match the requested"),
+    ("//[x", 404, -1000, "is not part of this local venue"),
+    ("/api/v3/order", 400, -1020, "this local venue takes no orders"),
+    ("/api/v3/orderList/oco", 400, -1020, "this local venue takes no orders"),
     ("/api/v3/account", 404, -1000, "is not part of this local venue"),
 ]
 

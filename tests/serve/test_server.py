@@ -361,6 +361,25 @@ def test_http_answers_carry_weight_and_close() -> None:
     run(scene)
 
 
+def test_every_symbol_has_its_book_before_time_runs() -> None:
+    """Nobody has subscribed: REST has each symbol's book and best prices, and no event is lost by that."""
+
+    async def scene() -> None:
+        async with LocalVenue(SyntheticMarket(7)) as venue:
+            best = (await get(venue, "/api/v3/ticker/bookTicker")).json()
+            assert [each["symbol"] for each in best] == ["BTCUSDT", "ETHUSDT"]
+            assert all(0 < float(each["bidPrice"]) < float(each["askPrice"]) for each in best)
+            for symbol in ("BTCUSDT", "ETHUSDT"):
+                depth = (await get(venue, f"/api/v3/depth?symbol={symbol}")).json()
+                assert len(depth["bids"]) == len(depth["asks"]) == 40
+            async with client(venue, "/stream?streams=btcusdt@bookTicker/ethusdt@bookTicker") as connection:
+                first = await read(connection, 2)
+            events = [e for e in islice(SyntheticMarket(7).events(), 9) if e.stream.endswith("@bookTicker")]
+            assert [frame["data"] for frame in first] == [event.payload for event in events[:2]]
+
+    run(scene)
+
+
 def test_pings_are_sent_and_their_answers_expected() -> None:
     """The venue pings; a client that answers stays connected."""
 
