@@ -13,8 +13,9 @@ time is derived from the stamp), bars (a bar's stamp is about its interval), wha
 later (BACKFILLED, SNAPSHOT, DUPLICATE), and rows without a stamp. A headline's time is when somebody
 published it, by a clock that is no trading venue's: it is shown as it is and corrected by nothing.
 
-Intervals are between messages of one source, over several files where they follow each other; the engine's
-own rows are no messages of anybody.
+Intervals are between messages of one source within one recording: a file, and the files after it that name
+the one before in their headers. Silence is as well, and may be at a recording's beginning or end. The
+engine's own rows are no messages of anybody.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from engine.model.kinds import Flag, Kind, SourceData, StatusData
 from engine.model.units import NULL_TIME, format_time
 from engine.report.distribution import Integers
 from engine.report.envelope import Envelope, Line
-from engine.report.latency_counts import GapRow, Key, Part, Source, SourceLatency
+from engine.report.latency_counts import GapRow, Key, Part, Recording, Source, SourceLatency
 
 _COLUMNS = ("ts", "ts_venue", "source", "kind", "flags", "instrument", "data")
 _BATCH_ROWS = 1 << 17
@@ -94,12 +95,18 @@ def measure(paths: Sequence[tuple[Path, str]], progress: Progress | None = None)
     """
     report = LatencyReport([name for _, name in paths], [], [], [])
     sources: dict[Key, Source] = {}
+    recording, chain = Recording(), ""
     for path, name in paths:
         with LogReader(path, _COLUMNS) as reader:
-            work = _File(reader, name, sources, progress or (lambda _name, _rows: None))
+            if not chain or reader.header.previous_chain != chain:
+                recording.close(sources)
+                recording = Recording()
+            work = _File(reader, name, sources, recording, progress or (lambda _name, _rows: None))
             report.clocks += work.run()
+            chain = reader.chain_head
             if reader.tail:
                 report.warnings.append(f"{name}: {reader.tail}")
+    recording.close(sources)
     report.sources = [source.result() for source in sources.values() if source.messages or source.gap_count]
     return report
 
@@ -139,8 +146,16 @@ def _first_of(rows: npt.NDArray[np.bool_], starts: npt.NDArray[np.intp]) -> npt.
 class _File:
     """One file: both passes."""
 
-    def __init__(self, reader: LogReader, name: str, sources: dict[Key, Source], progress: Progress) -> None:
+    def __init__(
+        self,
+        reader: LogReader,
+        name: str,
+        sources: dict[Key, Source],
+        recording: Recording,
+        progress: Progress,
+    ) -> None:
         self.reader, self.name = reader, name
+        self.recording = recording
         self.definitions = Definitions()
         self.venues: dict[str, Envelope] = {}
         self.lines: dict[str, Line] = {}
@@ -198,11 +213,12 @@ class _File:
         if known is None:
             same = sum(other[:4] == key[:4] for other in self._sources)
             label = " ".join(word for word in (key.name, key.endpoint, key.symbol) if word)
-            known = Source(f"{label} ({same + 1})" if same else label, key.venue)
+            known = Source(f"{label} ({same + 1})" if same else label, key)
             self._sources[key] = known
         return known
 
     def _count(self, batch: Batch, messages: _Messages) -> None:
+        self.recording.take(messages.ts)
         for row in np.flatnonzero(np.isin(batch.kind, _NAMED)).tolist():
             self._named(batch, row)
         difference = messages.ts - messages.stamp
@@ -211,6 +227,8 @@ class _File:
             numbers.setdefault(self._source(number), []).append(number)
         for source, own in numbers.items():  # a connection that came again may have another number
             of_source = messages.arrived & np.isin(messages.source, own)
+            if source.spacing.recording is not self.recording:
+                source.spacing.begin(self.recording, self.recording.expected(source.key))
             source.spacing.add(messages.ts[of_source])
             measured = of_source & messages.measured
             if measured.any():
@@ -268,6 +286,8 @@ class _File:
             source = self._source(number)
             name = self.definitions.instrument_name(int(batch.instrument[chosen[0]]))
             part = source.parts.setdefault((name, kind), Part())
+            if part.spacing.recording is not self.recording:
+                part.spacing.begin(self.recording, self.recording.expected(source.key, name))
             part.spacing.add(batch.ts[chosen])
             clocked = chosen[(messages.usable & messages.clocked)[chosen]]
             if len(clocked):
@@ -277,8 +297,13 @@ class _File:
 
     def _named(self, batch: Batch, row: int) -> None:
         self.definitions.take_row(batch, row)
-        number = int(batch.source[row])
-        if int(batch.kind[row]) != Kind.STATUS or not number:
+        number, kind = int(batch.source[row]), int(batch.kind[row])
+        if kind == Kind.SOURCE:
+            self.recording.sources.setdefault(self._key(number), int(batch.ts[row]))
+        elif kind == Kind.INSTRUMENT:
+            name = self.definitions.instrument_name(int(batch.instrument[row]))
+            self.recording.instruments.setdefault(name, int(batch.ts[row]))
+        if kind != Kind.STATUS or not number:
             return
         try:
             status = msgspec.json.decode(batch.data_at(row) or b"{}", type=StatusData)

@@ -28,7 +28,7 @@ class Figures(msgspec.Struct, frozen=True):
 
 
 class Silence(msgspec.Struct, frozen=True):
-    """The longest time without a message."""
+    """The longest time without a message, within one recording; also before the first, and after the last."""
 
     began: str
     ns: int
@@ -88,23 +88,65 @@ class Key(NamedTuple):
     url: str
 
 
+class Recording:
+    """Files of which each names the one before: one stretch of time, in which who is silent is missed.
+
+    `begun` and `ended`: its first and last row; a recorder that hears nothing goes on to write CLOCK rows.
+    """
+
+    def __init__(self) -> None:
+        self.begun: int | None = None
+        self.ended = 0
+        self.sources: dict[Key, int] = {}  # when each was defined first
+        self.instruments: dict[str, int] = {}
+
+    def take(self, times: Integers) -> None:
+        """Further rows of it."""
+        if self.begun is None:
+            self.begun = int(times[0])
+        self.ended = max(self.ended, int(times[-1]))
+
+    def expected(self, key: Key, instrument: str = "") -> int | None:
+        """From when on a source's messages could have come; None of one that has to be asked."""
+        if key.endpoint:
+            return None
+        begun = self.begun or 0
+        return max(self.sources.get(key, begun), self.instruments.get(instrument, begun))
+
+    def close(self, sources: dict[Key, Source]) -> None:
+        """Nothing follows: whoever was silent at the end was so until then, or all the time."""
+        for key, source in sources.items():
+            if key in self.sources and source.spacing.recording is None:
+                source.spacing.begin(self, self.expected(key))
+            for spacing in (source.spacing, *(part.spacing for part in source.parts.values())):
+                if spacing.recording is not None:
+                    spacing.end(None if key.endpoint else self.ended)
+
+
 class Spacing:
-    """Times of one stream of messages: intervals, and the longest of them."""
+    """Times of one stream of messages: intervals, and the longest silence."""
 
     def __init__(self, *, intervals: bool) -> None:
         self.messages = 0
         self.intervals = Distribution() if intervals else None
         self.longest_ns = 0
         self.longest_from = 0
-        self._last = 0
+        self.recording: Recording | None = None  # that it is in
+        self._heard: int | None = None  # the last message of this recording
+        self._quiet_from: int | None = None  # that, or where the recording begins
+
+    def begin(self, recording: Recording, expected: int | None) -> None:
+        """A recording begins, in which messages could have come from `expected` on; None: nobody knows."""
+        self.recording, self._heard, self._quiet_from = recording, None, expected
 
     def add(self, times: Integers) -> None:
-        """Take the times of further messages, in order."""
-        # A second recording of the same hours begins anew: time never runs backwards between messages.
-        known = self.messages > 0 and self._last <= int(times[0])
-        whole = np.concatenate(([self._last], times)) if known else times
+        """Take the times of further messages of this recording, in order."""
+        self._quiet_until(int(times[0]))
+        # Where time runs backwards between files it is no interval.
+        heard = self._heard
+        whole = times if heard is None or heard > times[0] else np.concatenate(([heard], times))
         self.messages += len(times)
-        self._last = int(times[-1])
+        self._heard = self._quiet_from = int(times[-1])
         lengths = np.diff(whole)
         if not len(lengths):
             return
@@ -114,8 +156,18 @@ class Spacing:
         if int(lengths[longest]) > self.longest_ns:
             self.longest_ns, self.longest_from = int(lengths[longest]), int(whole[longest])
 
+    def end(self, ts: int | None) -> None:
+        """The recording ends, at `ts` if messages could have come until then."""
+        if ts is not None:
+            self._quiet_until(ts)
+        self.recording = None
+
+    def _quiet_until(self, ts: int) -> None:
+        if self._quiet_from is not None and ts - self._quiet_from > self.longest_ns:
+            self.longest_ns, self.longest_from = ts - self._quiet_from, self._quiet_from
+
     def silence(self) -> Silence | None:
-        """The longest interval; None where there was none."""
+        """The longest silence; None where there was none."""
         return Silence(format_time(self.longest_from), self.longest_ns) if self.longest_ns else None
 
 
@@ -130,8 +182,8 @@ class Part:
 class Source:
     """What is counted of one source, over all files."""
 
-    def __init__(self, label: str, venue: str) -> None:
-        self.label, self.venue = label, venue
+    def __init__(self, label: str, key: Key) -> None:
+        self.label, self.key, self.venue = label, key, key.venue
         self.spacing = Spacing(intervals=True)
         self.raw = Raw()
         self.corrected = Distribution()
