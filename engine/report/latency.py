@@ -3,7 +3,8 @@
 Two passes over seven columns of each file, batch by batch; nothing is kept but counts (`distribution`) and
 the corners of a hull (`envelope`), so a day takes no more memory than an hour.
 
-    first pass    of each venue: the line below all (receive − venue time), its clock against ours
+    first pass    of each venue: the line below all (receive − venue time), its clock against ours; of each
+                  source: a middle one of these, from which raw times are counted
     second pass   of each source, and of each instrument and kind in it: raw and corrected times, intervals,
                   the longest silence, gaps
 
@@ -32,14 +33,16 @@ from engine.log.reader import LogReader
 from engine.log.schema import Batch
 from engine.model.kinds import Flag, Kind, SourceData, StatusData
 from engine.model.units import NULL_TIME, format_time
-from engine.report.distribution import Integers
+from engine.report.distribution import Distribution, Integers
 from engine.report.envelope import Envelope, Line
 from engine.report.latency_counts import GapRow, Key, Part, Recording, Source, SourceLatency
+from engine.report.raw_times import Middle
 
 _COLUMNS = ("ts", "ts_venue", "source", "kind", "flags", "instrument", "data")
 _BATCH_ROWS = 1 << 17
 _MINUTE_NS = 60_000_000_000
 _SHIFT_STEP_NS = 1_000_000
+_OUTLIER_NS, _OUTLIER_TIMES = 1_000_000_000, 10
 GAPS_LISTED = 100
 _STOPPED = "stopped"  # a recorder's word where it closes a connection itself
 
@@ -67,6 +70,8 @@ class ClockOffset(msgspec.Struct, frozen=True):
     `offset_ns` stands at the first stamp; it holds the fastest trip as well. Negative: the venue's clock ran
     ahead by at least that much. `worst_minute_ns`: how far above the line the fastest message of the worst
     minute came. `shift_ns`: what `--venue-shift` would have to be so that no stamp lies ahead; 0: none.
+    `outlier_ns`: how far the smallest difference is below the others when a wrong stamp made it, and then no
+    shift is proposed; 0: it is like the others.
     """
 
     file: str
@@ -77,6 +82,7 @@ class ClockOffset(msgspec.Struct, frozen=True):
     drift_ppm: float
     worst_minute_ns: int
     shift_ns: int
+    outlier_ns: int
 
 
 class LatencyReport(msgspec.Struct):
@@ -102,7 +108,9 @@ def measure(paths: Sequence[tuple[Path, str]], progress: Progress | None = None)
                 recording.close(sources)
                 recording = Recording()
             work = _File(reader, name, sources, recording, progress or (lambda _name, _rows: None))
-            report.clocks += work.run()
+            clocks = work.run()
+            report.clocks += clocks
+            report.warnings += [_outlier_words(clock) for clock in clocks if clock.outlier_ns]
             chain = reader.chain_head
             if reader.tail:
                 report.warnings.append(f"{name}: {reader.tail}")
@@ -161,8 +169,9 @@ class _File:
         self.lines: dict[str, Line] = {}
         self._sources = sources
         self._numbers: dict[int, Source] = {}
-        self._least: dict[Key, int] = {}  # raw difference
+        self._middles: dict[Key, Middle] = {}  # of raw differences
         self._minutes: dict[str, dict[int, int]] = {}  # venue: minute: least above the line
+        self._above: dict[str, Distribution] = {}  # venue: raw differences, counted from the smallest
         self._progress = progress
 
     def run(self) -> list[ClockOffset]:
@@ -170,8 +179,8 @@ class _File:
             self._look(batch, messages)
         self.lines = {venue: envelope.line() for venue, envelope in self.venues.items()}
         self.definitions = Definitions()
-        for key, least in self._least.items():
-            self._source_of(key).raw.begin(least)
+        for key, middle in self._middles.items():
+            self._source_of(key).raw.begin(middle.value())
         for batch, messages in self._batches():
             self._count(batch, messages)
         return [self._clock(venue) for venue in sorted(self.venues)]
@@ -186,12 +195,15 @@ class _File:
     def _look(self, batch: Batch, messages: _Messages) -> None:
         self.definitions.take(batch)
         difference = messages.ts - messages.stamp
+        keys: dict[Key, list[int]] = {}
         venues: dict[str, list[int]] = {}
         for number in np.unique(messages.source[messages.measured]).tolist():
             key = self._key(number)
-            least = int(difference[messages.measured & (messages.source == number)].min())
-            self._least[key] = min(self._least.get(key, least), least)
+            keys.setdefault(key, []).append(number)
             venues.setdefault(key.venue, []).append(number)
+        for key, numbers in keys.items():
+            own = messages.measured & np.isin(messages.source, numbers)
+            self._middles.setdefault(key, Middle()).add(difference[own])
         for venue, numbers in venues.items():  # sources of one venue share its clock
             clocked = messages.by_clock & np.isin(messages.source, numbers)
             if clocked.any():
@@ -239,6 +251,8 @@ class _File:
                 corrected = np.maximum(difference[clocked] - line.at(messages.ts[clocked]), 0)
                 source.corrected.add(corrected)
                 self._by_minute(source.venue, messages.ts[clocked], corrected)
+                above = self._above.setdefault(source.venue, Distribution())
+                above.add(difference[clocked] - self.venues[source.venue].least)
             self._leave_out(source, batch, messages.first_market[of_source & ~messages.measured])
         self._parts(batch, messages)
 
@@ -330,6 +344,7 @@ class _File:
 
     def _clock(self, venue: str) -> ClockOffset:
         envelope, line = self.venues[venue], self.lines[venue]
+        outlier = _outlier(self._above[venue])
         return ClockOffset(
             self.name,
             venue,
@@ -338,5 +353,26 @@ class _File:
             line.offset_ns,
             round(line.drift * 1e6, 3),
             max(self._minutes[venue].values()),
-            min(envelope.least // _SHIFT_STEP_NS * _SHIFT_STEP_NS, 0),
+            0 if outlier else min(envelope.least // _SHIFT_STEP_NS * _SHIFT_STEP_NS, 0),
+            outlier,
         )
+
+
+def _outlier(above: Distribution) -> int:
+    """How far the smallest difference lies below all but a tenth, if no clock and no network explains it.
+
+    That is more than a second, and ten times as far as from there to the middle one: those lie together, and
+    the smallest is of few messages that were stamped wrong. A clock that drifts, or a venue that is asked now
+    and then, spreads all of them. 0: it is none.
+    """
+    low, half = above.quantile(0.1), above.quantile(0.5)
+    return low if low > _OUTLIER_NS and low > _OUTLIER_TIMES * (half - low) else 0
+
+
+def _outlier_words(clock: ClockOffset) -> str:
+    """What is wrong with a clock that follows an outlier."""
+    return (
+        f"{clock.file}: {clock.venue}: the smallest receive - venue time is {clock.outlier_ns / 1e9:,.3f} s "
+        "below those of nine in ten messages: a few were stamped wrong, or a clock was set. The offset is "
+        "theirs, corrected figures are above it, and no --venue-shift is proposed"
+    )

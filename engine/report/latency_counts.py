@@ -10,6 +10,7 @@ import numpy as np
 from engine.model.kinds import Kind
 from engine.model.units import format_time
 from engine.report.distribution import Bar, Distribution, Integers
+from engine.report.raw_times import Raw
 
 HISTOGRAM_BARS = 16
 
@@ -17,7 +18,7 @@ HISTOGRAM_BARS = 16
 class Figures(msgspec.Struct, frozen=True):
     """Percentiles of lengths of time; the ends are exact, what lies between within 0.4 %.
 
-    That is of the value itself; of raw ones, of what they lie above the smallest.
+    That is of the value itself; of raw ones, of their distance from one between the quartiles.
     """
 
     min_ns: int
@@ -206,7 +207,7 @@ class Source:
                 Kind(kind).name.lower(),
                 part.spacing.messages,
                 part.corrected.count,
-                figures_of(part.corrected) if part.corrected.count else None,
+                figures_of(part.corrected),
                 part.spacing.silence(),
             )
             for (instrument, kind), part in sorted(self.parts.items())
@@ -217,8 +218,8 @@ class Source:
             self.messages,
             self.raw.count,
             self.left_out,
-            self.raw.figures(),
-            figures_of(self.corrected) if self.corrected.count else None,
+            figures_of(self.raw),
+            figures_of(self.corrected),
             intervals.quantile(0.5),
             intervals.quantile(0.99),
             intervals.most,
@@ -231,58 +232,9 @@ class Source:
         )
 
 
-class Raw:
-    """Raw differences, which may be negative: counted from the smallest of each file on.
-
-    Differences of another file have another smallest; then both are counted from the smaller one, the first
-    file's within the width of its buckets.
-    """
-
-    def __init__(self) -> None:
-        self.base = 0
-        self._above: list[tuple[int, Distribution]] = []
-
-    @property
-    def count(self) -> int:
-        """How many differences there are."""
-        return sum(part.count for _, part in self._above)
-
-    def begin(self, base: int) -> None:
-        """Another file follows, whose smallest difference is `base`."""
-        self._above.append((base, Distribution()))
-
-    def add(self, differences: Integers) -> None:
-        """Count differences of this file."""
-        base, part = self._above[-1]
-        part.add(differences - base)
-
-    def whole(self) -> tuple[int, Distribution]:
-        """The smallest difference, and how far all lie above it."""
-        counted = [(base, part) for base, part in self._above if part.count]
-        if len(counted) == 1:
-            return counted[0]
-        base = min((base + part.least for base, part in counted), default=0)
-        total = Distribution()
-        for own, part in counted:
-            total.absorb(part, own - base)
-        return base, total
-
-    def figures(self) -> Figures | None:
-        """Percentiles of the differences; None where there are none."""
-        base, total = self.whole()
-        return figures_of(total, base) if total.count else None
-
-    def bars(self, most: int) -> list[Bar]:
-        """A histogram, unless some are negative."""
-        base, total = self.whole()
-        if base < 0:  # logarithmic bars have no place for what is negative
-            return []
-        shown = Distribution()
-        shown.absorb(total, base)
-        return shown.bars(most)
-
-
-def figures_of(counted: Distribution, base: int = 0) -> Figures:
-    """Percentiles of what was counted above `base`."""
-    half, most, nearly_all = (base + counted.quantile(share) for share in (0.5, 0.9, 0.99))
-    return Figures(counted.least + base, half, most, nearly_all, counted.most + base)
+def figures_of(counted: Distribution | Raw) -> Figures | None:
+    """Percentiles of what was counted; None of nothing."""
+    if not counted.count:
+        return None
+    half, most, nearly_all = (counted.quantile(share) for share in (0.5, 0.9, 0.99))
+    return Figures(counted.least, half, most, nearly_all, counted.most)

@@ -40,5 +40,5 @@ def segments(folder: Path, parts: list[list[Message]]) -> list[Path]:
 
 def measured(path: Path, messages: list[Message], *, defined: list[Message] | None = None) -> LatencyReport:
     """Write a log of these messages and measure it."""
-    make_log(path, [*(defined or definitions()), *messages], with_definitions=False)
+    make_log(path, [*(defined or definitions()), *messages], with_definitions=False, per_batch=50)
     return measure([(path, path.name)])
