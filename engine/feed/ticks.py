@@ -8,7 +8,6 @@ and sum of squares of the distances from a reference price.
     median       of an even number the lower of the middle two: a price that was there, no half mantissas
     deviation    the same of the distances from the median; looked for only when the median is far away
     score        (price - mean) / standard deviation, squared, so that no root is taken
-
     increment    the instrument's price increment: no price can move by less
 
 Prices on a grid have a median deviation of 0 for as long as more than half of them are the same, and yet they

@@ -1,7 +1,8 @@
 """How old messages are when they arrive, how evenly they come, and where they stopped: source by source.
 
-Two passes over seven columns of each file, batch by batch; nothing is kept but counts (`distribution`) and
-the corners of a hull (`envelope`), so a day takes no more memory than an hour.
+Two passes over seven columns of each file, batch by batch; nothing is kept but counts (`distribution`), the
+corners of a hull (`envelope`), and one number for 8,192 messages (`raw_times`), so a day takes hardly more
+memory than an hour.
 
     first pass    of each venue: the line below all (receive − venue time), its clock against ours; of each
                   source: a middle one of these, from which raw times are counted
