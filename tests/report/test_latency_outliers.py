@@ -165,6 +165,18 @@ def test_a_venue_that_is_asked_now_and_then_has_no_outlier(tmp_path: Path) -> No
     assert clean(measured(tmp_path / "a.arrow", [stamped(at(30 * n), age) for n, age in enumerate(ages)]))
 
 
+@pytest.mark.parametrize("set_by_ns", [0, HOUR_NS])
+def test_a_clock_that_was_set_makes_the_shift_doubtful(set_by_ns: int, tmp_path: Path) -> None:
+    """Half of the messages say so: it is no outlier, and the proposal says what else it may be."""
+    ages = [-2 * HOUR_NS + (set_by_ns if n > 300 else 0) for n in range(600)]
+    messages = [*definitions(), *(stamped(at(n), age) for n, age in enumerate(ages))]
+    make_log(tmp_path / "a.arrow", messages, with_definitions=False, per_batch=50)
+    done = call("log", "latency", "a.arrow", cwd=tmp_path).ok()
+    assert "--venue-shift binance=-7200000ms" in done.out
+    assert ("unless a clock was set in between" in done.out) == (set_by_ns > 0)
+    assert "stamped wrong" not in done.err
+
+
 def test_the_command_warns(tmp_path: Path) -> None:
     """On the error output; the text proposes no --venue-shift."""
     messages = [*definitions(), *calm(60), stamped(at(61), -HOUR_NS)]
