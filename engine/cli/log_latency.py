@@ -23,6 +23,7 @@ WIDTH = 80
 _BAR_WIDTH = 34
 _GAPS_SHOWN = 5
 _PARTS_SHOWN = 20
+_DOUBTFUL_NS = 1_000_000_000  # no minute of an ordinary network is that slow throughout
 _UNITS = ((10_000_000, "us", 1_000, 1), (10_000_000_000, "ms", 1_000_000, 3))
 
 
@@ -94,6 +95,8 @@ def _clock_lines(clocks: Sequence[ClockOffset], *, several: bool) -> list[str]:
                 "    negative, though nothing arrives before it is sent. In a backtest with",
                 f"    --clock venue: --venue-shift {clock.venue}={clock.shift_ns // 1_000_000}ms",
             ]
+            if clock.worst_minute_ns > _DOUBTFUL_NS:
+                lines += ["    unless a clock was set in between: the worst minute is far above that"]
     return lines
 
 

@@ -10,8 +10,8 @@ nothing else, and looks at no level of a book and at no bar.
 What it does follows from the rows alone, however they were cut into batches:
 
 - a source's mode stands in its SOURCE row (`detail`, MODE_KEY); rows of a source without one are not judged;
-- an instrument's decimals stand in its INSTRUMENT rows; when they grow, what is remembered of its prices is
-  multiplied up, when they shrink it is forgotten;
+- an instrument's price increment and decimals stand in its INSTRUMENT rows; when the decimals grow, what is
+  remembered of its prices is multiplied up, when they shrink it is forgotten;
 - a SOURCE row with a number that is known already begins a file: everything is forgotten. So the flags of a
   segment follow from that segment, and `rebuild` needs no other.
 
@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from engine.model.errors import InputError, UsageError
+from engine.model.errors import DecimalError, InputError, UsageError
 from engine.model.kinds import Flag, InstrumentData, Kind, SourceData, encode_canonical
 from engine.model.rows import RowBuffer
-from engine.model.units import MAX_DECIMALS, NULL_TIME, POWERS_OF_TEN
+from engine.model.units import MAX_DECIMALS, NULL_TIME, POWERS_OF_TEN, parse_decimal
 
 if TYPE_CHECKING:
     from engine.feed.windows import Windows
@@ -69,6 +69,16 @@ def prepare() -> None:
     from engine.feed.windows import Windows
 
     Windows().judge(RowBuffer(1), 0)
+
+
+def increment_of(definition: InstrumentData) -> int:
+    """The price increment as a mantissa; 1, the finest there is, where the definition has none that fits."""
+    if not 0 <= definition.price_decimals <= MAX_DECIMALS:
+        return 1
+    try:
+        return max(parse_decimal(definition.price_increment, definition.price_decimals), 1)
+    except DecimalError:
+        return 1  # whoever trades by the definition names it; prices are steps of one unit at least
 
 
 class Quality:
@@ -138,8 +148,8 @@ class Quality:
                 from engine.feed.windows import Windows
 
                 self._windows = Windows()
-                for known in self._definitions:
-                    self._windows.define(known)
+                for known, definition in self._definitions.items():
+                    self._windows.define(known, increment_of(definition))
             self._windows.modes[number] = MODES.index(mode)
 
     def _instrument(self, number: int, definition: InstrumentData) -> None:
@@ -147,8 +157,8 @@ class Quality:
         self._definitions[number] = definition
         if self._windows is None:
             return
+        self._windows.define(number, increment_of(definition))
         if before is None:
-            self._windows.define(number)
             return
         more = definition.price_decimals - before.price_decimals
         if more != 0 or before.key != definition.key:
@@ -163,7 +173,8 @@ class Quality:
         made = []
         for event in events:
             definition = self._definitions[int(view["instrument"][event["leg"]])]
-            made.append((int(event["row"]), encode_canonical(quality_words.status(event, view, definition))))
+            status = quality_words.status(event, view, definition, increment_of(definition))
+            made.append((int(event["row"]), encode_canonical(status)))
         return made
 
 

@@ -7,24 +7,23 @@ from typing import Any
 
 import numpy as np
 
-from engine.feed.ticks import CROSSED, DEVIATIONS, FAR, PRICE, REBASED, RUN, SHARE, SIZE
+from engine.feed.ticks import CROSSED, DEVIATIONS, FAR, INCREMENTS, PRICE, REBASED, RUN, SHARE, SIZE
 from engine.model.kinds import ASK, Flag, InstrumentData, Kind, StatusData
 from engine.model.units import trim_decimal
 
 _PERCENT = 100 // SHARE
 
 
-def status(event: np.void, rows: Any, definition: InstrumentData) -> StatusData:
-    """What stands behind a tick; `rows` are the ones that the event speaks of."""
+def status(event: np.void, rows: Any, definition: InstrumentData, increment: int) -> StatusData:
+    """What stands behind a tick; `rows` are the ones that the event speaks of. `increment`: a mantissa."""
     row = rows[event["leg"]]
     if row["kind"] == Kind.QUOTE:
         channel, what = "quote", "ask" if row["side"] == ASK else "bid"
     else:
         channel, what = ("aggtrade" if row["flags"] & Flag.AGGREGATE else "trade"), "price"
     if event["reason"] != REBASED:
-        return StatusData(
-            event="rejected_tick", channel=channel, detail=_reason(event, rows, what, definition)
-        )
+        reason = _reason(event, rows, what, definition, increment)
+        return StatusData(event="rejected_tick", channel=channel, detail=reason)
     median = trim_decimal(int(event["median"]), definition.price_decimals)
     return StatusData(
         event="rebased",
@@ -35,7 +34,7 @@ def status(event: np.void, rows: Any, definition: InstrumentData) -> StatusData:
     )
 
 
-def _reason(event: np.void, rows: Any, what: str, definition: InstrumentData) -> str:
+def _reason(event: np.void, rows: Any, what: str, definition: InstrumentData, increment: int) -> str:
     """The rule, the price, and what it was compared with."""
     decimals = definition.price_decimals
     row, code = rows[event["leg"]], int(event["reason"])
@@ -50,14 +49,19 @@ def _reason(event: np.void, rows: Any, what: str, definition: InstrumentData) ->
     of = f"{trim_decimal(median, decimals)}, the median of {event['count']} prices"
     if code == FAR:
         away = trim_decimal(abs(price - median), decimals)
-        return f"{named} is {away} away from {of}; the limit is {_limit(event, decimals)}"
+        return f"{named} is {away} away from {of}; the limit is {_limit(event, decimals, increment)}"
     score = math.sqrt(float(event["score"]))
     return f"{named} has the z-score {score:.2f} beside {of}; the limit is 4 (strict)"
 
 
-def _limit(event: np.void, decimals: int) -> str:
+def _limit(event: np.void, decimals: int, increment: int) -> str:
+    """The greatest of the three limits, and which it is."""
     median, deviation = int(event["median"]), int(event["deviation"])
-    if median >= SHARE * DEVIATIONS * deviation:
+    most = max(DEVIATIONS * deviation, INCREMENTS * increment)
+    if median >= SHARE * most:
         return f"{trim_decimal(median * _PERCENT, decimals + 2)} ({_PERCENT} %)"
+    if most > DEVIATIONS * deviation:
+        words = f"{INCREMENTS} x the price increment {trim_decimal(increment, decimals)}"
+        return f"{trim_decimal(most, decimals)} ({words})"
     words = f"{DEVIATIONS} x the median absolute deviation {trim_decimal(deviation, decimals)}"
     return f"{trim_decimal(DEVIATIONS * deviation, decimals)} ({words})"

@@ -8,6 +8,13 @@ and sum of squares of the distances from a reference price.
     median       of an even number the lower of the middle two: a price that was there, no half mantissas
     deviation    the same of the distances from the median; looked for only when the median is far away
     score        (price - mean) / standard deviation, squared, so that no root is taken
+    increment    the instrument's price increment: no price can move by less
+
+Prices on a grid have a median deviation of 0 for as long as more than half of them are the same, and yet they
+may be half an increment from it in the mean: two prices next to each other, half and half. So half an
+increment is the least that a deviation counts as. For the distance that is DEVIATIONS / 2 increments; for the
+score, 2.5 and 4 standard deviations are at least 1.25 and 2 increments. A price that has fewer than 200
+increments would else be rejected for moving by one or a few of them.
 
 The rules of rejection are compared in integers. The score is made of sequential + - * / on float64. Its sums
 are exact below 2**53. Beyond, what is rounded away must not outlive what it was a part of: the sums are made
@@ -34,6 +41,8 @@ DISTANCE_FROM, SCORE_FROM = 20, 30  # prices that the rules need
 RUN = 20  # rejected prices in a row that agree: the market has moved
 SHARE = 20  # a twentieth of the median, which is 5 %
 DEVIATIONS = 20
+INCREMENTS = DEVIATIONS // 2  # from the median: no further is no distance
+MOST_INCREMENT = np.iinfo(np.int64).max // INCREMENTS
 STREAMS = 4
 TRADES, AGGREGATES, BIDS, ASKS = 0, 1, 2, 3
 WARN, STRICT = 1, 2  # modes of a source; 0: its rows are not judged
@@ -71,6 +80,7 @@ HEAD = np.dtype(
         ("count", "<i8"),
         ("next", "<i8"),  # where the next price goes, by arrival
         ("reference", "<i8"),
+        ("increment", "<i8"),  # of the instrument's prices, as a mantissa; not above MOST_INCREMENT
         ("since", "<i8"),  # prices since the sums were made anew
         ("run", "<i8"),
         ("sum", "<f8"),
@@ -176,7 +186,7 @@ def _compare(s: Any, window: int, price: int, mode: int) -> int:
     s.median = median
     found = 0
     distance = abs(price - median)
-    if distance > median // SHARE:
+    if distance > median // SHARE and distance > INCREMENTS * head.increment:
         deviation = _median_deviation(numbers, count, median)
         s.deviation = deviation
         # distance > DEVIATIONS * deviation, where the product might not fit
@@ -186,10 +196,13 @@ def _compare(s: Any, window: int, price: int, mode: int) -> int:
         n = float(count)
         away = n * float(price - head.reference) - head.sum
         spread = n * head.squares - head.sum * head.sum
-        if spread > 0.0 and 4.0 * away * away >= 25.0 * spread:
+        # Twice the least that n standard deviations count as; not squared, so that comparing is exact.
+        least = n * float(head.increment)
+        steps = abs(away)
+        if spread > 0.0 and 4.0 * away * away >= 25.0 * spread and 4.0 * steps >= 5.0 * least:
             found |= _UNUSUAL
-            s.score = away * away / spread
-            if away * away >= 16.0 * spread:
+            s.score = away * away / max(spread, 0.25 * least * least)
+            if away * away >= 16.0 * spread and steps >= 2.0 * least:
                 found |= _EXTREME
                 if mode == STRICT:
                     found |= _IS_REFUSED
@@ -272,7 +285,7 @@ def _reject(s: Any, window: int, price: int, ident: int) -> int:
         numbers[at] = value
     median = numbers[SCRATCH + (RUN - 1) // 2]
     widest = max(median - numbers[SCRATCH], numbers[SCRATCH + RUN - 1] - median)
-    if widest > median // SHARE:
+    if widest > median // SHARE and widest > INCREMENTS * head.increment:
         return 0
     head.count = 0
     head.next = 0

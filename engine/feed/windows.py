@@ -11,6 +11,7 @@ import numpy.typing as npt
 from engine.feed.ticks import (
     EVENT,
     HEAD,
+    MOST_INCREMENT,
     NO_WINDOW,
     NUMBERS,
     RUN_PRICES,
@@ -42,6 +43,7 @@ class Windows:
         self._heads = np.zeros(16, HEAD)
         self._numbers = np.zeros((16, NUMBERS), np.int64)
         self._used = 0
+        self._increments: dict[int, int] = {}  # by number of the instrument
         self._events = np.zeros(_EVENTS, EVENT)
         self._state = np.zeros(1, STATE)
         self._words = self._state.view(np.int64)
@@ -63,10 +65,11 @@ class Windows:
         words[_EVENT_COUNT] = 0
         return list(self._events[:count].copy())
 
-    def define(self, number: int) -> None:
-        """An instrument's prices may come from now on."""
+    def define(self, number: int, increment: int) -> None:
+        """An instrument's prices may come from now on, or have another increment (a mantissa) from now on."""
         if number >= _MOST_INSTRUMENTS:
             return
+        self._increments[number] = increment = min(increment, MOST_INCREMENT)
         first = STREAMS * number
         if first >= len(self._places):
             grown = np.full(max(2 * len(self._places), first + STREAMS), UNDEFINED, np.int64)
@@ -75,6 +78,7 @@ class Windows:
             self._point()
         mine = self._places[first : first + STREAMS]
         mine[mine == UNDEFINED] = WITHOUT
+        self._heads["increment"][mine[mine >= 0]] = increment
 
     def rescale(self, number: int, factor: int) -> None:
         """An instrument's prices are written with more digits from now on, by this factor; 0: forget them."""
@@ -86,7 +90,9 @@ class Windows:
             run = numbers[RUN_PRICES : RUN_PRICES + int(head["run"])]
             largest = max(int(head["reference"]), int(numbers[SORTED + count - 1]), int(max(run, default=0)))
             if factor == 0 or largest * factor > MAX_INT64:
+                increment = int(head["increment"])
                 self._heads[window] = np.zeros((), HEAD)
+                self._heads["increment"][window] = increment
                 continue
             numbers[:count] *= factor
             numbers[SORTED : SORTED + count] *= factor
@@ -102,6 +108,7 @@ class Windows:
             self._numbers = np.concatenate((self._numbers, np.zeros((self._used, NUMBERS), np.int64)))
             self._point()
         self._places[place] = self._used
+        self._heads["increment"][self._used] = self._increments[place // STREAMS]
         self._used += 1
 
     def _point(self) -> None:

@@ -48,24 +48,24 @@ class Distribution:
         self.count += len(values)
         self._counts += np.bincount(_bucket(values), minlength=_BUCKETS)
 
-    def absorb(self, other: Distribution, shift: int) -> None:
-        """Count another's values as well, each `shift` greater; they keep the error that they have."""
-        if not other.count:
-            return
-        filled = np.flatnonzero(other._counts)
-        middles = np.array([sum(_bounds(b)) // 2 for b in filled.tolist()], dtype=np.int64)
-        middles = np.clip(middles, other.least, other.most) + shift
-        np.add.at(self._counts, _bucket(middles), other._counts[filled])
-        least, most = other.least + shift, other.most + shift
+    def filled(self) -> tuple[Integers, Integers]:
+        """Of each bucket that is not empty a value of it, in order, and how many it holds."""
+        filled = np.flatnonzero(self._counts)
+        middles = [(low + high - 1) // 2 for low, high in map(_bounds, filled.tolist())]
+        return np.clip(np.array(middles, dtype=np.int64), self.least, self.most), self._counts[filled]
+
+    def absorb(self, values: Integers, counts: Integers, least: int, most: int) -> None:
+        """Count values that occur so often, and are from `least` to `most`; none of them negative."""
+        np.add.at(self._counts, _bucket(values), counts)
         self.least = least if not self.count else min(self.least, least)
         self.most = max(self.most, most)
-        self.count += other.count
+        self.count += int(counts.sum())
 
     def quantile(self, share: float) -> int:
         """The smallest value that at least this share of all values does not exceed; 0 of nothing."""
         if not self.count:
             return 0
-        rank = max(1, int(np.ceil(share * self.count - 1e-9)))
+        rank = rank_of(share, self.count)
         if rank == self.count:
             return self.most
         if rank == 1:
@@ -95,6 +95,11 @@ class Distribution:
             Bar(below, above, int(count))
             for below, above, count in zip(edges[:-1], edges[1:], counts.tolist(), strict=True)
         ]
+
+
+def rank_of(share: float, count: int) -> int:
+    """Which of so many values in order, from 1 on, is the first that this share of them does not exceed."""
+    return max(1, int(np.ceil(share * count - 1e-9)))
 
 
 def _bucket(values: Integers) -> Integers:

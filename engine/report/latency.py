@@ -1,9 +1,11 @@
 """How old messages are when they arrive, how evenly they come, and where they stopped: source by source.
 
-Two passes over seven columns of each file, batch by batch; nothing is kept but counts (`distribution`) and
-the corners of a hull (`envelope`), so a day takes no more memory than an hour.
+Two passes over seven columns of each file, batch by batch; nothing is kept but counts (`distribution`), the
+corners of a hull (`envelope`), and one number for 8,192 messages (`raw_times`), so a day takes hardly more
+memory than an hour.
 
-    first pass    of each venue: the line below all (receive − venue time), its clock against ours
+    first pass    of each venue: the line below all (receive − venue time), its clock against ours; of each
+                  source: a middle one of these, from which raw times are counted
     second pass   of each source, and of each instrument and kind in it: raw and corrected times, intervals,
                   the longest silence, gaps
 
@@ -13,8 +15,9 @@ time is derived from the stamp), bars (a bar's stamp is about its interval), wha
 later (BACKFILLED, SNAPSHOT, DUPLICATE), and rows without a stamp. A headline's time is when somebody
 published it, by a clock that is no trading venue's: it is shown as it is and corrected by nothing.
 
-Intervals are between messages of one source, over several files where they follow each other; the engine's
-own rows are no messages of anybody.
+Intervals are between messages of one source within one recording: a file, and the files after it that name
+the one before in their headers. Silence is as well, and may be at a recording's beginning or end. The
+engine's own rows are no messages of anybody.
 """
 
 from __future__ import annotations
@@ -31,14 +34,16 @@ from engine.log.reader import LogReader
 from engine.log.schema import Batch
 from engine.model.kinds import Flag, Kind, SourceData, StatusData
 from engine.model.units import NULL_TIME, format_time
-from engine.report.distribution import Integers
+from engine.report.distribution import Distribution, Integers
 from engine.report.envelope import Envelope, Line
-from engine.report.latency_counts import GapRow, Key, Part, Source, SourceLatency
+from engine.report.latency_counts import GapRow, Key, Part, Recording, Source, SourceLatency
+from engine.report.raw_times import Middle
 
 _COLUMNS = ("ts", "ts_venue", "source", "kind", "flags", "instrument", "data")
 _BATCH_ROWS = 1 << 17
 _MINUTE_NS = 60_000_000_000
 _SHIFT_STEP_NS = 1_000_000
+_OUTLIER_NS, _OUTLIER_TIMES = 1_000_000_000, 10
 GAPS_LISTED = 100
 _STOPPED = "stopped"  # a recorder's word where it closes a connection itself
 
@@ -66,6 +71,8 @@ class ClockOffset(msgspec.Struct, frozen=True):
     `offset_ns` stands at the first stamp; it holds the fastest trip as well. Negative: the venue's clock ran
     ahead by at least that much. `worst_minute_ns`: how far above the line the fastest message of the worst
     minute came. `shift_ns`: what `--venue-shift` would have to be so that no stamp lies ahead; 0: none.
+    `outlier_ns`: how far the smallest difference is below the others when a wrong stamp made it, and then no
+    shift is proposed; 0: it is like the others.
     """
 
     file: str
@@ -76,6 +83,7 @@ class ClockOffset(msgspec.Struct, frozen=True):
     drift_ppm: float
     worst_minute_ns: int
     shift_ns: int
+    outlier_ns: int
 
 
 class LatencyReport(msgspec.Struct):
@@ -94,12 +102,20 @@ def measure(paths: Sequence[tuple[Path, str]], progress: Progress | None = None)
     """
     report = LatencyReport([name for _, name in paths], [], [], [])
     sources: dict[Key, Source] = {}
+    recording, chain = Recording(), ""
     for path, name in paths:
         with LogReader(path, _COLUMNS) as reader:
-            work = _File(reader, name, sources, progress or (lambda _name, _rows: None))
-            report.clocks += work.run()
+            if not chain or reader.header.previous_chain != chain:
+                recording.close(sources)
+                recording = Recording()
+            work = _File(reader, name, sources, recording, progress or (lambda _name, _rows: None))
+            clocks = work.run()
+            report.clocks += clocks
+            report.warnings += [_outlier_words(clock) for clock in clocks if clock.outlier_ns]
+            chain = reader.chain_head
             if reader.tail:
                 report.warnings.append(f"{name}: {reader.tail}")
+    recording.close(sources)
     report.sources = [source.result() for source in sources.values() if source.messages or source.gap_count]
     return report
 
@@ -139,15 +155,24 @@ def _first_of(rows: npt.NDArray[np.bool_], starts: npt.NDArray[np.intp]) -> npt.
 class _File:
     """One file: both passes."""
 
-    def __init__(self, reader: LogReader, name: str, sources: dict[Key, Source], progress: Progress) -> None:
+    def __init__(
+        self,
+        reader: LogReader,
+        name: str,
+        sources: dict[Key, Source],
+        recording: Recording,
+        progress: Progress,
+    ) -> None:
         self.reader, self.name = reader, name
+        self.recording = recording
         self.definitions = Definitions()
         self.venues: dict[str, Envelope] = {}
         self.lines: dict[str, Line] = {}
         self._sources = sources
         self._numbers: dict[int, Source] = {}
-        self._least: dict[Key, int] = {}  # raw difference
+        self._middles: dict[Key, Middle] = {}  # of raw differences
         self._minutes: dict[str, dict[int, int]] = {}  # venue: minute: least above the line
+        self._above: dict[str, Distribution] = {}  # venue: raw differences, counted from the smallest
         self._progress = progress
 
     def run(self) -> list[ClockOffset]:
@@ -155,8 +180,8 @@ class _File:
             self._look(batch, messages)
         self.lines = {venue: envelope.line() for venue, envelope in self.venues.items()}
         self.definitions = Definitions()
-        for key, least in self._least.items():
-            self._source_of(key).raw.begin(least)
+        for key, middle in self._middles.items():
+            self._source_of(key).raw.begin(middle.value())
         for batch, messages in self._batches():
             self._count(batch, messages)
         return [self._clock(venue) for venue in sorted(self.venues)]
@@ -171,12 +196,15 @@ class _File:
     def _look(self, batch: Batch, messages: _Messages) -> None:
         self.definitions.take(batch)
         difference = messages.ts - messages.stamp
+        keys: dict[Key, list[int]] = {}
         venues: dict[str, list[int]] = {}
         for number in np.unique(messages.source[messages.measured]).tolist():
             key = self._key(number)
-            least = int(difference[messages.measured & (messages.source == number)].min())
-            self._least[key] = min(self._least.get(key, least), least)
+            keys.setdefault(key, []).append(number)
             venues.setdefault(key.venue, []).append(number)
+        for key, numbers in keys.items():
+            own = messages.measured & np.isin(messages.source, numbers)
+            self._middles.setdefault(key, Middle()).add(difference[own])
         for venue, numbers in venues.items():  # sources of one venue share its clock
             clocked = messages.by_clock & np.isin(messages.source, numbers)
             if clocked.any():
@@ -198,11 +226,12 @@ class _File:
         if known is None:
             same = sum(other[:4] == key[:4] for other in self._sources)
             label = " ".join(word for word in (key.name, key.endpoint, key.symbol) if word)
-            known = Source(f"{label} ({same + 1})" if same else label, key.venue)
+            known = Source(f"{label} ({same + 1})" if same else label, key)
             self._sources[key] = known
         return known
 
     def _count(self, batch: Batch, messages: _Messages) -> None:
+        self.recording.take(messages.ts)
         for row in np.flatnonzero(np.isin(batch.kind, _NAMED)).tolist():
             self._named(batch, row)
         difference = messages.ts - messages.stamp
@@ -211,6 +240,8 @@ class _File:
             numbers.setdefault(self._source(number), []).append(number)
         for source, own in numbers.items():  # a connection that came again may have another number
             of_source = messages.arrived & np.isin(messages.source, own)
+            if source.spacing.recording is not self.recording:
+                source.spacing.begin(self.recording, self.recording.expected(source.key))
             source.spacing.add(messages.ts[of_source])
             measured = of_source & messages.measured
             if measured.any():
@@ -221,6 +252,8 @@ class _File:
                 corrected = np.maximum(difference[clocked] - line.at(messages.ts[clocked]), 0)
                 source.corrected.add(corrected)
                 self._by_minute(source.venue, messages.ts[clocked], corrected)
+                above = self._above.setdefault(source.venue, Distribution())
+                above.add(difference[clocked] - self.venues[source.venue].least)
             self._leave_out(source, batch, messages.first_market[of_source & ~messages.measured])
         self._parts(batch, messages)
 
@@ -268,6 +301,8 @@ class _File:
             source = self._source(number)
             name = self.definitions.instrument_name(int(batch.instrument[chosen[0]]))
             part = source.parts.setdefault((name, kind), Part())
+            if part.spacing.recording is not self.recording:
+                part.spacing.begin(self.recording, self.recording.expected(source.key, name))
             part.spacing.add(batch.ts[chosen])
             clocked = chosen[(messages.usable & messages.clocked)[chosen]]
             if len(clocked):
@@ -277,8 +312,13 @@ class _File:
 
     def _named(self, batch: Batch, row: int) -> None:
         self.definitions.take_row(batch, row)
-        number = int(batch.source[row])
-        if int(batch.kind[row]) != Kind.STATUS or not number:
+        number, kind = int(batch.source[row]), int(batch.kind[row])
+        if kind == Kind.SOURCE:
+            self.recording.sources.setdefault(self._key(number), int(batch.ts[row]))
+        elif kind == Kind.INSTRUMENT:
+            name = self.definitions.instrument_name(int(batch.instrument[row]))
+            self.recording.instruments.setdefault(name, int(batch.ts[row]))
+        if kind != Kind.STATUS or not number:
             return
         try:
             status = msgspec.json.decode(batch.data_at(row) or b"{}", type=StatusData)
@@ -305,6 +345,7 @@ class _File:
 
     def _clock(self, venue: str) -> ClockOffset:
         envelope, line = self.venues[venue], self.lines[venue]
+        outlier = _outlier(self._above[venue])
         return ClockOffset(
             self.name,
             venue,
@@ -313,5 +354,26 @@ class _File:
             line.offset_ns,
             round(line.drift * 1e6, 3),
             max(self._minutes[venue].values()),
-            min(envelope.least // _SHIFT_STEP_NS * _SHIFT_STEP_NS, 0),
+            0 if outlier else min(envelope.least // _SHIFT_STEP_NS * _SHIFT_STEP_NS, 0),
+            outlier,
         )
+
+
+def _outlier(above: Distribution) -> int:
+    """How far the smallest difference lies below all but a tenth, if no clock and no network explains it.
+
+    That is more than a second, and ten times as far as from there to the middle one: those lie together, and
+    the smallest is of few messages that were stamped wrong. A clock that drifts, or a venue that is asked now
+    and then, spreads all of them. 0: it is none.
+    """
+    low, half = above.quantile(0.1), above.quantile(0.5)
+    return low if low > _OUTLIER_NS and low > _OUTLIER_TIMES * (half - low) else 0
+
+
+def _outlier_words(clock: ClockOffset) -> str:
+    """What is wrong with a clock that follows an outlier."""
+    return (
+        f"{clock.file}: {clock.venue}: the smallest receive - venue time is {clock.outlier_ns / 1e9:,.3f} s "
+        "below those of nine in ten messages: a few were stamped wrong, or a clock was set. The offset is "
+        "theirs, corrected figures are above it, and no --venue-shift is proposed"
+    )

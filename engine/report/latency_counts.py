@@ -10,6 +10,7 @@ import numpy as np
 from engine.model.kinds import Kind
 from engine.model.units import format_time
 from engine.report.distribution import Bar, Distribution, Integers
+from engine.report.raw_times import Raw
 
 HISTOGRAM_BARS = 16
 
@@ -17,7 +18,7 @@ HISTOGRAM_BARS = 16
 class Figures(msgspec.Struct, frozen=True):
     """Percentiles of lengths of time; the ends are exact, what lies between within 0.4 %.
 
-    That is of the value itself; of raw ones, of what they lie above the smallest.
+    That is of the value itself; of raw ones, of their distance from one between the quartiles.
     """
 
     min_ns: int
@@ -28,7 +29,7 @@ class Figures(msgspec.Struct, frozen=True):
 
 
 class Silence(msgspec.Struct, frozen=True):
-    """The longest time without a message."""
+    """The longest time without a message, within one recording; also before the first, and after the last."""
 
     began: str
     ns: int
@@ -88,23 +89,65 @@ class Key(NamedTuple):
     url: str
 
 
+class Recording:
+    """Files of which each names the one before: one stretch of time, in which who is silent is missed.
+
+    `begun` and `ended`: its first and last row; a recorder that hears nothing goes on to write CLOCK rows.
+    """
+
+    def __init__(self) -> None:
+        self.begun: int | None = None
+        self.ended = 0
+        self.sources: dict[Key, int] = {}  # when each was defined first
+        self.instruments: dict[str, int] = {}
+
+    def take(self, times: Integers) -> None:
+        """Further rows of it."""
+        if self.begun is None:
+            self.begun = int(times[0])
+        self.ended = max(self.ended, int(times[-1]))
+
+    def expected(self, key: Key, instrument: str = "") -> int | None:
+        """From when on a source's messages could have come; None of one that has to be asked."""
+        if key.endpoint:
+            return None
+        begun = self.begun or 0
+        return max(self.sources.get(key, begun), self.instruments.get(instrument, begun))
+
+    def close(self, sources: dict[Key, Source]) -> None:
+        """Nothing follows: whoever was silent at the end was so until then, or all the time."""
+        for key, source in sources.items():
+            if key in self.sources and source.spacing.recording is None:
+                source.spacing.begin(self, self.expected(key))
+            for spacing in (source.spacing, *(part.spacing for part in source.parts.values())):
+                if spacing.recording is not None:
+                    spacing.end(None if key.endpoint else self.ended)
+
+
 class Spacing:
-    """Times of one stream of messages: intervals, and the longest of them."""
+    """Times of one stream of messages: intervals, and the longest silence."""
 
     def __init__(self, *, intervals: bool) -> None:
         self.messages = 0
         self.intervals = Distribution() if intervals else None
         self.longest_ns = 0
         self.longest_from = 0
-        self._last = 0
+        self.recording: Recording | None = None  # that it is in
+        self._heard: int | None = None  # the last message of this recording
+        self._quiet_from: int | None = None  # that, or where the recording begins
+
+    def begin(self, recording: Recording, expected: int | None) -> None:
+        """A recording begins, in which messages could have come from `expected` on; None: nobody knows."""
+        self.recording, self._heard, self._quiet_from = recording, None, expected
 
     def add(self, times: Integers) -> None:
-        """Take the times of further messages, in order."""
-        # A second recording of the same hours begins anew: time never runs backwards between messages.
-        known = self.messages > 0 and self._last <= int(times[0])
-        whole = np.concatenate(([self._last], times)) if known else times
+        """Take the times of further messages of this recording, in order."""
+        self._quiet_until(int(times[0]))
+        # Where time runs backwards between files it is no interval.
+        heard = self._heard
+        whole = times if heard is None or heard > times[0] else np.concatenate(([heard], times))
         self.messages += len(times)
-        self._last = int(times[-1])
+        self._heard = self._quiet_from = int(times[-1])
         lengths = np.diff(whole)
         if not len(lengths):
             return
@@ -114,8 +157,18 @@ class Spacing:
         if int(lengths[longest]) > self.longest_ns:
             self.longest_ns, self.longest_from = int(lengths[longest]), int(whole[longest])
 
+    def end(self, ts: int | None) -> None:
+        """The recording ends, at `ts` if messages could have come until then."""
+        if ts is not None:
+            self._quiet_until(ts)
+        self.recording = None
+
+    def _quiet_until(self, ts: int) -> None:
+        if self._quiet_from is not None and ts - self._quiet_from > self.longest_ns:
+            self.longest_ns, self.longest_from = ts - self._quiet_from, self._quiet_from
+
     def silence(self) -> Silence | None:
-        """The longest interval; None where there was none."""
+        """The longest silence; None where there was none."""
         return Silence(format_time(self.longest_from), self.longest_ns) if self.longest_ns else None
 
 
@@ -130,8 +183,8 @@ class Part:
 class Source:
     """What is counted of one source, over all files."""
 
-    def __init__(self, label: str, venue: str) -> None:
-        self.label, self.venue = label, venue
+    def __init__(self, label: str, key: Key) -> None:
+        self.label, self.key, self.venue = label, key, key.venue
         self.spacing = Spacing(intervals=True)
         self.raw = Raw()
         self.corrected = Distribution()
@@ -154,7 +207,7 @@ class Source:
                 Kind(kind).name.lower(),
                 part.spacing.messages,
                 part.corrected.count,
-                figures_of(part.corrected) if part.corrected.count else None,
+                figures_of(part.corrected),
                 part.spacing.silence(),
             )
             for (instrument, kind), part in sorted(self.parts.items())
@@ -165,8 +218,8 @@ class Source:
             self.messages,
             self.raw.count,
             self.left_out,
-            self.raw.figures(),
-            figures_of(self.corrected) if self.corrected.count else None,
+            figures_of(self.raw),
+            figures_of(self.corrected),
             intervals.quantile(0.5),
             intervals.quantile(0.99),
             intervals.most,
@@ -179,58 +232,9 @@ class Source:
         )
 
 
-class Raw:
-    """Raw differences, which may be negative: counted from the smallest of each file on.
-
-    Differences of another file have another smallest; then both are counted from the smaller one, the first
-    file's within the width of its buckets.
-    """
-
-    def __init__(self) -> None:
-        self.base = 0
-        self._above: list[tuple[int, Distribution]] = []
-
-    @property
-    def count(self) -> int:
-        """How many differences there are."""
-        return sum(part.count for _, part in self._above)
-
-    def begin(self, base: int) -> None:
-        """Another file follows, whose smallest difference is `base`."""
-        self._above.append((base, Distribution()))
-
-    def add(self, differences: Integers) -> None:
-        """Count differences of this file."""
-        base, part = self._above[-1]
-        part.add(differences - base)
-
-    def whole(self) -> tuple[int, Distribution]:
-        """The smallest difference, and how far all lie above it."""
-        counted = [(base, part) for base, part in self._above if part.count]
-        if len(counted) == 1:
-            return counted[0]
-        base = min((base + part.least for base, part in counted), default=0)
-        total = Distribution()
-        for own, part in counted:
-            total.absorb(part, own - base)
-        return base, total
-
-    def figures(self) -> Figures | None:
-        """Percentiles of the differences; None where there are none."""
-        base, total = self.whole()
-        return figures_of(total, base) if total.count else None
-
-    def bars(self, most: int) -> list[Bar]:
-        """A histogram, unless some are negative."""
-        base, total = self.whole()
-        if base < 0:  # logarithmic bars have no place for what is negative
-            return []
-        shown = Distribution()
-        shown.absorb(total, base)
-        return shown.bars(most)
-
-
-def figures_of(counted: Distribution, base: int = 0) -> Figures:
-    """Percentiles of what was counted above `base`."""
-    half, most, nearly_all = (base + counted.quantile(share) for share in (0.5, 0.9, 0.99))
-    return Figures(counted.least + base, half, most, nearly_all, counted.most + base)
+def figures_of(counted: Distribution | Raw) -> Figures | None:
+    """Percentiles of what was counted; None of nothing."""
+    if not counted.count:
+        return None
+    half, most, nearly_all = (counted.quantile(share) for share in (0.5, 0.9, 0.99))
+    return Figures(counted.least, half, most, nearly_all, counted.most)

@@ -83,6 +83,32 @@ def test_the_random_markets_break_every_rule() -> None:
     assert rules == {"price", "size", "crossed", "far", "score", ""}
 
 
+def few_increments(seed: int, count: int) -> list[Fact]:
+    """One instrument of 2 to 40 increments, which change now and then; it stands, walks and jumps."""
+    chance = random.Random(seed)
+    facts: list[Fact] = []
+    level, step = 15, 1
+    while len(facts) < count:
+        if len(facts) % 500 == 0:
+            text, step = chance.choice((("0.01", 1), ("0.05", 5), ("0.001", 1), ("7", 700)))
+            facts.append(Fact(Kind.INSTRUMENT, decimals=2, increment=text))
+        if chance.random() < 0.02:
+            level = max(1, level + chance.choice((-1, 1)))
+        if chance.random() < 0.004:
+            level = chance.randrange(2, 40)
+        away = chance.choice((-11, -10, -2, 2, 3, 10, 11, 12)) if chance.random() < 0.02 else 0
+        facts.append(trade(step * (level + away + chance.randrange(2)), number=len(facts)))
+    return facts
+
+
+@pytest.mark.parametrize("mode", ["warn", "strict"])
+@pytest.mark.parametrize("seed", range(4))
+def test_prices_of_few_increments_are_judged_as_described(seed: int, mode: str) -> None:
+    """All limits of which increments are a part, at them and one beyond."""
+    result = compare(few_increments(seed, 4_000), mode)
+    assert {said.rule for said in result.said} >= {"far", "", *(("score",) if mode == "strict" else ())}
+
+
 @pytest.mark.parametrize("mode", ["warn", "strict"])
 def test_real_ticks_are_judged_as_described(real_data: Path, mode: str) -> None:
     """The first ticks of every capture, as the twin judges them."""

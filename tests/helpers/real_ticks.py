@@ -16,7 +16,7 @@ from engine.feed.binance import BinanceParser
 from engine.ingest.capture_lines import read_lines
 from engine.model.kinds import ASK, BID, Flag, InstrumentData, Kind
 from engine.model.rows import RowBuffer
-from engine.model.units import parse_decimal
+from engine.model.units import parse_decimal, trim_decimal
 from tests.helpers.frames import BTC
 from tests.reference.quality import Fact
 
@@ -55,7 +55,10 @@ def binance(files: list[Path], definitions: list[InstrumentData]) -> list[Fact]:
         for line in read_lines(file):
             if line.frame and not line.endpoint:
                 parser.feed(line.frame, line.ts, rows)
-    facts = [Fact(Kind.INSTRUMENT, n, decimals=d.price_decimals) for n, d in enumerate(definitions, start=1)]
+    facts = [
+        Fact(Kind.INSTRUMENT, n, decimals=d.price_decimals, increment=d.price_increment)
+        for n, d in enumerate(definitions, start=1)
+    ]
     view = rows.view()
     wanted = view[(view["kind"] == int(Kind.TRADE)) | (view["kind"] == int(Kind.QUOTE))]
     columns = [
@@ -75,7 +78,16 @@ class _Numbers(dict[str, int]):
 
 
 def _with_head(numbers: _Numbers, facts: list[Fact]) -> list[Fact]:
-    return [*(Fact(Kind.INSTRUMENT, number, decimals=DECIMALS) for number in numbers.values()), *facts]
+    """Definitions ahead; the increment, which these captures do not state, is what all prices are made of."""
+    made_of = dict.fromkeys(numbers.values(), 10**DECIMALS)
+    for fact in facts:
+        while fact.price % made_of[fact.instrument]:
+            made_of[fact.instrument] //= 10
+    head = [
+        Fact(Kind.INSTRUMENT, number, decimals=DECIMALS, increment=trim_decimal(step, DECIMALS))
+        for number, step in made_of.items()
+    ]
+    return [*head, *facts]
 
 
 def _price(text: str) -> int:

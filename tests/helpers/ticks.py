@@ -33,9 +33,8 @@ def put(rows: RowBuffer, facts: Iterable[Fact]) -> None:
         data = None
         if fact.kind is Kind.INSTRUMENT:
             name = f"I{fact.instrument}"
-            data = encode_canonical(
-                msgspec.structs.replace(CENTS, key=f"{name}.venue", symbol=name, price_decimals=fact.decimals)
-            )
+            changed = {"symbol": name, "price_decimals": fact.decimals, "price_increment": fact.increment}
+            data = encode_canonical(msgspec.structs.replace(CENTS, key=f"{name}.venue", **changed))
         rows.append(
             fact.ts,
             fact.kind,

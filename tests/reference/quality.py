@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import NamedTuple
 
 from engine.model.kinds import ASK, BID, Flag, Kind
@@ -33,6 +34,7 @@ class Fact(NamedTuple):
     flags: Flag = Flag.LAST
     ts: int = 0
     decimals: int = 0  # of an INSTRUMENT
+    increment: str = "0.01"  # of an INSTRUMENT's prices
 
 
 class Said(NamedTuple):
@@ -50,6 +52,7 @@ class Window:
 
     prices: deque[int] = field(default_factory=lambda: deque(maxlen=200))
     run: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=20))
+    increment: int = 1
 
     def judge(self, price: int, *, strict: bool) -> tuple[Flag, str]:
         """The flags that a price earns, and the rule that it breaks."""
@@ -59,12 +62,14 @@ class Window:
             return flags, broken
         middle = lower_median(self.prices)
         away = abs(price - middle)
-        if 20 * away > middle and away > 20 * lower_median([abs(p - middle) for p in self.prices]):
+        deviation = lower_median([abs(p - middle) for p in self.prices])
+        if self.apart(away, middle) and away > 20 * deviation:
             broken = "far"
         if count >= 30 and len(set(self.prices)) > 1:
             # z ** 2, numerator and denominator, each multiplied by count ** 2
             square = (count * price - sum(self.prices)) ** 2
-            variance = count * sum(p * p for p in self.prices) - sum(self.prices) ** 2
+            variance = Fraction(count * sum(p * p for p in self.prices) - sum(self.prices) ** 2)
+            variance = max(variance, Fraction(count * self.increment, 2) ** 2)
             if 4 * square >= 25 * variance:
                 flags |= Flag.UNUSUAL
             if square >= 16 * variance:
@@ -72,12 +77,16 @@ class Window:
                 broken = broken or ("score" if strict else "")
         return flags, broken
 
+    def apart(self, distance: int, middle: int) -> bool:
+        """Whether this is more than 5 % of the median, and more than ten price increments."""
+        return 20 * distance > middle and distance > 10 * self.increment
+
     def reject(self, price: int, number: int) -> tuple[int, int] | None:
         """First and last of the run when this price completes one that agrees."""
         self.run.append((price, number))
         prices = [p for p, _ in self.run]
         middle = lower_median(prices)
-        if len(prices) < 20 or any(20 * abs(p - middle) > middle for p in prices):
+        if len(prices) < 20 or any(self.apart(abs(p - middle), middle) for p in prices):
             return None
         ends = self.run[0][1], self.run[-1][1]
         self.prices = deque(prices, maxlen=200)
@@ -96,6 +105,7 @@ class Twin:
     def __init__(self, mode: str = "warn") -> None:
         self._strict = mode == "strict"
         self._decimals: dict[int, int] = {}
+        self._increments: dict[int, int] = {}
         self._windows: defaultdict[tuple[int, str], Window] = defaultdict(Window)
 
     def run(self, facts: Sequence[Fact]) -> tuple[list[Flag], list[Said]]:
@@ -126,6 +136,8 @@ class Twin:
         return flags, said
 
     def _define(self, fact: Fact) -> None:
+        increment = Fraction(fact.increment) * 10**fact.decimals
+        self._increments[fact.instrument] = int(increment) if increment.denominator == 1 else 1
         factor = 10 ** (fact.decimals - self._decimals.get(fact.instrument, fact.decimals))
         for (instrument, _), window in self._windows.items():
             if instrument == fact.instrument:
@@ -164,4 +176,6 @@ class Twin:
     def _window(self, row: Fact) -> Window:
         aggregate = "aggregate" if row.flags & Flag.AGGREGATE else "trade"
         stream = aggregate if row.kind is Kind.TRADE else "ask" if row.side == ASK else "bid"
-        return self._windows[row.instrument, stream]
+        window = self._windows[row.instrument, stream]
+        window.increment = self._increments[row.instrument]
+        return window
