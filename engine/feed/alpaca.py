@@ -280,7 +280,7 @@ class AlpacaParser(ParserBase[SymbolRows]):
     # --- messages of no symbol ---------------------------------------------------------------------------
 
     def _write_unknown(self, name: str, wire: bytes | None, ts: int, rows: RowBuffer) -> None:
-        self.unknown[name] += 1
+        self.count_unknown(name)
         self._control_row(wire, ts, rows)
 
     def _write_success(self, message: Success, wire: bytes | None, ts: int, rows: RowBuffer) -> None:
@@ -292,7 +292,7 @@ class AlpacaParser(ParserBase[SymbolRows]):
             self._authenticated = True
             self.notices.append(Notice("authenticated"))
         else:
-            self.unknown[f"success {message.msg}"] += 1
+            self.count_unknown(f"success {message.msg}")
         self._control_row(wire, ts, rows)
 
     def _write_subscription(

@@ -23,8 +23,8 @@ from engine.feed.decimals import Mantissas
 from engine.feed.parser import (
     DUPLICATE,
     LAST,
-    OUT_OF_ORDER,
     BackfillWanted,
+    Growing,
     Sequence,
     SnapshotWanted,
     Want,
@@ -79,9 +79,9 @@ class SymbolRows:
         "book",
         "definition",
         "number",
-        "partial_id",
+        "partials",
         "prices",
-        "quote_id",
+        "quotes",
         "sizes",
         "source",
         "trades",
@@ -94,8 +94,8 @@ class SymbolRows:
         self.wants = wants
         self.trades = Sequence()
         self.aggregates = Sequence()
-        self.quote_id = -1
-        self.partial_id = -1
+        self.quotes = Growing()
+        self.partials = Growing()
         self.book = BookSync()
         self.define(definition)
 
@@ -110,7 +110,8 @@ class SymbolRows:
         self.book.lost()
         self.trades.lost()
         self.aggregates.lost()
-        self.quote_id = self.partial_id = -1  # what comes next is the newest, whatever its number
+        self.quotes.lost()
+        self.partials.lost()
 
     def sequence(self, channel: str) -> Sequence:
         """The ids of "trade" or "aggtrade"."""
@@ -157,6 +158,7 @@ class SymbolRows:
         if sequence.begins_anew(number, stamp):
             self._status("renumbered", channel, (number, sequence.last), frame, ts, rows)
             sequence.begin()
+            self._forget()
         else:
             flags, gap = sequence.judge(number)
             if gap is not None:
@@ -186,13 +188,18 @@ class SymbolRows:
         bid, bid_size = self.prices[message.bid], self.sizes[message.bid_size]
         ask, ask_size = self.prices[message.ask], self.sizes[message.ask_size]
         number, source, instrument = message.id, self.source, self.number
-        flags = 0
-        if number > self.quote_id:
-            self.quote_id = number
+        flags, quotes = 0, self.quotes
+        wire: bytes | None = frame
+        if number > quotes.last:
+            quotes.last = number
+        elif quotes.begins_anew(number, ts):
+            self._status("renumbered", "quote", (number, quotes.last), frame, ts, rows)
+            quotes.begin()
+            quotes.last, wire = number, None
         else:
-            flags = DUPLICATE if number == self.quote_id else OUT_OF_ORDER
+            flags = quotes.late(number)
         append = rows.append_fast
-        append(ts, NULL_TIME, source, QUOTE, 0, flags, instrument, BID, bid, bid_size, number, None, frame)
+        append(ts, NULL_TIME, source, QUOTE, 0, flags, instrument, BID, bid, bid_size, number, None, wire)
         append(
             ts, NULL_TIME, source, QUOTE, 0, flags | LAST, instrument, ASK, ask, ask_size, number, None, None
         )
@@ -226,6 +233,7 @@ class SymbolRows:
         rows.end_message()
         if anew:
             book.begin()
+            self._forget()
         self._want(book.take(message, gap=gap is not None))
 
     def partial(self, message: DepthSnapshot, frame: bytes, ts: int, rows: RowBuffer) -> None:
@@ -233,13 +241,28 @@ class SymbolRows:
 
         DUPLICATE when it repeats the last one, or when depth updates keep a deeper book anyway.
         """
-        flags = CLEAR | SNAPSHOT
-        if message.id == self.partial_id or self.book.seen >= 0:
+        flags, partials = CLEAR | SNAPSHOT, self.partials
+        anew = False
+        if self.book.seen >= 0:
             flags = SNAPSHOT | DUPLICATE
-        elif message.id < self.partial_id:
-            flags = SNAPSHOT | OUT_OF_ORDER
-        self._picture(message.bids, message.asks, message.id, NULL_TIME, self.source, flags, frame, ts, rows)
-        self.partial_id = max(self.partial_id, message.id)
+        elif message.id <= partials.last:
+            anew = partials.begins_anew(message.id, ts)
+            flags = flags if anew else SNAPSHOT | partials.late(message.id)
+        start = rows.count
+        wire: bytes | None = frame
+        if anew:
+            self._status("renumbered", "book", (message.id, partials.last), frame, ts, rows)
+            wire = None
+        try:
+            self._picture(
+                message.bids, message.asks, message.id, NULL_TIME, self.source, flags, wire, ts, rows
+            )
+        except DecimalError:
+            rows.truncate(start)
+            raise
+        if anew:
+            partials.begin()
+        partials.last = max(partials.last, message.id)
 
     def snapshot(self, message: DepthSnapshot, body: bytes, ts: int, rows: RowBuffer, number: int) -> None:
         """BOOK rows of a REST snapshot under the updates kept for it, or its own levels when it is too old.
@@ -292,6 +315,11 @@ class SymbolRows:
             None,
         )
 
+    def _forget(self) -> None:
+        """The venue counts anew: so it does what has no times."""
+        self.quotes.forget()
+        self.partials.forget()
+
     def ask_again(self, reason: str) -> None:
         """A snapshot came to nothing: want another, if updates are waiting for one."""
         self._want(self.book.missed(reason))
@@ -304,7 +332,7 @@ class SymbolRows:
         stamp: int,
         source: int,
         flags: int,
-        frame: bytes,
+        frame: bytes | None,
         ts: int,
         rows: RowBuffer,
     ) -> None:

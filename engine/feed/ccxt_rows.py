@@ -133,7 +133,7 @@ class CcxtParser(ParserBase[_Symbol]):
             raise malformed_of(error, frame) from None
         symbol = self.symbols.get(message.symbol)
         if symbol is None or message.channel not in {"trade", "quote", "book"}:
-            self.unknown[message.channel] += 1
+            self.count_unknown(message.channel)
             self.control("", frame, ts, rows, self.source)
             return
         facts = list(_facts(message))

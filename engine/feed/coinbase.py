@@ -99,7 +99,7 @@ class CoinbaseParser(StreamParser[ProductRows]):
             self._error(message, frame, ts, rows)
             return
         if isinstance(message, Unknown):
-            self.unknown[message.name] += 1
+            self.count_unknown(message.name)
         write = self._prepared(message, frame, ts, rows)
         start = rows.count
         flags = 0 if message.sequence_num is None else self._counted(message.sequence_num, frame, ts, rows)
@@ -259,7 +259,9 @@ class CoinbaseParser(StreamParser[ProductRows]):
                 yield path, state, is_price, text
 
     def _count_others(self, symbols: Iterator[str]) -> None:
-        self.unknown.update(f"symbol {symbol}" for symbol in symbols if symbol not in self.symbols)
+        for symbol in symbols:
+            if symbol not in self.symbols:
+                self.count_unknown(f"symbol {symbol}")
 
     def _subscribed(self, message: Subscriptions, ts: int) -> None:
         for event in message.events:

@@ -194,7 +194,7 @@ class KrakenParser(StreamParser[PairRows]):
         if len(facts) < len(others):
             for other in others:
                 if other.symbol not in self.symbols:
-                    self.unknown[f"symbol {other.symbol}"] += 1
+                    self.count_unknown(f"symbol {other.symbol}")
         return rows.count, facts
 
     def _converted(

@@ -206,6 +206,46 @@ def _shown(value: str) -> str:
 
 
 ANEW_NS = 1_000_000_000  # later than the last number by more than what a venue's servers differ
+BEHIND_NS = 5_000_000_000  # no server lags for longer
+
+
+class Growing:
+    """Numbers that grow, though not by one, of messages that say no time: the newest one.
+
+    After a lost connection numbers may come from a server that lags; one that stays below for seconds counts
+    anew (`ts`: our own time). It may also be known from other messages of the same connection (`forget`).
+    """
+
+    __slots__ = ("_behind_since", "_lost_at", "last")
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Nothing has come."""
+        self.last = self._lost_at = -1
+        self._behind_since = 0
+
+    def lost(self) -> None:
+        """The connection is gone, and with it, perhaps, the numbering."""
+        self._lost_at = self.last
+        self._behind_since = 0
+
+    def forget(self) -> None:
+        """The venue counts anew, as others of its messages show: what came before says nothing."""
+        if self.last == self._lost_at:
+            self.begin()
+
+    def late(self, number: int) -> int:
+        """Flags of a number that is not above the last one."""
+        return DUPLICATE if number == self.last else OUT_OF_ORDER
+
+    def begins_anew(self, number: int, ts: int) -> bool:
+        """Whether a number that came at `ts` belongs to a new numbering. Remembers since when it seems so."""
+        if not number <= self.last == self._lost_at:
+            return False
+        self._behind_since = self._behind_since or ts
+        return ts - self._behind_since > BEHIND_NS
 
 
 class Sequence:

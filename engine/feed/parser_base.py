@@ -168,6 +168,12 @@ class ParserBase(ABC, Generic[KeptT]):
         data = encode_canonical(state.definition)
         rows.append(ts, INSTRUMENT, source=source, instrument=state.number, data=data, wire=wire)
 
+    def count_unknown(self, name: str) -> None:
+        """A message that nobody knows, by its type or what else it names."""
+        name = name[:_UNKNOWN_CHARACTERS]
+        known = name in self.unknown or len(self.unknown) < _UNKNOWN_NAMES
+        self.unknown[name if known else "others"] += 1
+
     def control(
         self,
         unknown: str,
@@ -180,9 +186,7 @@ class ParserBase(ABC, Generic[KeptT]):
     ) -> None:
         """A CONTROL row that ends a message; `unknown` names what nobody knows."""
         if unknown:
-            name = unknown[:_UNKNOWN_CHARACTERS]
-            known = name in self.unknown or len(self.unknown) < _UNKNOWN_NAMES
-            self.unknown[name if known else "others"] += 1
+            self.count_unknown(unknown)
         rows.append(ts, CONTROL, source=source, flags=flags | LAST, wire=wire)
 
     def status(

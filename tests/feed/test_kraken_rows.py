@@ -425,3 +425,13 @@ def test_a_rest_answer_of_definitions() -> None:
     assert (same.kind, other.kind) == (Kind.CONTROL, Kind.CONTROL)
     assert (refused.kind, refused.data["value"]) == (Kind.MALFORMED, "EGeneral:Too many requests")
     assert target.unknown == {"Time": 1}
+
+
+def test_symbols_of_others_are_counted_by_so_many_names_only() -> None:
+    """Names come from outside: a few hundred of them are kept, and none is long."""
+    target = parser()
+    for number in range(1_000):
+        feed(target, trades(trade_item(number, symbol=f"{number}" + "X" * 1_000)))
+    assert target.unknown.total() == 1_000
+    assert len(target.unknown) < 300
+    assert max(map(len, target.unknown)) <= 80

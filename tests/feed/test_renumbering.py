@@ -9,9 +9,21 @@ import pytest
 from engine.feed.binance import BinanceParser
 from engine.feed.parser import SnapshotWanted
 from engine.model.kinds import Flag, Kind
+from engine.model.units import SECOND_NS
 from tests.feed.test_binance_rows import AGGREGATE, QUOTE
 from tests.helpers import kraken
-from tests.helpers.frames import MS, Row, combined, depth_data, feed, feed_depth, parser, snapshot, trade_data
+from tests.helpers.frames import (
+    MS,
+    TS,
+    Row,
+    combined,
+    depth_data,
+    feed,
+    feed_depth,
+    parser,
+    snapshot,
+    trade_data,
+)
 
 LAST, BAD, DUPLICATE, LATE = Flag.LAST, Flag.MAYBE_BAD_BOOK, Flag.DUPLICATE, Flag.OUT_OF_ORDER
 SOON, LATER = 900, 1_100  # ms after MS: what servers may differ, and what they do not
@@ -136,11 +148,52 @@ def test_a_book_that_was_carried_over_waits_for_times_of_its_own() -> None:
     assert told(feed(target, changed(20, 21, LATER))) == [(21, BAD | LAST | DUPLICATE)]
 
 
-def test_the_first_quote_of_a_connection_is_the_newest() -> None:
-    """Quotes have no time, and an id below the last one says nothing across connections."""
-    target = after_a_loss(quoted(500))
-    flags = [row.flags & ~LAST for row in feed(target, quoted(7), quoted(6))]
-    assert flags == [Flag(0), Flag(0), LATE, LATE]
+def pictured(number: int) -> bytes:
+    """A book of the best levels."""
+    return combined("btcusdt@depth20@100ms", {"lastUpdateId": number, "bids": [["10.00", "1"]], "asks": []})
+
+
+UNTIMED = [("quote", quoted), ("book", pictured)]
+
+
+def flagged(rows: list[Row]) -> list[Flag]:
+    """Flags of the messages, by their last rows."""
+    return [row.flags & (DUPLICATE | LATE) for row in rows if row.flags & LAST]
+
+
+@pytest.mark.parametrize(("channel", "of"), UNTIMED)
+def test_what_has_no_time_is_late_while_a_server_lags(channel: str, of: Any) -> None:
+    """Below the last number, or the last one again; from the first newer one on all is well."""
+    target = after_a_loss(of(100))
+    rows = feed(target, of(95), of(100)) + feed(target, of(101), of(99), ts=TS + 60 * SECOND_NS)
+    assert flagged(rows) == [LATE, DUPLICATE, Flag(0), LATE], channel
+
+
+@pytest.mark.parametrize(("channel", "of"), UNTIMED)
+def test_what_has_no_time_and_stays_below_counts_anew(channel: str, of: Any) -> None:
+    """No server lags for more than five seconds."""
+    target = after_a_loss(of(100))
+    rows = feed(target, of(7)) + feed(target, of(8), ts=TS + 5 * SECOND_NS)
+    assert flagged(rows) == [LATE, LATE]
+    rows = feed(target, of(9), ts=TS + 6 * SECOND_NS)
+    assert rows[0].data == renumbered(channel, 9, 100)
+    assert (rows[0].wire, rows[1].wire) == (True, False)
+    assert flagged(rows + feed(target, of(10), of(9), ts=TS + 7 * SECOND_NS)) == [Flag(0), Flag(0), LATE]
+
+
+@pytest.mark.parametrize(("channel", "of"), UNTIMED)
+def test_without_a_loss_nothing_counts_anew(channel: str, of: Any) -> None:
+    """However long it stays below."""
+    target = parser()
+    rows = feed(target, of(100), of(7)) + feed(target, of(8), ts=TS + 60 * SECOND_NS)
+    assert flagged(rows) == [Flag(0), LATE, LATE], channel
+
+
+def test_what_has_times_tells_of_what_has_none() -> None:
+    """A trade shows that the venue counts anew: the next quote is the newest."""
+    target = after_a_loss(traded(500), quoted(100))
+    rows = feed(target, quoted(6), traded(3, LATER), quoted(7), quoted(6))
+    assert flagged(rows) == [LATE, Flag(0), Flag(0), LATE]
 
 
 def test_kraken_counts_anew() -> None:
