@@ -129,11 +129,23 @@ def _quote_text(value: int) -> str:
     return format_decimal(value // 10**_DECIMALS, _DECIMALS)
 
 
+class _Merged(msgspec.Struct):
+    """What is put together of an interval: the members that no trade can change any more."""
+
+    candle: Candle
+    last: int  # when the last of them began
+
+
 class CandleSeries:
-    """The candles of one symbol; the oldest are forgotten (1,000 seconds and a week of minutes are kept)."""
+    """The candles of one symbol; the oldest are forgotten (1,000 seconds and a week of minutes are kept).
+
+    A trade changes the last candle alone. So of an interval that is asked for again and again the others
+    are put together once.
+    """
 
     def __init__(self) -> None:
         self._kept = {name: deque[Candle](maxlen=size) for name, size in _KEPT.items()}
+        self._merged: dict[tuple[str, int], _Merged] = {}  # of each interval and clock: the last asked for
         self._closed_s = 0
         self.changes = 0
 
@@ -181,18 +193,34 @@ class CandleSeries:
 
     def at(self, interval: str, start: int, zone_s: int = 0) -> Candle | None:
         """The candle that began at `start`, or None where nothing had traded yet, or it is forgotten."""
-        base = "1s" if interval == "1s" else "1m"
+        kept = self._kept["1s" if interval == "1s" else "1m"]
         end = interval_end(start, interval, zone_s)
+        merged = self._merged.get((interval, zone_s))
+        if merged is not None and merged.candle.start != start:
+            merged = None
+        known_to = start - 1 if merged is None else merged.last
         members: list[Candle] = []
-        for candle in reversed(self._kept[base]):
-            if candle.start < start:
-                if not members:
+        for candle in reversed(kept):
+            if candle.start <= known_to:
+                if merged is None and not members:
                     return _flat(candle, start)
                 break
             if candle.start < end:
                 members.append(candle)
-        merged = _merge(reversed(members), interval, zone_s)
-        return merged[0] if merged else None
+        growing = members.pop(0) if members and members[0] is kept[-1] else None
+        for member in reversed(members):
+            if merged is None:
+                merged = _Merged(msgspec.structs.replace(member, start=start), member.start)
+                self._merged[interval, zone_s] = merged
+            else:
+                merged.candle.absorb(member)
+                merged.last = member.start
+        if merged is None:
+            return None if growing is None else msgspec.structs.replace(growing, start=start)
+        whole = msgspec.structs.replace(merged.candle)
+        if growing is not None:
+            whole.absorb(growing)
+        return whole
 
 
 def _flat(before: Candle, start: int) -> Candle:
@@ -201,13 +229,15 @@ def _flat(before: Candle, start: int) -> Candle:
     return Candle(start, last, last, last, last, _NO_TRADE, _NO_TRADE)
 
 
-def _merge(minutes: Iterable[Candle], interval: str, zone_s: int = 0) -> list[Candle]:
+def _merge(minutes: Iterable[Candle], interval: str) -> list[Candle]:
     merged: list[Candle] = []
+    end = 0
     for minute in minutes:
-        start = interval_start(minute.start, interval, zone_s)
-        if merged and merged[-1].start == start:
+        if minute.start < end:
             merged[-1].absorb(minute)
         else:
+            start = interval_start(minute.start, interval)
+            end = interval_end(start, interval)
             merged.append(msgspec.structs.replace(minute, start=start))
     return merged
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import random
 from itertools import pairwise
 
 import pytest
 
 from engine.model.units import parse_time
-from engine.serve.candles import CandleSeries, interval_end, interval_start, kline_payload, kline_row, scaled
+from engine.serve.candles import (
+    Candle,
+    CandleSeries,
+    interval_end,
+    interval_start,
+    kline_payload,
+    kline_row,
+    scaled,
+)
 
 # interval, moment, its start, its end (exclusive)
 BOUNDS = [
@@ -170,3 +179,49 @@ def test_a_clock_that_is_ahead_moves_the_bounds(interval: str, start: str) -> No
     assert began == seconds(start)
     assert interval_start(ended, interval, ahead_s) == ended
     assert interval_start(ended - 1, interval, ahead_s) == began
+
+
+@pytest.mark.parametrize("zone_s", [0, 8 * 3_600])
+@pytest.mark.parametrize("interval", ["1s", "1m", "5m", "4h", "1d", "1w", "1M"])
+def test_a_candle_that_is_asked_for_again_has_what_came_meanwhile(interval: str, zone_s: int) -> None:
+    """Asked after every trade or at the end alone, an interval's candle is the same."""
+    draw, asked = random.Random(7), CandleSeries()
+    at_s = seconds("2024-05-30T22:00:00Z")
+    trades = []
+    for number in range(400):
+        at_s += draw.choice((0, 1, 20, 70, 900))
+        trades.append((at_s * 1_000_000, f"{draw.randint(1, 500)}", "0.5", number))
+        asked.take(*trades[-1], buyer_takes=number % 2 == 0)
+        start = interval_start(at_s, interval, zone_s)
+        told = asked.at(interval, start, zone_s)
+        assert told is not None
+        told.count = -1  # whoever was given it may do with it what he likes
+    unasked = CandleSeries()
+    for trade in trades:
+        unasked.take(*trade, buyer_takes=trade[3] % 2 == 0)
+    for back in range(3):
+        start = interval_start(at_s - back * 600, interval, zone_s)
+        assert asked.at(interval, start, zone_s) == unasked.at(interval, start, zone_s)
+
+
+def test_a_push_of_a_long_candle_puts_few_minutes_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A month is put together once; after that a trade in it costs one sum, and a new minute two."""
+    made, base = CandleSeries(), seconds("2024-06-01T00:00:00Z")
+    for minute in range(5_000):
+        made.take((base + 60 * minute) * 1_000_000, "100", "1", minute, buyer_takes=True)
+    sums: list[Candle] = []
+    absorb = Candle.absorb
+
+    def counted(candle: Candle, later: Candle) -> None:
+        sums.append(later)
+        absorb(candle, later)
+
+    monkeypatch.setattr(Candle, "absorb", counted)
+    for at_s, most in [(299_940, 5_000), (299_950, 1), (300_000, 2), (300_001, 1)]:
+        made.take((base + at_s) * 1_000_000, "100", "1", 1, buyer_takes=True)
+        sums.clear()
+        whole = made.at("1M", base)
+        assert whole is not None
+        assert len(sums) <= most
+    assert whole is not None
+    assert (whole.start, whole.count, whole.volume) == (base, 5_004, 5_004 * 10**8)
