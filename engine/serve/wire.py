@@ -2,8 +2,9 @@
 
 The library reads requests without a body alone and closes the connection on others, unanswered: a client
 that posts an order would learn nothing. Here a request's head is held back until it is whole, what announces
-a body is taken out of it, and the body is thrown away. Such a request can only be answered; it never opens a
-stream, because what follows its head is no frame.
+a body is taken out of it, and the body is thrown away. Such a request can only be answered. Frames follow the
+head of a request for a WebSocket alone: whatever follows another one (a body, a line too many, the next
+request) is thrown away too, and the first request is answered.
 
 Pings, and pongs that nobody asked for, are told to whoever counts a client's messages. A pong without content
 is one that nobody asked for: the pings from here have some.
@@ -27,6 +28,7 @@ from engine.serve.rest import Reply
 _MOST_HEAD_BYTES = 64 << 10
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _LENGTH = re.compile(rb"\r?\ncontent-length[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
+_UPGRADE = re.compile(rb"\r?\nupgrade[ \t]*:[^\r\n]*websocket", re.IGNORECASE)
 _CHUNKS = re.compile(rb"\r?\ntransfer-encoding[ \t]*:[^\r\n]*", re.IGNORECASE)
 
 
@@ -42,27 +44,29 @@ class VenueConnection(ServerConnection):
         super().__init__(*given, **named)
         self.has_body = False
         self.on_control: Callable[[], object] = lambda: None
-        self._head: bytes | None = b""  # None: it was whole, and the library has it
+        self._head: bytearray | None = bytearray()  # None: it was whole, and the library has it
+        self._deaf = False  # whatever comes after the head is thrown away
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the client's: a head that is not whole yet, a body to be thrown away, or frames."""
         if self._head is None:
-            if not self.has_body:
+            if not self._deaf:
                 super().data_received(data)
             return
+        begin = max(len(self._head) - 3, 0)  # the head's end may have come in two pieces
         self._head += data
-        end = _HEAD_END.search(self._head)
+        end = _HEAD_END.search(self._head, begin)
         if end is None and len(self._head) <= _MOST_HEAD_BYTES:
             return
-        received, self._head = self._head, None
+        received, self._head = bytes(self._head), None
         if end is not None:
-            head, rest = received[: end.end()], received[end.end() :]
+            head = received[: end.end()]
             lengths = {length.strip() for length in _LENGTH.findall(head)}
             if lengths - {b"0"} or _CHUNKS.search(head):
                 self.has_body = True
-                received = _CHUNKS.sub(b"", _LENGTH.sub(b"", head))
-            else:
-                received = head + rest
+                head = _CHUNKS.sub(b"", _LENGTH.sub(b"", head))
+            self._deaf = self.has_body or not _UPGRADE.search(head)
+            received = head if self._deaf else received
         super().data_received(received)
 
     def process_event(self, event: Any) -> None:

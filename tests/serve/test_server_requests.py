@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import httpx2
@@ -12,6 +13,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from engine.serve import wire
 from engine.serve.alpaca_server import LocalAlpaca
 from engine.serve.alpaca_symbols import alpaca_model
 from engine.serve.market import VenueMarket
@@ -155,5 +157,86 @@ def test_a_stream_begins_anew_for_who_comes_when_nobody_is_there(monkeypatch: py
                 await connection.send(text)
                 await read(connection, 1)
                 assert begun == ["btcusdt@kline_1m"] * times
+
+    run(scene)
+
+
+PING = b"GET /api/v3/ping HTTP/1.1\r\nHost: x\r\n\r\n"
+UPGRADE = (
+    b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+MASKED_LIST = b'{"method":"LIST_SUBSCRIPTIONS","id":5}'
+
+
+async def say(venue: LocalVenue, pieces: Sequence[bytes]) -> bytes:
+    """What comes back until the venue closes, or has sent the answer to a control message."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", venue.port)
+    for piece in pieces:
+        writer.write(piece)
+        await writer.drain()
+        await asyncio.sleep(0)
+    received = b""
+    while (more := await reader.read(4_096)) and b'"id":5' not in received + more:
+        received += more
+    writer.close()
+    return received + more
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [PING + PING],
+        [PING + b"\r\n"],
+        [PING, b"\r\n", PING],
+        [PING[:-2], PING[-2:] + b"\x81\x00"],
+        [PING[at : at + 1] for at in range(len(PING))],
+    ],
+    ids=["two at once", "a line too many", "a line too many, later", "a frame", "byte by byte"],
+)
+def test_the_first_request_is_answered_whatever_follows(pieces: list[bytes]) -> None:
+    """What comes after the head of a request that opens no stream is thrown away."""
+
+    async def scene() -> None:
+        async with LocalVenue(SyntheticMarket(7)) as venue:
+            said = await say(venue, pieces)
+            assert said.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert said.count(b"HTTP/1.1") == 1
+            assert said.endswith(b"{}")
+
+    run(scene)
+
+
+def test_frames_that_come_with_the_handshake_are_heard() -> None:
+    """A client need not wait for the answer to its handshake before it says something."""
+    frame = bytes((0x81, 0x80 | len(MASKED_LIST), 0, 0, 0, 0)) + MASKED_LIST
+
+    async def scene() -> None:
+        async with LocalVenue(SyntheticMarket(7)) as venue:
+            said = await say(venue, [UPGRADE + frame])
+            assert said.startswith(b"HTTP/1.1 101")
+            assert b'{"result":[],"id":5}' in said
+
+    run(scene)
+
+
+def test_a_head_that_comes_in_pieces_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However small the pieces are, the bytes that are searched are a few times those of the head."""
+    searched: list[int] = []
+
+    class Counted:
+        @staticmethod
+        def search(head: bytearray, begin: int) -> re.Match[bytes] | None:
+            searched.append(len(head) - begin)
+            return whole.search(head, begin)
+
+    whole = wire._HEAD_END
+    monkeypatch.setattr(wire, "_HEAD_END", Counted)
+    head = b"GET /api/v3/ping HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 3_000
+
+    async def scene() -> None:
+        async with LocalVenue(SyntheticMarket(7)) as venue:
+            assert (await say(venue, [*(bytes((b,)) for b in head), b"\r\n\r\n"])).endswith(b"{}")
+            assert sum(searched) <= 4 * (len(head) + 4)
 
     run(scene)
