@@ -140,7 +140,7 @@ class CandleSeries:
     """The candles of one symbol; the oldest are forgotten (1,000 seconds and a week of minutes are kept).
 
     A trade changes the last candle alone. So of an interval that is asked for again and again the others
-    are put together once.
+    are put together once; it keeps those that are forgotten meanwhile.
     """
 
     def __init__(self) -> None:

@@ -1,8 +1,9 @@
 """One symbol's klines as streams: when which bar is pushed, and that each of them closes once.
 
-An open bar is pushed every two seconds (`1s`: every second) while it changes. A bar closes when the venue's
-time has left it, whether anything traded in it or not, and is pushed once more with `x` true. A stream that
-nobody listens to has no memory: who comes back begins with the bar that is open then.
+An open bar that has changed is pushed two seconds after the last push (`1s`: a second). A bar closes when the
+venue's time has left it, whether anything traded in it or not, and is pushed once more with `x` true. That is
+its end: if the time should be set back, nothing is pushed until it is there again. A stream that nobody
+listens to has no memory: who comes back begins with the bar that is open then.
 
 `@kline_1d@+08:00` is the same by a clock that is eight hours ahead: its days begin at 16:00 UTC.
 """
@@ -39,7 +40,7 @@ class KlineStreams:
             for interval in INTERVAL_SECONDS
             for suffix, zone_s in _ZONES_S.items()
         }
-        self._pushed: dict[str, tuple[int, int]] = {}  # stream: bar's start, changes when pushed
+        self._pushed: dict[str, tuple[int, int, int]] = {}  # stream: bar's start; a push's changes, second
 
     def forget(self, stream: str) -> None:
         """Whoever listens to the stream from now on begins with the bar that is open then."""
@@ -52,15 +53,18 @@ class KlineStreams:
                 self._pushed.pop(stream, None)
                 continue
             start = interval_start(seconds, interval, zone_s)
-            left, changes = self._pushed.get(stream, (start, -1))
+            left, changes, pushed_s = self._pushed.get(stream, (start, 0, seconds - _SLOW_SECONDS))
+            if start < left:
+                continue
             left = max(left, earliest_start(start, interval, _MOST_CLOSED, zone_s))
             while left < start:
                 yield from self._message(stream, left, now_us, closed=True)
                 left = interval_end(left, interval, zone_s)
-            if changes != self._candles.changes and (interval == "1s" or seconds % _SLOW_SECONDS == 0):
-                changes = self._candles.changes
+            waits = interval != "1s" and 0 <= seconds - pushed_s < _SLOW_SECONDS
+            if changes != self._candles.changes and not waits:
+                changes, pushed_s = self._candles.changes, seconds
                 yield from self._message(stream, start, now_us, closed=False)
-            self._pushed[stream] = (start, changes)
+            self._pushed[stream] = (start, changes, pushed_s)
 
     def _message(
         self, stream: str, start: int, now_us: int, *, closed: bool

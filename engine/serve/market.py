@@ -8,9 +8,9 @@ source has itself is passed on as it is and never derived a second time.
 Pure: time comes in with each event (microseconds, as shown to clients), nothing is sent from here. Price
 and size stay the venue's own texts; a book is a dict of them, sorted when somebody asks.
 
-Klines go by the venue's time, which is that of its stamps: in a recording that keeps its times, an event
-was received a little later than it is stamped, or much earlier where the recorder's clock was wrong. A bar
-is closed a quarter of a second after its end, when its last trades are there.
+Klines go by the venue's time, which is that of its stamps; see engine.serve.venue_time. A bar is closed a
+quarter of a second after its end, when its last trades are there. A trade with a stamp in doubt is in no bar
+until the next stamp has told which.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from engine.serve.candles import CandleSeries
 from engine.serve.kline_streams import KlineStreams
 from engine.serve.ticker_streams import TickerStreams
 from engine.serve.tickers import DAY_US, best_of, window_statistics
+from engine.serve.venue_time import VenueTime
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
@@ -33,7 +34,6 @@ Message = tuple[str, Any]  # stream name, payload: an object, or of a !…@arr s
 
 _SECOND_US = 1_000_000
 _CLOSES_AFTER_US = 250_000
-_STEP_US = 10 * _SECOND_US
 _PARTIAL = (5, 10, 20)
 _TRADES_KEPT = 20_000  # what REST can page back through
 
@@ -130,7 +130,8 @@ class VenueMarket:
         }
         self._tickers = TickerStreams(self._symbols.values())
         self._next_second = 0
-        self._time_us = self._ahead_us = 0  # the venue's time; how far it is ahead of that of the events
+        self._time = VenueTime()
+        self._doubtful: list[tuple[int, _Symbol, dict[str, Any]]] = []  # trades, until their time is known
         self._next_kline_us = 0
 
     def begin(self, stream: str) -> None:
@@ -153,7 +154,8 @@ class VenueMarket:
             symbol.book.reset(payload)
             return []
         messages: list[Message] = self._advance(now_us, wanted) if now_us >= self._next_second else []
-        if self._tell_time(now_us, payload.get("E")):
+        self._tell_time(now_us, payload.get("E"))
+        if self._time.now_us >= max(self._next_kline_us, 1):
             self._advance_klines(now_us, wanted, messages)
         if symbol is None:
             if stream in wanted:
@@ -165,7 +167,10 @@ class VenueMarket:
             return messages
         if stream in wanted:
             messages.append((stream, payload))
-        _take(symbol, channel, payload, wanted, messages)
+        if channel == "trade":
+            self._take_trade(now_us, symbol, payload)
+        else:
+            _take(symbol, channel, payload, wanted, messages)
         return messages
 
     def depth(self, symbol: str, limit: int) -> dict[str, Any]:
@@ -207,20 +212,31 @@ class VenueMarket:
         messages.extend(self._tickers.push(now_us, wanted))
         return messages
 
-    def _tell_time(self, now_us: int, stamp: object) -> bool:
-        """Set the venue's time by an event; whether klines are due."""
-        if isinstance(stamp, int):
-            self._ahead_us = stamp - now_us
-        time_us = now_us + self._ahead_us
-        if self._time_us - time_us > _STEP_US:  # the recorder's clock was set while nothing had a stamp
+    def _tell_time(self, now_us: int, stamp: object) -> None:
+        """Set the venue's time by an event; the trades that waited for it are taken."""
+        self._time.tell(now_us, stamp)
+        if self._time.went_back:
             self._next_kline_us = 0
-        elif time_us < self._time_us:  # stamps of one moment come in any order
-            time_us = self._time_us
-        self._time_us = time_us
-        return time_us >= self._next_kline_us
+            for symbol in self._symbols.values():
+                symbol.candles.close(0)
+        if self._doubtful and isinstance(stamp, int) and not self._time.doubts:
+            for doubtful in self._doubtful:
+                self._take_candle(*doubtful)
+            self._doubtful.clear()
+
+    def _take_trade(self, now_us: int, symbol: _Symbol, payload: dict[str, Any]) -> None:
+        if self._time.doubts:
+            self._doubtful.append((now_us, symbol, payload))
+        else:
+            self._take_candle(now_us, symbol, payload)
+        _take_trade(symbol, payload)
+
+    def _take_candle(self, now_us: int, symbol: _Symbol, trade: Mapping[str, Any]) -> None:
+        at_us, buyer_takes = self._time.of_trade(now_us, trade["T"]), not trade["m"]
+        symbol.candles.take(at_us, trade["p"], trade["q"], trade["t"], buyer_takes=buyer_takes)
 
     def _advance_klines(self, now_us: int, wanted: Container[str], messages: list[Message]) -> None:
-        seconds = (self._time_us - _CLOSES_AFTER_US) // _SECOND_US
+        seconds = (self._time.now_us - _CLOSES_AFTER_US) // _SECOND_US
         self._next_kline_us = (seconds + 1) * _SECOND_US + _CLOSES_AFTER_US
         for symbol in self._symbols.values():
             symbol.candles.close(seconds)
@@ -236,9 +252,7 @@ def _take(
     messages: list[Message],
 ) -> None:
     """Remember what a source's message says, and derive from diffs."""
-    if channel == "trade":
-        _take_trade(symbol, payload)
-    elif channel == "aggTrade":
+    if channel == "aggTrade":
         symbol.aggregates.append(payload)
     elif channel == "bookTicker":
         symbol.quote = payload
@@ -248,8 +262,6 @@ def _take(
 
 def _take_trade(symbol: _Symbol, payload: dict[str, Any]) -> None:
     symbol.trades.append(payload)
-    buyer_takes = not payload["m"]
-    symbol.candles.take(payload["T"], payload["p"], payload["q"], payload["t"], buyer_takes=buyer_takes)
     if symbol.has_aggregates:
         return
     if symbol.aggregate is None:

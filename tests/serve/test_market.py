@@ -175,6 +175,7 @@ def test_a_bar_closes_with_its_last_trades() -> None:
         (end + 200_000, "btcusdt@trade", trade(2, "101.0", "1.0", end - 1) | {"E": end + 200_000}),
         (end + 260_000, "btcusdt@trade", trade(3, "102.0", "1.0", end - 1) | {"E": end + 260_000}),
         (end + 62 * SECOND, "btcusdt@bookTicker", quote(1)),
+        (end + 64 * SECOND, "btcusdt@bookTicker", quote(2)),
     ]
     sent = told(run(events, {"btcusdt@kline_1m"}), "btcusdt@kline_1m")
     assert [bar for bar in sent if bar[1]] == [(0, True, 2), (60, True, 1)]
@@ -189,9 +190,9 @@ def test_who_comes_back_begins_with_the_open_bar(*, told_of: bool) -> None:
     back = T0 + 3_602 * SECOND
     if told_of:
         market.begin(stream)
-    else:
-        market.apply(back - 10 * SECOND, "btcusdt@bookTicker", quote(2), ())
-    sent = market.apply(back + SECOND // 2, "btcusdt@bookTicker", quote(3), {stream})
+    for number in (2, 3):
+        market.apply(back + 3 * (number - 4) * SECOND, "btcusdt@bookTicker", quote(number), ())
+    sent = market.apply(back + SECOND // 2, "btcusdt@bookTicker", quote(4), {stream})
     assert told(sent, stream) == [(3_600, False, 0)]
 
 
@@ -201,7 +202,8 @@ def test_a_leap_of_the_time_closes_the_last_bars_only() -> None:
     events = [
         (T0, "btcusdt@trade", trade(1, "100.0", "1.0", T0)),
         (T0 + 2 * SECOND, "btcusdt@bookTicker", quote(1)),
-        (leap, "btcusdt@bookTicker", quote(2)),
+        (leap - 2 * SECOND, "btcusdt@bookTicker", quote(2)),
+        (leap, "btcusdt@bookTicker", quote(3)),
     ]
     closed = [bar for bar in told(run(events, {"btcusdt@kline_1s"}), "btcusdt@kline_1s") if bar[1]]
     assert (closed[0], len(closed)) == ((0, True, 1), 1 + 1_000)
@@ -217,6 +219,49 @@ def test_bars_go_by_the_stamps_where_the_recorders_clock_was_wrong() -> None:
     ]
     sent = told(run(events, {"btcusdt@kline_1m"}), "btcusdt@kline_1m")
     assert [bar for bar in sent if bar[1]] == [(0, True, 60)]
+
+
+@pytest.mark.parametrize("at", [0, 20, 100, 239])
+@pytest.mark.parametrize("off_s", [3_600, 86_400 * 400, -3_600])
+@pytest.mark.parametrize("copies", [1, 2])
+def test_one_wrong_stamp_moves_no_bar(at: int, off_s: int, copies: int) -> None:
+    """Every minute closes once with its own trades, though a trade, or it and its copy, has a wrong time."""
+    market, sent = VenueMarket([BTC]), []
+    for number in range(600):
+        now = T0 + number * SECOND // 2
+        stamp = now + off_s * SECOND if number == at else now
+        for _ in range(copies if number == at else 1):
+            told_now = market.apply(
+                now, "btcusdt@trade", trade(number, "100.0", "1.0", stamp), {"btcusdt@kline_1m"}
+            )
+            sent += told(told_now, "btcusdt@kline_1m")
+    counts = [120 + (copies - 1) * (minute == at // 120) for minute in range(5)]
+    closed = [bar for bar in sent if bar[1]]
+    assert closed == [(60 * minute, True, counts[minute]) for minute in range(4)]
+    minutes = market.candles("BTCUSDT").candles("1m")
+    assert [(c.start - T0 // SECOND, c.count) for c in minutes] == [(60 * n, counts[n]) for n in range(5)]
+
+
+def test_no_bar_closes_twice_when_the_time_was_set_back() -> None:
+    """Two wrong stamps that agree are believed; when they are not, bars go on after the last closed one."""
+    market, sent = VenueMarket([BTC]), []
+    for number in range(1_000):
+        now = T0 + number * SECOND
+        stamp = now + 600 * SECOND if number in {100, 101} else now
+        told_now = market.apply(
+            now, "btcusdt@trade", trade(number, "100.0", "1.0", stamp), {"btcusdt@kline_1m"}
+        )
+        sent += told(told_now, "btcusdt@kline_1m")
+    assert [start for start, is_closed, _ in sent if is_closed] == [60 * minute for minute in range(16)]
+
+
+@pytest.mark.parametrize("begins", [0, 1])
+def test_an_open_bar_is_pushed_whatever_seconds_events_fall_on(begins: int) -> None:
+    """A trade each two seconds, on even seconds or on odd ones, is a push each two seconds."""
+    times = [T0 + begins * SECOND + SECOND // 2 + 2 * SECOND * i for i in range(20)]
+    events = [(at, "btcusdt@trade", trade(i, "100.0", "1.0", at)) for i, at in enumerate(times)]
+    sent = told(run(events, {"btcusdt@kline_1m"}), "btcusdt@kline_1m")
+    assert sent == [(0, False, count) for count in range(1, 20)]
 
 
 def test_a_clock_that_was_set_does_not_hold_up_the_bars() -> None:
