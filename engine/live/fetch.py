@@ -18,7 +18,6 @@ Logs are segments of one recording: each names the chain head of the one before.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import shutil
@@ -36,13 +35,12 @@ from engine.live.fetch_client import Client
 from engine.live.fetch_count import counted
 from engine.live.fetch_pages import PageFile
 from engine.live.fetch_plan import HistoryVenue, Reference, Request, Span, check_times, folder_name, spans
-from engine.log.writer import sync_folder
+from engine.log.writer import is_full, sync_folder
 from engine.model.errors import EngineError, UsageError
 from engine.model.kinds import SourceData
 from engine.model.units import format_time
 
 _ROOM = "make room and start it again: what has come is kept, and it goes on there"
-_FULL = {errno.ENOSPC, errno.EDQUOT}
 PARTS, REQUEST, LOCK, CARRIED = ".parts", "fetch.json", ".lock", "carried.json"
 
 
@@ -272,7 +270,7 @@ class Fetch:
             ) from None
         except OSError as error:
             words = f"{error.filename or self._parts}: {error.strerror or error}"
-            raise EngineError(words, hint=_ROOM if error.errno in _FULL else "") from None
+            raise EngineError(words, hint=_ROOM if is_full(error) else "") from None
 
     def _write_log(
         self, number: int, span: Span, reference: Reference, log: Path, previous: Path | None
@@ -314,9 +312,9 @@ class Fetch:
                 previous=previous,
             )
         except EngineError as error:
-            if type(error) is not EngineError:
+            if not is_full(error.__cause__):
                 raise
-            # Of no kind of its own: the log could not be written, and the hint is for who records one.
+            # Without room the log's own hint is for who records or seals one.
             raise EngineError(error.message, hint=_ROOM) from None
         (work / log.name).replace(log)
         sync_folder(self.folder)

@@ -21,7 +21,7 @@ from itertools import islice
 from pathlib import Path
 from struct import Struct
 
-from engine.log.writer import sync_folder
+from engine.log.writer import is_full, sync_folder
 from engine.model.errors import EngineError, InputError
 
 _MAGIC = b"page"
@@ -103,15 +103,14 @@ class PageWriter:
             raise EngineError(f"{path}: cannot be written: {error.strerror}") from None
 
     def add(self, path: str, body: bytes) -> None:
-        """One page. Raises EngineError where the disk is full; the next start cuts off what was torn."""
+        """One page. Raises EngineError where it cannot be written; the next start cuts off what was torn."""
         record = memoryview(_record(path, body))
         try:
             while record:
                 record = record[os.write(self._file, record) :]
         except OSError as error:
-            raise EngineError(
-                f"{self.path}: {error.strerror}", hint="make room and start again: it goes on where it was"
-            ) from None
+            hint = "make room and start again: it goes on where it was" if is_full(error) else ""
+            raise EngineError(f"{self.path}: {error.strerror}", hint=hint) from None
 
     def close(self) -> None:
         """Let go of the file."""

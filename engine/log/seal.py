@@ -26,6 +26,7 @@ import msgspec
 from engine.log.compressed import SEALED_BATCH_ROWS, SealedWriter, put_in_place
 from engine.log.reader import LogReader
 from engine.log.schema import Chain, LogHeader
+from engine.log.writer import is_full
 from engine.model.errors import DamagedLog, EngineError, InputError, InternalError, UsageError
 
 
@@ -72,7 +73,7 @@ def write_sealed(
     try:
         writer = SealedWriter(temporary, header)
     except OSError as error:
-        raise EngineError(f"{temporary}: cannot be created: {error.strerror}") from None
+        raise EngineError(f"{temporary}: cannot be created: {error.strerror}") from error
     done = False
     try:
         try:
@@ -96,8 +97,9 @@ def write_sealed(
         done = True
     except OSError as error:
         raise EngineError(
-            f"{temporary}: {error.strerror}; {reader.path} is untouched", hint="make room and seal it again"
-        ) from None
+            f"{temporary}: {error.strerror}; {reader.path} is untouched",
+            hint="make room and seal it again" if is_full(error) else "",
+        ) from error
     finally:
         if not done:
             writer.abandon()

@@ -15,6 +15,7 @@ A writer never opens an existing file, and never seals: see `seal`.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from typing import TYPE_CHECKING, Self
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _LAST = int(Flag.LAST)
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class LogWriter:
@@ -44,7 +46,7 @@ class LogWriter:
         """Create the file and write its header at once.
 
         Raises UsageError when the file exists (a log is never appended to), EngineError when it cannot
-        be written.
+        be written; what the system said is its cause.
         """
         self.path = path
         self.header = header
@@ -82,7 +84,7 @@ class LogWriter:
         if not rows.count:
             return None
         if self._failed is not None:
-            raise self._write_error(self._failed)
+            raise self._write_error(self._failed) from self._failed
         batch, message = self._encoder.layout(rows, self.seq)
         if not int(batch.flags[-1]) & _LAST:
             raise InternalError(
@@ -140,14 +142,15 @@ class LogWriter:
                 written += os.write(self._file, memoryview(message)[written:])
         except OSError as error:
             self._failed = error
-            raise self._write_error(error) from None
+            raise self._write_error(error) from error
         self.bytes_written += total
 
     def _write_error(self, error: OSError) -> EngineError:
+        room = "make room, then " if is_full(error) else ""
         return EngineError(
             f"{self.path}: {error.strerror} at byte {self.bytes_written}; "
             f"{self.rows.count} rows from {self.seq} on are not in the log",
-            hint="everything before is safe; make room, then go on in a new segment",
+            hint=f"everything before is safe; {room}go on in a new segment",
         )
 
     def _sync(self, *, folder: bool = False) -> None:
@@ -160,14 +163,14 @@ class LogWriter:
         except OSError as error:
             # What the system could not store, it may have dropped: nothing after this can be trusted.
             self._failed = error
-            raise self._write_error(error) from None
+            raise self._write_error(error) from error
 
 
 def _create(path: Path, nameless: Path) -> int:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise EngineError(f"{path}: cannot be created: {error.strerror}: {path.parent}") from None
+        raise EngineError(f"{path}: cannot be created: {error.strerror}: {path.parent}") from error
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
     if path.exists():
         raise _exists(path)
@@ -175,7 +178,7 @@ def _create(path: Path, nameless: Path) -> int:
         nameless.unlink(missing_ok=True)  # of a process that was killed, and had our number
         return os.open(nameless, flags, 0o644)
     except OSError as error:
-        raise EngineError(f"{path}: cannot be created: {error.strerror}") from None
+        raise EngineError(f"{path}: cannot be created: {error.strerror}") from error
 
 
 def _give_name(nameless: Path, path: Path) -> None:
@@ -190,13 +193,18 @@ def _give_name(nameless: Path, path: Path) -> None:
         try:
             nameless.rename(path)
         except OSError as error:
-            raise EngineError(f"{path}: cannot be created: {error.strerror}") from None
+            raise EngineError(f"{path}: cannot be created: {error.strerror}") from error
 
 
 def _exists(path: Path) -> UsageError:
     return UsageError(
         f"{path}: exists already", hint="a log is never appended to or overwritten: name another file"
     )
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether the system had no room: on the disk, in a quota, or for a file of that size."""
+    return isinstance(error, OSError) and error.errno in _FULL
 
 
 def prepare() -> None:

@@ -172,27 +172,28 @@ def test_the_longest_latency() -> None:
         check_times(msgspec.structs.replace(request, feed_latency_ns=left + 1), NOW_S * SECOND_NS)
 
 
-def is_full(patch: pytest.MonkeyPatch, name: str, part: str) -> None:
-    """A function of the system finds no room for files whose path has this part."""
+def fails(patch: pytest.MonkeyPatch, name: str, part: str, number: int = errno.ENOSPC) -> None:
+    """A function of the system fails so for files whose path has this part."""
     known = getattr(os, name)
 
-    def full(handle: int, *arguments: bytes) -> object:
+    def fail(handle: int, *arguments: bytes) -> object:
         if part in str(Path(f"/proc/self/fd/{handle}").readlink()):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise OSError(number, os.strerror(number))
         return known(handle, *arguments)
 
-    patch.setattr(os, name, full)
+    patch.setattr(os, name, fail)
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 @pytest.mark.parametrize(("name", "part"), [("write", "/log/"), ("fsync", ".arrow.tmp")])
 def test_a_full_disk_is_said_as_it_concerns_a_fetch(
-    past: Past, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, part: str
+    past: Past, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, part: str, number: int
 ) -> None:
     """Make room and start again, whether writing or sealing failed; the day is not asked for again."""
     first = Scripted(past, Time())
     with monkeypatch.context() as patch:
-        is_full(patch, name, part)
-        with pytest.raises(EngineError, match="No space left on device") as refused:
+        fails(patch, name, part, number)
+        with pytest.raises(EngineError, match=os.strerror(number)) as refused:
             asyncio.run(past.fetch(tmp_path, first).run())
     assert refused.value.hint.startswith("make room and start it again")
     second = Scripted(past, Time())
@@ -216,15 +217,47 @@ def test_a_full_disk_between_two_days(past: Past, tmp_path: Path, monkeypatch: p
     assert refused.value.hint.startswith("make room and start it again")
 
 
+@pytest.mark.parametrize("kind", [DecimalError, EngineError])
 def test_other_errors_of_a_log_keep_their_hints(
-    past: Past, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    past: Past, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[EngineError]
 ) -> None:
-    """What has nothing to do with room is said as it was."""
+    """What has nothing to do with room is said as it was, of whichever kind it is."""
 
     def refuse(*_arguments: object, **_more: object) -> None:
-        raise DecimalError("a price", hint="another hint")
+        raise kind("a price", hint="another hint")
 
     monkeypatch.setattr(fetch_module, "write_history", refuse)
-    with pytest.raises(DecimalError) as refused:
+    with pytest.raises(kind) as refused:
         asyncio.run(past.fetch(tmp_path, Scripted(past, Time())).run())
     assert refused.value.hint == "another hint"
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EROFS, errno.EACCES])
+@pytest.mark.parametrize(
+    ("name", "part"), [("write", "/log/"), ("fsync", ".arrow.tmp"), ("write", "aggtrade-BTCUSDT")]
+)
+def test_nobody_is_told_to_make_room_where_there_is_some(
+    past: Past, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, part: str, number: int
+) -> None:
+    """A disk that fails, or may not be written, is said as what it is, of a log, its seal and a page."""
+    fails(monkeypatch, name, part, number)
+    with pytest.raises(EngineError, match=os.strerror(number)) as refused:
+        asyncio.run(past.fetch(tmp_path, Scripted(past, Time())).run())
+    assert "room" not in refused.value.hint
+
+
+def test_a_log_that_cannot_be_created(past: Past, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a disk that may only be read, no hint speaks of room; without room, it does."""
+    known = os.open
+    number = errno.EROFS
+
+    def refuse(path: str, flags: int, *arguments: int, **more: int) -> int:
+        if flags & os.O_CREAT and "/log/" in str(path):
+            raise OSError(number, os.strerror(number), str(path))
+        return known(path, flags, *arguments, **more)
+
+    monkeypatch.setattr(os, "open", refuse)
+    for number in (errno.EROFS, errno.ENOSPC):
+        with pytest.raises(EngineError, match=f"cannot be created: {os.strerror(number)}") as refused:
+            asyncio.run(past.fetch(tmp_path, Scripted(past, Time())).run())
+        assert refused.value.hint.startswith("make room and start it again") == (number == errno.ENOSPC)
