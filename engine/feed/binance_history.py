@@ -5,7 +5,7 @@ than an hour on older deployments, so empty hours are passed over one by one ("s
 on, `fromId` gives a thousand at a time without a hole ("follow"). When nothing follows although the end has
 not been reached, the rest is sought by time once more, from the last trade's own millisecond: if that finds
 trades, the ids between are missing and the hole is said. historicalTrades knows ids only, so its first is
-taken from the aggregate trade at the time.
+taken from the aggregate trade at the time; where such ids bring nothing, binance_leaps says where to go on.
 
 Klines are asked for by time. A minute in which nobody traded has no kline at some deployments; that is no
 hole in the data.
@@ -30,6 +30,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from engine.feed.binance_leaps import HOUR_NS, Leaps
 from engine.feed.binance_messages import LAST_MILLISECOND, Number, Stamp, nanoseconds
 from engine.feed.decimals import Mantissas
 from engine.feed.history import IMPORTED, LAST, Hole, Page, Placed, append_hole
@@ -42,8 +43,8 @@ from engine.model.units import MICROSECOND_NS, MILLISECOND_NS
 LIMIT = 1_000  # of one page
 _FEW = 10  # where one is enough
 AGAIN_TRADES, AGAIN_BARS = 1, 2  # times that a page which brought nothing is asked for once more
-_SHORTEST_MONTH_NS = 28 * 86_400_000_000_000
-HOUR_NS = 3_600_000_000_000
+_DAY_NS = 86_400_000_000_000
+_SHORTEST_MONTH_NS, _LONGEST_MONTH_NS = 28 * _DAY_NS, 31 * _DAY_NS
 AGGREGATES, TRADES, KLINES = "aggTrades", "historicalTrades", "klines"
 _AGGREGATE = int(Flag.AGGREGATE)
 _FINAL = int(Flag.FINAL)
@@ -167,6 +168,7 @@ class TradeStream:
         self._behind = begin  # the millisecond of the last trade: others of the same may follow it
         self._named_by = 0  # just behind the aggregate trade whose id is followed; 0: trades have come since
         self._rising = begin  # time of the last row
+        self._leaps = Leaps(end)
 
     @property
     def carried(self) -> str:
@@ -186,7 +188,7 @@ class TradeStream:
         if not self._seeking:
             return f"/api/v3/{self.endpoint}?symbol={name}&fromId={self._first}&limit={LIMIT}"
         first = _milliseconds(self._seek)
-        last = _milliseconds(min(self._seek + HOUR_NS, self.end)) - 1
+        last = _milliseconds(min(self._seek + HOUR_NS, self._leaps.end)) - 1
         if last < first:
             return None
         limit = LIMIT if self.aggregate or self._last >= 0 else _FEW
@@ -198,6 +200,8 @@ class TradeStream:
             return self._take_first_id(_decode(_aggregates, body))
         items = entries_of(body, aggregate=self.aggregate)
         page = Page([])
+        if self._leaps.landed and not self._seeking and self._search(items):
+            return page
         last, ended = self._last, False
         for item in items:
             if item.id <= last:
@@ -258,11 +262,24 @@ class TradeStream:
         self._named_by = _after(usable[0].time)
         return Page([])
 
+    def _search(self, items: list[Any]) -> bool:
+        """After a leap: look for the first id that brings trades, and take none before. False: none yet."""
+        brought = bool(items) and items[-1].id >= self._first
+        if not brought and self._idle < AGAIN_TRADES:
+            self._idle += 1
+            return True
+        first = self._leaps.halve(self._first, brought=brought)
+        if first is None:
+            return False
+        self._first, self._idle = first, 0
+        return True
+
     def _advance(self, page: Page, items: list[Any], last: int, *, ended: bool) -> None:
         if ended:
             self._ended = True
         elif page.items:
             self._seeking, self._idle, self._named_by = False, 0, 0
+            self._leaps.found()
         elif self._seeking:
             self._pass_over(items)
         elif self._idle < AGAIN_TRADES:
@@ -271,7 +288,10 @@ class TradeStream:
             # Nothing follows, yet the end is not reached: what lies behind a hole is found by time. Never the
             # same time twice without a trade, whatever the venue answers.
             self._seeking, self._idle = True, 0
-            self._seek = max(self._seek, self._behind, self._named_by)
+            self._seek = max(self._seek, self._behind)
+            if self._named_by:
+                behind = max(self._seek + MILLISECOND_NS, self._named_by)
+                self._seek = self._leaps.in_vain(self._first, behind)
         self._last = max(self._last, last)
         if page.items:
             self._behind = _after(page.items[-1].time) - MILLISECOND_NS
@@ -285,7 +305,7 @@ class TradeStream:
         elif self._idle < AGAIN_TRADES:
             self._idle += 1
         else:
-            self._seek, self._idle = self._seek + HOUR_NS, 0
+            self._seek, self._idle = self._leaps.nobody_until(self._seek + HOUR_NS), 0
 
 
 def _carried_id(text: str) -> int:
@@ -322,9 +342,11 @@ class BarStream:
         self._length = interval_ns(interval)
         self._first_end, self._last_end = first_end, last_end
         self._next = begin
-        if first_end and self._length:
+        self._shortest = self._length or _SHORTEST_MONTH_NS
+        self._follower = begin  # the bar after the last one begins at this time or behind it
+        if first_end:
             # Bars that end before are of another day: there is no need to ask for them.
-            self._next = max(begin, first_end - self._length)
+            self._next = max(begin, first_end - (self._length or _LONGEST_MONTH_NS))
         self._idle = 0  # pages in a row that brought nothing
         self._leap = 0  # bars that were passed over last
         self._latest = -1  # start of the last bar there is, where the venue was asked; -1: it was not
@@ -349,8 +371,8 @@ class BarStream:
     @property
     def _has_room(self) -> bool:
         """Whether a whole bar can still come."""
-        end = self._next + self._length
-        return end <= self.end and (not self._last_end or end < self._last_end or not self._length)
+        end = max(self._next, self._follower) + self._shortest
+        return end <= self.end and (not self._last_end or end < self._last_end)
 
     @property
     def _asks_latest(self) -> bool:
@@ -378,6 +400,7 @@ class BarStream:
                 page.items.append(item)
         if last >= self._next:
             self._next = last + (self._length or MILLISECOND_NS)
+            self._follower = last + self._shortest
             self._idle = self._leap = 0
         else:
             self._idle += 1
@@ -391,8 +414,7 @@ class BarStream:
             self._ended = True
             return
         self._leap = max(2 * self._leap, 1)
-        step = self._leap * (self._length or _SHORTEST_MONTH_NS)
-        self._next = min(self._next + step, self._latest)
+        self._next = min(self._next + self._leap * self._shortest, self._latest)
 
     def _is_ours(self, end: int) -> bool:
         return self._first_end <= end and (not self._last_end or end < self._last_end) and end <= self.end
