@@ -8,8 +8,14 @@ which it would if all were counted from the smallest or from zero.
 
 The middle has to be known before anything is counted: `Middle` finds it in a first pass. It is the median of
 the medians of every 8,192 differences, so a quarter of all at least do not lie above it, and a quarter not
-below; how a log was cut into batches does not matter. Another file has another middle, and nothing is counted
-anew: percentiles are read off all buckets of all files, in the order of their values.
+below; how a log was cut into batches does not matter.
+
+Another file has another middle. When it begins, the buckets of the one before go into a table of values and
+counts: that of a source has at most 32,768 entries between two files, however many those are. Entries of one
+value become one; when that does not suffice, those of a cell do. Cells are powers of two that nest: half as
+wide as an entry's bucket was, or wider, for all alike, by so much that the table is half empty again. So what
+lies far out takes nothing from the precision of what is near here either; and as cells nest, nothing is
+rounded twice: beside the 0.4 %, an entry is wrong by a quarter of a bucket (0.2 %) or half of the cell.
 """
 
 from __future__ import annotations
@@ -19,6 +25,8 @@ import numpy as np
 from engine.report.distribution import Bar, Distribution, Integers, rank_of
 
 _CHUNK = 1 << 13
+_MOST_ENTRIES = 1 << 15
+_CELL_BITS = 9  # a distance below 2**n has buckets of 2**(n - 8)
 
 
 class Middle:
@@ -52,36 +60,33 @@ class Middle:
 
 
 class Raw:
-    """Raw differences of one source, file by file."""
+    """Raw differences of one source, file by file. `least` and `most` are exact; 0 of none."""
 
     def __init__(self) -> None:
-        self._files: list[tuple[int, Distribution, Distribution]] = []  # middle, below it, from it on
-
-    @property
-    def count(self) -> int:
-        """How many differences there are."""
-        return sum(below.count + above.count for _, below, above in self._files)
-
-    @property
-    def least(self) -> int:
-        """The smallest of them, exactly; 0 of none."""
-        return min((min(_ends(*file)) for file in self._counted()), default=0)
-
-    @property
-    def most(self) -> int:
-        """The greatest of them, exactly; 0 of none."""
-        return max((max(_ends(*file)) for file in self._counted()), default=0)
+        self.count = 0
+        self.least = 0
+        self.most = 0
+        self._table = _Table()  # of the files before
+        self._middle = 0
+        self._below, self._above = Distribution(), Distribution()  # by distance from the middle
 
     def begin(self, middle: int) -> None:
         """Another file follows, whose differences lie around this one."""
-        self._files.append((middle, Distribution(), Distribution()))
+        self._table.add(*self._entries())
+        self._middle = middle
+        self._below, self._above = Distribution(), Distribution()
 
     def add(self, differences: Integers) -> None:
         """Count differences of this file."""
-        middle, below, above = self._files[-1]
-        away = differences - middle
-        below.add(-away[away < 0])
-        above.add(away[away >= 0])
+        if not len(differences):
+            return
+        low, high = int(differences.min()), int(differences.max())
+        self.least = min(self.least, low) if self.count else low
+        self.most = max(self.most, high) if self.count else high
+        self.count += len(differences)
+        away = differences - self._middle
+        self._below.add(-away[away < 0])
+        self._above.add(away[away >= 0])
 
     def quantile(self, share: float) -> int:
         """The smallest difference that at least this share of all does not exceed; 0 of none."""
@@ -104,23 +109,57 @@ class Raw:
         shown.absorb(np.clip(values, self.least, self.most), counts, self.least, self.most)
         return shown.bars(most)
 
-    def _counted(self) -> list[tuple[int, Distribution, Distribution]]:
-        return [file for file in self._files if file[1].count or file[2].count]
-
     def _values(self) -> tuple[Integers, Integers]:
-        """The middle of every bucket that holds some, and how many."""
-        values, counts = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
-        for middle, below, above in self._counted():
-            for sign, part in ((-1, below), (1, above)):
-                distances, own = part.filled()
-                values.append(middle + sign * distances)
-                counts.append(own)
-        return np.concatenate(values), np.concatenate(counts)
+        """A value of every bucket that holds some, and how many; in no order."""
+        values, counts, _ = self._entries()
+        return np.concatenate((self._table.values, values)), np.concatenate((self._table.counts, counts))
+
+    def _entries(self) -> tuple[Integers, Integers, Integers]:
+        """Of this file: a value of every bucket that holds some, how many, and how wide its cell may be."""
+        below, own_below = self._below.filled()
+        above, own_above = self._above.filled()
+        distances = np.concatenate((below, above))
+        values = self._middle + np.concatenate((-below, above))
+        return values, np.concatenate((own_below, own_above)), _bits(distances)
 
 
-def _ends(middle: int, below: Distribution, above: Distribution) -> list[int]:
-    ends = [middle - below.most, middle - below.least] if below.count else []
-    return [*ends, middle + above.least, middle + above.most] if above.count else ends
+class _Table:
+    """Values with their counts, in bounded memory."""
+
+    def __init__(self) -> None:
+        self.values, self.counts, self._widths = (np.zeros(0, dtype=np.int64) for _ in range(3))
+        self._narrowest = 0  # of the cells, once there are some; like all widths, as a power of two
+
+    def add(self, values: Integers, counts: Integers, widths: Integers) -> None:
+        """Take a file's values, and how wide the cell of each may be."""
+        self.values = np.concatenate((self.values, values))
+        self.counts = np.concatenate((self.counts, counts))
+        self._widths = np.concatenate((self._widths, widths))
+        if len(self.values) <= _MOST_ENTRIES:
+            return
+        self._join()
+        narrowest = self._narrowest
+        while len(self.values) > _MOST_ENTRIES // 2:
+            self._narrowest = narrowest
+            self._widths = np.maximum(self._widths, narrowest)
+            self.values = (self.values >> self._widths << self._widths) + (1 << self._widths >> 1)
+            self._join()
+            narrowest += 1
+
+    def _join(self) -> None:
+        """Make one entry of all that have the same value and width."""
+        order = np.lexsort((self._widths, self.values))
+        values, widths = self.values[order], self._widths[order]
+        differ = (values[1:] != values[:-1]) | (widths[1:] != widths[:-1])
+        first = np.flatnonzero(np.concatenate(([True], differ)))
+        self.values, self._widths = values[first], widths[first]
+        self.counts = np.add.reduceat(self.counts[order], first)
+
+
+def _bits(distances: Integers) -> Integers:
+    """The power of two that is half as wide as the bucket of each distance, or a little less; 0 at least."""
+    _, exponents = np.frexp(distances.astype(np.float64))
+    return np.maximum(exponents.astype(np.int64) - _CELL_BITS, 0)
 
 
 def _lower_median(values: Integers) -> int:
