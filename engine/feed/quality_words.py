@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.feed.ticks import CROSSED, DEVIATIONS, FAR, INCREMENTS, PRICE, REBASED, RUN, SHARE, SIZE
+from engine.feed.ticks import CROSSED, DEVIATIONS, FAR, PRICE, REBASED, RUN, SHARE, SIZE, STEPS
 from engine.model.kinds import ASK, Flag, InstrumentData, Kind, StatusData
 from engine.model.units import trim_decimal
 
@@ -56,12 +56,13 @@ def _reason(event: np.void, rows: Any, what: str, definition: InstrumentData, in
 
 def _limit(event: np.void, decimals: int, increment: int) -> str:
     """The greatest of the three limits, and which it is."""
-    median, deviation = int(event["median"]), int(event["deviation"])
-    most = max(DEVIATIONS * deviation, INCREMENTS * increment)
+    median, deviation, step = int(event["median"]), int(event["deviation"]), int(event["step"])
+    most = max(DEVIATIONS * deviation, STEPS * step)
     if median >= SHARE * most:
         return f"{trim_decimal(median * _PERCENT, decimals + 2)} ({_PERCENT} %)"
     if most > DEVIATIONS * deviation:
-        words = f"{INCREMENTS} x the price increment {trim_decimal(increment, decimals)}"
+        named = "price increment" if step == increment else "finest step seen,"
+        words = f"{STEPS} x the {named} {trim_decimal(step, decimals)}"
         return f"{trim_decimal(most, decimals)} ({words})"
     words = f"{DEVIATIONS} x the median absolute deviation {trim_decimal(deviation, decimals)}"
     return f"{trim_decimal(DEVIATIONS * deviation, decimals)} ({words})"

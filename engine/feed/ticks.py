@@ -8,13 +8,15 @@ and sum of squares of the distances from a reference price.
     median       of an even number the lower of the middle two: a price that was there, no half mantissas
     deviation    the same of the distances from the median; looked for only when the median is far away
     score        (price - mean) / standard deviation, squared, so that no root is taken
-    increment    the instrument's price increment: no price can move by less
+    step         what prices of the stream move by, as far as is known: the greatest common divisor of the
+                 instrument's price increment and of all prices that counted since the file began
 
 Prices on a grid have a median deviation of 0 for as long as more than half of them are the same, and yet they
-may be half an increment from it in the mean: two prices next to each other, half and half. So half an
-increment is the least that a deviation counts as. For the distance that is DEVIATIONS / 2 increments; for the
-score, 2.5 and 4 standard deviations are at least 1.25 and 2 increments. A price that has fewer than 200
-increments would else be rejected for moving by one or a few of them.
+may be half a step from it in the mean: two prices next to each other, half and half. So half a step is
+the least that a deviation counts as. For the distance that is DEVIATIONS / 2 steps; for the score, 2.5 and 4
+standard deviations are at least 1.25 and 2 steps. A price that has fewer than 200 steps would else be
+rejected for moving by one or a few of them. The increment alone is no such step: a definition may say cents
+of a share that trades below a dollar, in hundredths of them, and then hardly a wrong price would be far.
 
 The rules of rejection are compared in integers. The score is made of sequential + - * / on float64. Its sums
 are exact below 2**53. Beyond, what is rounded away must not outlive what it was a part of: the sums are made
@@ -41,8 +43,8 @@ DISTANCE_FROM, SCORE_FROM = 20, 30  # prices that the rules need
 RUN = 20  # rejected prices in a row that agree: the market has moved
 SHARE = 20  # a twentieth of the median, which is 5 %
 DEVIATIONS = 20
-INCREMENTS = DEVIATIONS // 2  # from the median: no further is no distance
-MOST_INCREMENT = np.iinfo(np.int64).max // INCREMENTS
+STEPS = DEVIATIONS // 2  # from the median: no further is no distance
+MOST_STEP = np.iinfo(np.int64).max // STEPS
 STREAMS = 4
 TRADES, AGGREGATES, BIDS, ASKS = 0, 1, 2, 3
 WARN, STRICT = 1, 2  # modes of a source; 0: its rows are not judged
@@ -80,7 +82,9 @@ HEAD = np.dtype(
         ("count", "<i8"),
         ("next", "<i8"),  # where the next price goes, by arrival
         ("reference", "<i8"),
-        ("increment", "<i8"),  # of the instrument's prices, as a mantissa; not above MOST_INCREMENT
+        ("increment", "<i8"),  # of the instrument's prices, as a mantissa
+        ("grid", "<i8"),  # the greatest common divisor of all prices since the file began; 0 of none
+        ("step", "<i8"),  # ... and of the increment; not above MOST_STEP
         ("since", "<i8"),  # prices since the sums were made anew
         ("run", "<i8"),
         ("sum", "<f8"),
@@ -95,6 +99,7 @@ EVENT = np.dtype(
         ("count", "<i8"),  # prices it was compared with
         ("median", "<i8"),
         ("deviation", "<i8"),
+        ("step", "<i8"),
         ("first", "<i8"),  # of a run
         ("last", "<i8"),
         ("score", "<f8"),  # squared
@@ -186,7 +191,7 @@ def _compare(s: Any, window: int, price: int, mode: int) -> int:
     s.median = median
     found = 0
     distance = abs(price - median)
-    if distance > median // SHARE and distance > INCREMENTS * head.increment:
+    if distance > median // SHARE and distance > STEPS * head.step:
         deviation = _median_deviation(numbers, count, median)
         s.deviation = deviation
         # distance > DEVIATIONS * deviation, where the product might not fit
@@ -197,16 +202,26 @@ def _compare(s: Any, window: int, price: int, mode: int) -> int:
         away = n * float(price - head.reference) - head.sum
         spread = n * head.squares - head.sum * head.sum
         # Twice the least that n standard deviations count as; not squared, so that comparing is exact.
-        least = n * float(head.increment)
-        steps = abs(away)
-        if spread > 0.0 and 4.0 * away * away >= 25.0 * spread and 4.0 * steps >= 5.0 * least:
+        least = n * float(head.step)
+        distant = abs(away)
+        if spread > 0.0 and 4.0 * away * away >= 25.0 * spread and 4.0 * distant >= 5.0 * least:
             found |= _UNUSUAL
             s.score = away * away / max(spread, 0.25 * least * least)
-            if away * away >= 16.0 * spread and steps >= 2.0 * least:
+            if away * away >= 16.0 * spread and distant >= 2.0 * least:
                 found |= _EXTREME
                 if mode == STRICT:
                     found |= _IS_REFUSED
     return found
+
+
+@jit.helper
+def _divisor(a: int, b: int) -> int:
+    """The greatest common divisor of two integers, neither of them negative."""
+    while b != 0:
+        rest = a % b
+        a = b
+        b = rest
+    return a
 
 
 @jit.helper
@@ -216,6 +231,9 @@ def _enter(s: Any, window: int, price: int) -> None:
     numbers = _numbers_of(s, window)
     if head.count == 0:
         head.reference = price
+    if head.grid != 1 and (head.grid == 0 or price % head.grid != 0):
+        head.grid = _divisor(price, head.grid)
+        head.step = min(_divisor(head.increment, head.grid), MOST_STEP)
     at = SORTED + head.count
     distance = 0
     if head.count == PRICES:
@@ -285,7 +303,7 @@ def _reject(s: Any, window: int, price: int, ident: int) -> int:
         numbers[at] = value
     median = numbers[SCRATCH + (RUN - 1) // 2]
     widest = max(median - numbers[SCRATCH], numbers[SCRATCH + RUN - 1] - median)
-    if widest > median // SHARE and widest > INCREMENTS * head.increment:
+    if widest > median // SHARE and widest > STEPS * head.step:
         return 0
     head.count = 0
     head.next = 0
@@ -307,8 +325,11 @@ def _note(s: Any, row: int, leg: int, reason: int, window: int) -> None:
     event.leg = leg
     event.reason = reason
     event.count = 0
+    event.step = 0
     if window >= 0:
-        event.count = _heads_at(s.heads, s.windows)[window].count
+        head = _heads_at(s.heads, s.windows)[window]
+        event.count = head.count
+        event.step = head.step
     event.median = s.median
     event.deviation = s.deviation
     event.score = s.score

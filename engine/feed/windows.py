@@ -5,13 +5,15 @@ Windows are made when their first price comes: an instrument that nobody trades 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
 from engine.feed.ticks import (
     EVENT,
     HEAD,
-    MOST_INCREMENT,
+    MOST_STEP,
     NO_WINDOW,
     NUMBERS,
     RUN_PRICES,
@@ -69,7 +71,7 @@ class Windows:
         """An instrument's prices may come from now on, or have another increment (a mantissa) from now on."""
         if number >= _MOST_INSTRUMENTS:
             return
-        self._increments[number] = increment = min(increment, MOST_INCREMENT)
+        self._increments[number] = increment
         first = STREAMS * number
         if first >= len(self._places):
             grown = np.full(max(2 * len(self._places), first + STREAMS), UNDEFINED, np.int64)
@@ -78,7 +80,9 @@ class Windows:
             self._point()
         mine = self._places[first : first + STREAMS]
         mine[mine == UNDEFINED] = WITHOUT
-        self._heads["increment"][mine[mine >= 0]] = increment
+        for window in mine[mine >= 0].tolist():
+            self._heads["increment"][window] = increment
+            self._find_step(window)
 
     def rescale(self, number: int, factor: int) -> None:
         """An instrument's prices are written with more digits from now on, by this factor; 0: forget them."""
@@ -93,6 +97,7 @@ class Windows:
                 increment = int(head["increment"])
                 self._heads[window] = np.zeros((), HEAD)
                 self._heads["increment"][window] = increment
+                self._find_step(window)
                 continue
             numbers[:count] *= factor
             numbers[SORTED : SORTED + count] *= factor
@@ -100,6 +105,8 @@ class Windows:
             head["reference"] *= factor
             head["sum"] *= float(factor)
             head["squares"] *= float(factor) * float(factor)
+            head["grid"] *= factor  # which is no greater than any price
+            self._find_step(window)
 
     def _add(self, place: int) -> None:
         """A window for the stream of an instrument that had none."""
@@ -109,7 +116,13 @@ class Windows:
             self._point()
         self._places[place] = self._used
         self._heads["increment"][self._used] = self._increments[place // STREAMS]
+        self._find_step(self._used)
         self._used += 1
+
+    def _find_step(self, window: int) -> None:
+        """What the prices of a window move by, from its increment and from what they have shown."""
+        head = self._heads[window]
+        head["step"] = min(math.gcd(int(head["increment"]), int(head["grid"])), MOST_STEP)
 
     def _point(self) -> None:
         """Tell the kernel where everything stands now."""

@@ -116,5 +116,51 @@ def test_an_increment_may_change() -> None:
 
 def test_the_largest_increment_is_no_overflow() -> None:
     """An increment of almost 64 bits: ten of it are more than any distance, and nothing is far."""
-    huge = "90000000000000000.00"
-    assert coarse(huge, [*CALM, 2**63 - 1, 1], "warn").said == []
+    huge, price = "90000000000000000.00", 9 * 10**18
+    for following in (2**63 - 1, 1):
+        assert coarse(huge, [price] * 25 + [following], "warn").said == []
+
+
+def cents(prices: list[int]) -> list[Fact]:
+    """Trades with four decimals of what is said to move by cents."""
+    return [Fact(Kind.INSTRUMENT, decimals=4, increment="0.01"), *trades(prices)]
+
+
+@pytest.mark.parametrize("wrong", [1, 600, 1_000, 1_400])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_share_below_a_dollar_is_judged_by_its_own_steps(seed: int, wrong: int) -> None:
+    """Its definition says cents and it moves by hundredths of them: 0.05 to 0.06 is far, 0.0505 is not."""
+    chance = random.Random(seed)
+    calm = [500 + chance.randint(-3, 3) for _ in range(200)]
+    result = judged(cents([*calm, 505, wrong]))
+    assert [earned(result, row) & REJECTED for row in (-2, -1)] == [GOOD, REJECTED]
+    if wrong == 600:
+        (detail,) = result.details
+        assert detail.startswith("price 0.06 is 0.01 away from 0.05, the median of 200 prices; the limit is ")
+
+
+def test_a_step_that_was_seen_is_remembered() -> None:
+    """Prices that stand at 0.05 show no step: the definition's counts until one has been seen."""
+    assert judged(cents([500] * 200 + [1_000])).said == []
+    assert judged(cents([503] + [500] * 300 + [1_000])).said == [Said(302, "far")]
+    assert judged(cents([550] + [500] * 300 + [1_000])).said == []  # half cents: ten are no less than 0.05
+    assert judged(cents([550] + [500] * 300 + [1_001])).said == [Said(302, "far")]
+    (detail,) = judged(cents([550] + [500] * 300 + [1_001])).details
+    assert detail.endswith("the limit is 0.05 (10 x the finest step seen, 0.005)")
+
+
+def test_a_rejected_price_shows_no_step() -> None:
+    """What is wrong says nothing of how prices move, and each instrument speaks for itself."""
+    calm = [1_500, 1_600] * 100
+    assert judged(cents([*calm, 9_999, 2_500])).said == [Said(201, "far")]
+    other = [fact._replace(instrument=2) for fact in cents([1_501] * 50)]
+    assert judged([*other, *cents([*calm, 2_500])]).said == []
+
+
+def test_a_seen_step_has_more_digits_when_the_prices_have() -> None:
+    """0.05 at two decimals is a step of five units, at four of five hundred; it is the same step."""
+    whole = Fact(Kind.INSTRUMENT, decimals=2, increment="1")
+    finer = Fact(Kind.INSTRUMENT, decimals=4, increment="1")
+    calm = trades([100, 105] * 30)
+    assert judged([whole, *calm, trade(150), finer, trade(15_000)]).said == []
+    assert judged([whole, *calm, trade(155), finer, trade(15_500)]).said == [Said(61, "far"), Said(63, "far")]

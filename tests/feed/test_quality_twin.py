@@ -84,20 +84,28 @@ def test_the_random_markets_break_every_rule() -> None:
 
 
 def few_increments(seed: int, count: int) -> list[Fact]:
-    """One instrument of 2 to 40 increments, which change now and then; it stands, walks and jumps."""
+    """Instruments of 2 to 40 increments, which change now and then; they stand, walk and jump.
+
+    Of every third the prices lie between increments, too: a few of them, or all.
+    """
     chance = random.Random(seed)
     facts: list[Fact] = []
-    level, step = 15, 1
+    level, step, instrument, between = 15, 1, 0, 0.0
     while len(facts) < count:
-        if len(facts) % 500 == 0:
-            text, step = chance.choice((("0.01", 1), ("0.05", 5), ("0.001", 1), ("7", 700)))
-            facts.append(Fact(Kind.INSTRUMENT, decimals=2, increment=text))
+        if len(facts) % 250 == 0:
+            if len(facts) % 500 == 0:
+                instrument += 1
+                between = chance.choice((0.01, 0.5)) if instrument % 3 == 0 else 0.0
+            text, step = chance.choice((("0.01", 1), ("0.05", 5), ("0.001", 1), ("7", 700), ("1", 100)))
+            facts.append(Fact(Kind.INSTRUMENT, instrument, decimals=2, increment=text))
         if chance.random() < 0.02:
             level = max(1, level + chance.choice((-1, 1)))
         if chance.random() < 0.004:
             level = chance.randrange(2, 40)
         away = chance.choice((-11, -10, -2, 2, 3, 10, 11, 12)) if chance.random() < 0.02 else 0
-        facts.append(trade(step * (level + away + chance.randrange(2)), number=len(facts)))
+        price = step * (level + away + chance.randrange(2))
+        price += chance.choice((step // 2, step // 5)) if chance.random() < between else 0
+        facts.append(trade(price, number=len(facts), instrument=instrument))
     return facts
 
 

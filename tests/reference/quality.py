@@ -6,6 +6,7 @@ from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import gcd
 from typing import NamedTuple
 
 from engine.model.kinds import ASK, BID, Flag, Kind
@@ -53,6 +54,12 @@ class Window:
     prices: deque[int] = field(default_factory=lambda: deque(maxlen=200))
     run: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=20))
     increment: int = 1
+    seen: int = 0  # the greatest common divisor of all prices that ever counted
+
+    @property
+    def step(self) -> int:
+        """What prices move by, by the definition and by what they have shown."""
+        return gcd(self.increment, self.seen)
 
     def judge(self, price: int, *, strict: bool) -> tuple[Flag, str]:
         """The flags that a price earns, and the rule that it breaks."""
@@ -69,7 +76,7 @@ class Window:
             # z ** 2, numerator and denominator, each multiplied by count ** 2
             square = (count * price - sum(self.prices)) ** 2
             variance = Fraction(count * sum(p * p for p in self.prices) - sum(self.prices) ** 2)
-            variance = max(variance, Fraction(count * self.increment, 2) ** 2)
+            variance = max(variance, Fraction(count * self.step, 2) ** 2)
             if 4 * square >= 25 * variance:
                 flags |= Flag.UNUSUAL
             if square >= 16 * variance:
@@ -78,8 +85,8 @@ class Window:
         return flags, broken
 
     def apart(self, distance: int, middle: int) -> bool:
-        """Whether this is more than 5 % of the median, and more than ten price increments."""
-        return 20 * distance > middle and distance > 10 * self.increment
+        """Whether this is more than 5 % of the median, and more than ten steps."""
+        return 20 * distance > middle and distance > 10 * self.step
 
     def reject(self, price: int, number: int) -> tuple[int, int] | None:
         """First and last of the run when this price completes one that agrees."""
@@ -90,6 +97,7 @@ class Window:
             return None
         ends = self.run[0][1], self.run[-1][1]
         self.prices = deque(prices, maxlen=200)
+        self.seen = gcd(self.seen, *prices)
         self.run.clear()
         return ends
 
@@ -141,6 +149,7 @@ class Twin:
         factor = 10 ** (fact.decimals - self._decimals.get(fact.instrument, fact.decimals))
         for (instrument, _), window in self._windows.items():
             if instrument == fact.instrument:
+                window.seen = int(window.seen * factor)
                 window.prices = deque((int(p * factor) for p in window.prices), maxlen=200)
                 window.run = deque(((int(p * factor), n) for p, n in window.run), maxlen=20)
         self._decimals[fact.instrument] = fact.decimals
@@ -170,6 +179,7 @@ class Twin:
             for row in legs:
                 window = self._window(row)
                 window.prices.append(row.price)
+                window.seen = gcd(window.seen, row.price)
                 window.run.clear()
         return flags
 
